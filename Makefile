@@ -1,0 +1,64 @@
+# Everything a developer or a continuous-integration machine runs. `make` alone lists it.
+
+PYTHON ?= python3.11
+DATA ?= ../shared/data
+DEMO ?= demo-output
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Quoted from constraints.txt, so that a version is written in one place.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format check-real bench docs clean
+
+help:  ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "variables: PYTHON=$(PYTHON)  DATA=$(DATA)  DEMO=$(DEMO)  PYTEST_ARGS=$(PYTEST_ARGS)"
+
+# Each level of the environment is a stamp file, older than what it was made from only when it must be renewed.
+# torch goes first and alone: a build of it that pip already prefers on this machine then satisfies the rest.
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
+demo: $(VENV)/.runtime  ## phantoms, two methods, scores and a page, in a few minutes
+	$(BIN)/duoseg demo --out $(DEMO)
+
+test: lint  ## lint, then every test that needs no data folder
+	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## ruff, the type checker and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
+	$(BIN)/lint-imports --no-cache --no-logo
+
+format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check-real: $(VENV)/.dev  ## the tests on real scans in DATA
+	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev  ## every benchmark, one script a claim
+	set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(VENV)/.docs  ## the documentation as a web site in site/
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d $(VENV)/.doctrees docs site
+	@echo "open site/index.html"
+
+clean:  ## remove what make made
+	rm -rf $(VENV) site build dist $(DEMO) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,275 @@
+"""The command line: parses, calls the public functions, prints. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from duoseg import __version__
+from duoseg.errors import InputError
+
+app = App(
+    name="duoseg",
+    version=__version__,
+    help="Segment 3-D medical scans from a few annotated and many raw ones.",
+    help_format="markdown",
+)
+
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
+Threads = Annotated[int | None, Parameter(help="CPU threads; all cores where absent.")]
+Quiet = Annotated[bool, Parameter(negative="", help="Print results and errors only.")]
+Labelled = Annotated[
+    int | None, Parameter(help="Use the labels of the first N training scans; all there are where absent.")
+]
+Steps = Annotated[int | None, Parameter(help="Training steps; the plan's choice where absent.")]
+ConfigFile = Annotated[Path | None, Parameter(help="A TOML file of settings, such as a protocol; options win.")]
+Data = Annotated[Path, Parameter(help="Data set: a folder (nnU-Net or plain layout) or a CSV table.")]
+Three = tuple[float, float, float]
+
+
+def _triple(text: str) -> Three:
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise ValueError("give three numbers with commas between them, such as 1,1,2.5")
+    x, y, z = (float(part) for part in parts)
+    return x, y, z
+
+
+def _three(_: object, tokens: object) -> Three:
+    return _triple(tokens[0].value)  # type: ignore[index]
+
+
+@app.command
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for data, runs, masks and the report.")] = Path("duoseg-demo"),
+    steps: Annotated[int, Parameter(help="Training steps of each method.")] = 400,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run everything on synthetic scans: check, plan, train two methods, predict, evaluate, report.
+
+    Example: `duoseg demo --out my-demo`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    with console.progress() as progress:
+        result = duoseg.demo(out, steps=steps, device=device, threads=threads, progress=progress)
+    console.demo(result)
+
+
+@app.command
+def check(data: Data, *, labelled: Labelled = None, quiet: Quiet = False) -> None:
+    """Read every scan; list what is there and every problem. Exits with 1 where training would be wrong.
+
+    Example: `duoseg check scans`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    with console.progress() as progress:
+        report = duoseg.check(data, labelled=labelled, progress=progress)
+    console.check(report)
+    if not report.ok:
+        sys.exit(1)
+
+
+@app.command
+def plan(
+    data: Data,
+    *,
+    labelled: Labelled = None,
+    steps: Steps = None,
+    spacing: Annotated[
+        Three | None, Parameter(converter=_three, n_tokens=1, help="Voxel sides to train at, in mm: X,Y,Z.")
+    ] = None,
+    patch: Annotated[
+        Three | None, Parameter(converter=_three, n_tokens=1, help="Patch sides in voxels: X,Y,Z.")
+    ] = None,
+    config: ConfigFile = None,
+    out: Annotated[Path | None, Parameter(help="Write the plan to this file.")] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Choose spacing, patch, network and schedule, and say why. Reads no label beyond the first N.
+
+    Example: `duoseg plan scans --labelled 8 --out plan.json`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    sides = None if patch is None else (int(patch[0]), int(patch[1]), int(patch[2]))
+    with console.progress() as progress:
+        made = duoseg.plan(
+            data,
+            labelled=labelled,
+            steps=steps,
+            spacing=spacing,
+            patch=sides,
+            config=config,
+            out=out,
+            device=device,
+            progress=progress,
+        )
+    console.plan(made, out)
+
+
+@app.command
+def train(
+    data: Data,
+    *,
+    out: Annotated[Path, Parameter(help="Run folder to create, or to go on with.")],
+    method: Annotated[str | None, Parameter(help="Method; `dtml` where nothing says otherwise.")] = None,
+    labelled: Labelled = None,
+    steps: Steps = None,
+    seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,
+    plan: Annotated[Path | None, Parameter(help="A plan file, used as it is.")] = None,
+    config: ConfigFile = None,
+    cache: Annotated[Path | None, Parameter(help="Folder for prepared scans; by default in DATA.")] = None,
+    start_from: Annotated[
+        Path | None, Parameter(name="--from", help="Start from another run's weights.")
+    ] = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on exactly where the run stopped.")] = False,
+    tensorboard: Annotated[bool, Parameter(negative="", help="Also write TensorBoard logs.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a segmenter. Ctrl-C saves and stops; `--resume` goes on.
+
+    Example: `duoseg train scans --labelled 8 --out runs/first`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    with console.progress() as progress:
+        run = duoseg.train(
+            data,
+            out,
+            method=method,
+            labelled=labelled,
+            steps=steps,
+            seed=seed,
+            plan=plan,
+            config=config,
+            cache=cache,
+            start_from=start_from,
+            resume=resume,
+            tensorboard=tensorboard,
+            device=device,
+            threads=threads,
+            progress=progress,
+        )
+    console.train(run)
+
+
+@app.command
+def predict(
+    paths: Annotated[
+        list[Path], Parameter(name="RUN... INPUT...", help="Run folders, then image files or folders of them.")
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the masks.")],
+    probabilities: Annotated[bool, Parameter(negative="", help="Also write each class's probability.")] = False,
+    mirror: Annotated[bool | None, Parameter(help="Average over flips; the run's setting where absent.")] = None,
+    largest_component: Annotated[
+        bool | None, Parameter(help="Keep each class's largest body; the run's setting where absent.")
+    ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a mask for each scan, on that scan's own grid. Several runs are averaged.
+
+    Example: `duoseg predict runs/first scans/imagesTs --out masks`
+    """
+    import duoseg
+    from duoseg.commands.predict import runs_and_inputs
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    runs, inputs = runs_and_inputs(paths)
+    with console.progress() as progress:
+        scans = duoseg.predict(
+            runs,
+            inputs,
+            out,
+            probabilities=probabilities,
+            mirror=mirror,
+            largest_component=largest_component,
+            device=device,
+            threads=threads,
+            progress=progress,
+        )
+    console.predict(scans, out)
+
+
+@app.command
+def evaluate(
+    prediction: Annotated[Path, Parameter(help="A mask, or a folder of masks.")],
+    reference: Annotated[Path, Parameter(help="The true mask, or a folder of them.")],
+    *,
+    json: Annotated[Path | None, Parameter(help="Write all scores to this file.")] = None,
+    csv: Annotated[Path | None, Parameter(help="Write one row per case and class to this file.")] = None,
+    tolerance_mm: Annotated[float, Parameter(help="Tolerance of the normalised surface distance.")] = 1.0,
+    dataset: Annotated[Path | None, Parameter(help="A dataset.json that names the classes.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score masks: Dice, Jaccard, HD95, ASSD, NSD and volumes.
+
+    Example: `duoseg evaluate masks scans/labelsTs --json scores.json`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=quiet)
+    with console.progress() as progress:
+        scores = duoseg.evaluate(
+            prediction,
+            reference,
+            json=json,
+            csv=csv,
+            tolerance_mm=tolerance_mm,
+            dataset=dataset,
+            progress=progress,
+        )
+    console.evaluate(scores)
+
+
+@app.command
+def report(
+    run: Annotated[Path, Parameter(help="Run folder.")],
+    *,
+    out: Annotated[Path | None, Parameter(help="The page; `report.html` in the run folder where absent.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write one self-contained page about a run.
+
+    Example: `duoseg report runs/first`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    Console(quiet=quiet).report(duoseg.report(run, out=out))
+
+
+def main() -> None:
+    """Entry point: one clear message and status 1 for wrong input, 130 for an interruption."""
+    try:
+        app()
+    except InputError as fault:
+        sys.stderr.write(f"duoseg: {fault}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("duoseg: interrupted; `duoseg train --resume` goes on from the saved state.\n")
+        sys.exit(130)

@@ -1,0 +1,27 @@
+"""``duoseg check``: every scan read, every problem named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from duoseg.progress import Progress, counted
+from duoseg.scans.check_report import CheckReport
+from duoseg.scans.checking import check_dataset
+from duoseg.scans.dataset import load_dataset
+
+
+def check(
+    data: str | Path, *, labelled: int | None = None, progress: Progress | None = None
+) -> CheckReport:
+    """Read every scan of a data set and list what is there and what is wrong.
+
+    Args:
+        data: data set folder or CSV table.
+        labelled: open the labels of the first so many training scans only.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: there is no data set at all.
+    """
+
+    return check_dataset(load_dataset(data, tolerant=True), labelled=labelled, progress=counted(progress, "check"))

@@ -1,0 +1,45 @@
+"""``duoseg evaluate``: scores of masks against references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from duoseg.progress import Progress, counted
+from duoseg.scores import evaluate as scoring
+from duoseg.scores.evaluate import Scores
+from duoseg.scores.output import write_csv, write_json
+
+
+def evaluate(
+    prediction: Path,
+    reference: Path,
+    *,
+    json: Path | None = None,
+    csv: Path | None = None,
+    tolerance_mm: float = 1.0,
+    dataset: Path | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score a mask against its reference, or a folder of masks against a folder of references.
+
+    Args:
+        prediction: a mask file, or a folder of them.
+        reference: the true mask, or a folder of them.
+        json: write all scores here.
+        csv: write one row per case and class here.
+        tolerance_mm: of the normalised surface distance.
+        dataset: a ``dataset.json`` that names the classes; by default the one beside the references.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: files are missing, cannot be read, or lie on different grids.
+    """
+
+    scores = scoring.evaluate(
+        prediction, reference, dataset_json=dataset, tolerance_mm=tolerance_mm, progress=counted(progress, "evaluate")
+    )
+    if json is not None:
+        write_json(scores, json)
+    if csv is not None:
+        write_csv(scores, csv)
+    return scores

@@ -1,0 +1,158 @@
+"""``duoseg predict``: masks on each scan's own grid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from duoseg.commands.runs import load, write_json
+from duoseg.config import CONFIG
+from duoseg.errors import InputError
+from duoseg.planning.reading import read_channels
+from duoseg.prediction.model import Model, Prediction
+from duoseg.progress import Progress
+from duoseg.scans.cases import Case
+from duoseg.scans.formats import format_suffix, write_like
+from duoseg.scans.inputs import find_inputs
+from duoseg.training.engine import DeviceName
+
+PREDICTIONS = "predictions.json"
+
+
+@dataclass(frozen=True)
+class PredictedScan:
+    """One scan's outcome.
+
+    Attributes:
+        case: its name.
+        mask: the file written.
+        volumes_ml: class name -> volume in millilitres.
+    """
+
+    case: str
+    mask: Path
+    volumes_ml: dict[str, float]
+
+
+def predict(
+    runs: Sequence[str | Path],
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    probabilities: bool = False,
+    mirror: bool | None = None,
+    largest_component: bool | None = None,
+    device: DeviceName = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[PredictedScan]:
+    """Segment scans with a trained run, or with the mean of several.
+
+    Args:
+        runs: run folders.
+        inputs: image files, or folders of them.
+        out: folder for ``<case>.nii.gz`` masks and ``predictions.json``.
+        probabilities: also write each class's probability as ``<case>.<class>.nii.gz``.
+        mirror: average over the flips that training used; the run's own setting where absent.
+        largest_component: keep each class's largest connected body; the run's own setting where absent.
+        device: where to compute.
+        threads: CPU threads.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: a run or a scan cannot be read, or a mask would replace one of the scans.
+    """
+    out = Path(out)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = load(*runs, device=device)
+    changes = {"mirror": mirror, "largest_component": largest_component}
+    model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
+    _require_new_names(cases, out)
+    scans = []
+    for done, case in enumerate(cases, start=1):
+        voxels, grid = read_channels(case)
+        prediction = model.predict(voxels, grid, name=str(case.images[0]))
+        scans.append(_write(case, prediction, out, model, grid.voxel_volume_ml, probabilities))
+        if progress is not None:
+            progress("predict", done, len(cases))
+    _write_manifest(out / PREDICTIONS, runs, cases, scans, model)
+    return scans
+
+
+def _write(
+    case: Case, prediction: Prediction, out: Path, model: Model, voxel_ml: float, probabilities: bool
+) -> PredictedScan:
+    source = case.images[0]
+    path = out / f"{case.name}{format_suffix(source)}"
+    write_like(path, prediction.mask, like=source)
+    if probabilities:
+        for index, name in enumerate(["background", *model.plan.classes]):
+            target = out / "probabilities" / f"{case.name}.{_file_safe(name)}{format_suffix(source)}"
+            write_like(target, prediction.class_map(index), like=source)
+    volumes = {
+        name: round(float(np.count_nonzero(prediction.mask == value)) * voxel_ml, 4)
+        for name, value in model.plan.classes.items()
+    }
+    return PredictedScan(case.name, path, volumes)
+
+
+def _write_manifest(
+    path: Path, runs: Sequence[str | Path], cases: Sequence[Case], scans: Sequence[PredictedScan], model: Model
+) -> None:
+    """``predictions.json``; scans of an earlier call in the same folder stay listed."""
+    entries: dict[str, Any] = {}
+    if path.is_file():
+        entries = {entry["case"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["scans"]}
+    for case, scan in zip(cases, scans, strict=True):
+        entries[scan.case] = {
+            "case": scan.case,
+            "images": [str(image) for image in case.images],
+            "mask": scan.mask.name,
+            "volume_ml": scan.volumes_ml,
+        }
+    write_json(
+        path,
+        {
+            "runs": [str(run) for run in runs],
+            "settings": model.settings.model_dump(),
+            "classes": model.plan.classes,
+            "scans": list(entries.values()),
+        },
+    )
+
+
+def _require_new_names(cases: Sequence[Case], out: Path) -> None:
+    images = {image.resolve() for case in cases for image in case.images}
+    for case in cases:
+        target = out / f"{case.name}{format_suffix(case.images[0])}"
+        if target.resolve() in images:
+            raise InputError(f"{target}: the mask would replace the scan itself: choose another --out folder.")
+
+
+def _file_safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+
+
+def runs_and_inputs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Tell run folders from images on the command line: a run folder holds a ``config.toml``.
+
+    Raises:
+        InputError: there is no run, or no image, among them.
+    """
+    runs = [path for path in paths if (path / CONFIG).is_file()]
+    inputs = [path for path in paths if path not in runs]
+    if not runs:
+        raise InputError(
+            f"{paths[0]}: is not a run folder. Give one that `duoseg train --out` wrote, then the images."
+        )
+    if not inputs:
+        raise InputError("There is nothing to predict: give image files, or folders of them, after the run.")
+    return runs, inputs

@@ -1,0 +1,66 @@
+"""``duoseg report``: one page about a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
+from duoseg.config import CONFIG, load_config
+from duoseg.reporting.page import write_report
+from duoseg.reporting.records import RunSummary
+from duoseg.training.log import read_log
+
+REPORT = "report.html"
+
+
+def report(run: str | Path, *, out: Path | None = None) -> Path:
+    """Write a run's page: losses, plan with reasons, settings, environment.
+
+    Args:
+        run: run folder.
+        out: the page; ``report.html`` in the run's folder where absent.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    folder = Path(run)
+    summary = summarise_run(folder)
+    return write_report(out or folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
+
+
+def summarise_run(
+    folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None
+) -> RunSummary:
+    """A run's folder as the page needs it.
+
+    Args:
+        folder: run folder.
+        name: what the page calls the run; its method where absent.
+        scores: content of a scores file.
+    """
+    config = load_config(require_file(folder, CONFIG))
+    plan = load_plan(require_file(folder, PLAN))
+    cases = json.loads(require_file(folder, CASES).read_text(encoding="utf-8"))
+    environment = json.loads(require_file(folder, ENVIRONMENT).read_text(encoding="utf-8"))
+    records = read_log(folder)
+    return RunSummary(
+        name=name or config.method,
+        method=config.method,
+        steps=int(records[-1]["step"]) if records else 0,
+        seconds=records[-1]["seconds"] if records else 0.0,
+        records=[
+            {key: value for key, value in record.items() if not key.endswith("seconds")} for record in records
+        ],
+        scores=scores,
+        plan=plan.model_dump(mode="json"),
+        environment=environment,
+        settings={
+            "labelled scans": len(cases["labelled"]),
+            "unlabelled scans": len(cases["unlabelled"]),
+            "seed": config.training.seed,
+            **config.methods.get(config.method, {}),
+        },
+    )

@@ -1,0 +1,116 @@
+"""A run's settings as one TOML file: each wing's own settings, joined. Protocol files have the same form."""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from duoseg.errors import InputError
+from duoseg.files import write_text
+from duoseg.prediction.model import PredictionSettings
+from duoseg.training.loop import TrainingSettings
+
+CONFIG = "config.toml"
+DEFAULT_METHOD = "dtml"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Everything that an experiment fixes besides its data.
+
+    Attributes:
+        method: name of the method.
+        labelled: keep the labels of so many training scans; all where absent.
+        steps: training steps; the plan's choice where absent.
+        plan: replaces values of the automatic plan, section by section.
+        methods: settings of methods, by method name.
+        training: seed, precision, checkpoints.
+        prediction: mirroring, largest component.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str = DEFAULT_METHOD
+    labelled: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    plan: dict[str, Any] = {}
+    methods: dict[str, dict[str, Any]] = {}
+    training: TrainingSettings = TrainingSettings()
+    prediction: PredictionSettings = PredictionSettings()
+
+    def with_options(
+        self,
+        *,
+        method: str | None = None,
+        labelled: int | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+    ) -> Config:
+        """These settings, with those options replaced that were given."""
+        given = {"method": method, "labelled": labelled, "steps": steps}
+        changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if seed is not None:
+            changes["training"] = {**self.training.model_dump(), "seed": seed}
+        return parse(Config, {**self.model_dump(), **changes}, source="options")
+
+
+def load_config(path: Path) -> Config:
+    """Read a run's ``config.toml`` or a protocol file.
+
+    Raises:
+        InputError: the file is missing or no TOML, a key is unknown (the nearest known one is named) or a value is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise InputError(f"{path}: cannot be read ({fault.strerror}).") from fault
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise InputError(f"{path}: is not valid TOML: {fault}.") from fault
+    return parse(Config, values, source=str(path))
+
+
+def save_config(path: Path, config: Config) -> None:
+    """Write settings as TOML; what is absent there has its default."""
+    write_text(path, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+
+
+def parse(model: type[Model], values: dict[str, Any], *, source: str) -> Model:
+    """Validate values into a settings model.
+
+    Raises:
+        InputError: names the source, each wrong key or value, and the nearest known key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as fault:
+        problems = "; ".join(_describe(model, error) for error in fault.errors())
+        raise InputError(f"{source}: {problems}.") from fault
+
+
+def _describe(model: type[BaseModel], error: Any) -> str:
+    *parents, key = [str(part) for part in error["loc"]] or [""]
+    where = ".".join([*parents, key])
+    if error["type"] != "extra_forbidden":
+        return f"'{where}': {error['msg'].lower()}"
+    known = list(_section(model, parents).model_fields)
+    near = get_close_matches(key, known, n=1)
+    return f"unknown setting '{where}'" + (
+        f", did you mean '{near[0]}'?" if near else f" (known: {', '.join(known) or 'none'})"
+    )
+
+
+def _section(model: type[BaseModel], parents: list[str]) -> type[BaseModel]:
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model

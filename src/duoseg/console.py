@@ -1,0 +1,163 @@
+"""What the command line shows: tables and results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from duoseg.commands.demo import Demo
+    from duoseg.commands.predict import PredictedScan
+    from duoseg.commands.train import Run
+    from duoseg.planning.plan import Plan
+    from duoseg.progress import Progress
+    from duoseg.scans.check_report import CheckReport
+    from duoseg.scores.evaluate import Scores
+
+PLAIN_SECONDS = 10.0
+SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+class Console:
+    """Prints what the commands return.
+
+    Args:
+        quiet: show no progress and no remarks, only results.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._err = RichConsole(stderr=True, highlight=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress | None]:
+        """Bars on a terminal, a plain line now and then elsewhere, nothing when quiet."""
+        if self._quiet:
+            yield None
+        elif self._err.is_terminal:
+            with _Bars(self._err) as bars:
+                yield bars
+        else:
+            yield _Lines(self._err)
+
+    def check(self, report: CheckReport) -> None:
+        """The table of cases, then the problems."""
+        headings, rows = report.format()
+        self._table(headings, rows, text_columns=2)
+        for problem in report.problems:
+            self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
+            self._out.print(str(problem), markup=False)
+        counts = {kind: sum(p.severity == kind for p in report.problems) for kind in SEVERITIES}
+        found = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in counts.items() if count)
+        self._say(f"{len(report.rows)} cases: {found or 'no problems'}.")
+
+    def plan(self, plan: Plan, out: Path | None) -> None:
+        """Every choice with its reason."""
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, reason in plan.reasons.items():
+            table.add_row(name, reason)
+        self._out.print(table)
+        if out is not None:
+            self._say(f"Written to {out}.")
+
+    def train(self, run: Run) -> None:
+        """Where the run lies and what to do next."""
+        self._say(f"Trained: {run.folder}. Next: duoseg predict {run.folder} IMAGES --out MASKS")
+
+    def predict(self, scans: Sequence[PredictedScan], out: Path) -> None:
+        """One row per scan with its volumes."""
+        classes = list(scans[0].volumes_ml) if scans else []
+        rows = [[scan.case, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)] for scan in scans]
+        self._table(["case", *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
+        self._say(f"{len(scans)} masks in {out}.")
+
+    def evaluate(self, scores: Scores) -> None:
+        """Mean scores per class, then the problems."""
+        from duoseg.scores.output import format_table
+
+        table = format_table(scores, cases=not self._quiet and len(scores.cases) <= 40)
+        self._table(table.columns, table.rows, text_columns=table.text_columns)
+        for problem in scores.problems:
+            self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
+            self._out.print(str(problem), markup=False)
+
+    def demo(self, demo: Demo) -> None:
+        """Both methods' scores and the page."""
+        rows = [[name, f"{dice:.3f}", f"{hd95:.2f}"] for name, dice, hd95 in demo.rows]
+        self._table(["method", "Dice", "HD95 (mm)"], rows, text_columns=1)
+        self._out.print(demo.verdict, markup=False)
+        self._out.print(f"Report: {demo.report}", markup=False)
+
+    def report(self, page: Path) -> None:
+        """Where the page lies."""
+        self._out.print(f"Report: {page}", markup=False)
+
+    def _table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, heading in enumerate(headings):
+            table.add_column(heading, justify="left" if index < text_columns else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self._out.print(table)
+
+    def _say(self, remark: str) -> None:
+        if not self._quiet:
+            self._out.print(remark, markup=False)
+
+
+class _Bars:
+    """One bar for each kind of work, on a terminal."""
+
+    def __init__(self, console: RichConsole) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[detail]}", style="dim"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        self._bars.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.__exit__(None, None, None)
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, detail="")
+        self._bars.update(self._tasks[what], completed=done, total=total, detail=detail)
+
+
+class _Lines:
+    """A line at the end of each kind of work, and every ten seconds of it."""
+
+    def __init__(self, console: RichConsole) -> None:
+        self._console = console
+        self._last = time.monotonic()
+        self._finished: set[str] = set()
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        now = time.monotonic()
+        finished = done >= total and what not in self._finished
+        if not finished and now - self._last < PLAIN_SECONDS:
+            return
+        self._last = now
+        if done >= total:
+            self._finished.add(what)
+        self._console.print(f"{what} {done}/{total} {detail}".rstrip(), markup=False)

@@ -1,0 +1,126 @@
+"""What a method is: named losses from a batch, probabilities from an image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from duoseg.model.augment import View, strong_view, weak_view
+from duoseg.model.draws import SampleGenerator
+from duoseg.model.networks import NetworkFactory
+from duoseg.planning.plan import Plan
+
+BatchKind = Literal["mixed", "labelled", "images"]
+
+
+class Settings(BaseModel):
+    """A method's own constants: what its paper introduces, with the published values as defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training; optimiser and schedule start anew at each.
+
+    Attributes:
+        name: for the log.
+        share: of all steps; the shares of a method add up to 1.
+        batch: ``mixed`` (labelled patches first, then unlabelled), ``labelled`` (the whole batch has labels) or ``images``
+            (patches of all scans, no labels).
+    """
+
+    name: str
+    share: float = 1.0
+    batch: BatchKind = "mixed"
+
+
+class Batch:
+    """Patches of one step, augmented as the plan says.
+
+    The truth of unlabelled patches is not here: ``label`` has entries for the first ``labelled`` items only.
+
+    Attributes:
+        image: (B, C, *spatial), float32.
+        label: (labelled, *spatial), class indices with -1 where there is no annotation.
+        generator: the only source of randomness; a sample's draws depend on seed, step and its index alone.
+    """
+
+    def __init__(
+        self, image: Tensor, label: Tensor, *, generator: SampleGenerator, plan: Plan
+    ) -> None:
+        self.image = image
+        self.label = label
+        self.generator = generator
+        self._plan = plan
+
+    @property
+    def labelled(self) -> int:
+        """How many items, from the first on, have labels."""
+        return len(self.label)
+
+    def weak_view(self) -> View:
+        """The images moved by a transform that can be undone exactly; intensities as they are."""
+        return weak_view(
+            self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing
+        )
+
+    def strong_view(self) -> View:
+        """The images moved by a transform that can be undone exactly, with heavily changed intensities."""
+        return strong_view(
+            self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing
+        )
+
+
+class Method(nn.Module):
+    """Base of all methods. All state that must survive an interruption lies in parameters and buffers.
+
+    A subclass names its ``Settings`` and ``stages``, builds its students from the factory, and says what
+    it learns from a batch (``forward``) and what it predicts (``members``).
+    """
+
+    Settings: ClassVar[type[Settings]] = Settings
+    stages: tuple[Stage, ...] = (Stage("train"),)
+
+    # Calling a module returns Any in torch's types; this says what comes back.
+    __call__: Callable[..., dict[str, Tensor]]
+
+    @abstractmethod
+    def __init__(self, networks: NetworkFactory, settings: Settings) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Named, weighted loss terms, each a scalar; the trainer sums them.
+
+        Args:
+            batch: the patches of this step.
+            progress: 0 at the first step of the stage, 1 at its end.
+        """
+
+    @abstractmethod
+    def members(self, image: Tensor) -> list[Tensor]:
+        """Each student's opinion, (B, K + 1, *spatial) with classes summing to 1."""
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """The prediction, (B, K + 1, *spatial) with classes summing to 1; by default the first member's."""
+        return self.members(image)[0]
+
+    def parameter_groups(self) -> list[dict]:
+        """Optimiser groups; a group may carry its own ``learning_rate`` factor as ``scale``."""
+        return [{"params": list(self.parameters())}]
+
+    def inference_modules(self) -> dict[str, nn.Module]:
+        """The modules that prediction needs, by name; by default all direct children."""
+        return dict(self.named_children())
+
+    def start_stage(self, stage: Stage) -> None:
+        """Called before the first step of each stage, e.g. to freeze a copy as teacher."""
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimiser step, e.g. to move an average."""

@@ -1,0 +1,62 @@
+"""Losses on probabilities, and the ramps that weight them.
+
+Labels are class indices 0..K with -1 for voxels that carry no annotation; those take no part in any loss here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -1
+
+
+def one_hot(label: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Split class indices into a float one-hot volume and a mask of annotated voxels.
+
+    Args:
+        label: (B, *spatial), integers -1..K.
+        classes: K + 1, background included.
+
+    Returns:
+        (B, K + 1, *spatial), zero where not annotated, and (B, 1, *spatial).
+    """
+    annotated = (label != IGNORE).unsqueeze(1)
+    index = torch.arange(classes, device=label.device).view(1, -1, *[1] * (label.ndim - 1))
+    return (label.unsqueeze(1) == index).float(), annotated.float()
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross-entropy over annotated voxels; 0 where there are none.
+
+    Args:
+        logits: (B, K + 1, *spatial).
+        label: (B, *spatial).
+    """
+    total = F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum")
+    return total / (label != IGNORE).sum().clamp(min=1)
+
+
+def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:
+    """1 - Dice with squared volumes (Milletari et al. 2016, eq. 3), over the batch, mean over foreground classes.
+
+    Args:
+        foreground: probabilities of classes 1..K, (B, K, *spatial).
+        label: (B, *spatial).
+        smooth: keeps an absent class defined.
+    """
+    truth, annotated = one_hot(label, foreground.shape[1] + 1)
+    truth = truth[:, 1:]
+    foreground = foreground.float() * annotated
+    axes = (0, *range(2, foreground.ndim))
+    intersection = (foreground * truth).sum(axes)
+    volumes = foreground.square().sum(axes) + truth.square().sum(axes)
+    return 1 - ((2 * intersection + smooth) / (volumes + smooth)).mean()
+
+
+def gaussian_ramp(progress: float) -> float:
+    """exp(-5 (1 - t)^2), from 0.007 at t = 0 to 1 at t = 1 (Laine & Aila, ICLR 2017)."""
+    return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)

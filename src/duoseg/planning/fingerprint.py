@@ -1,0 +1,179 @@
+"""What the scans are like: sizes, spacings, intensities, and the anatomy in the labels that may be read.
+
+A fingerprint holds measurements and no choice; `make_plan` turns it into choices. Triples are in canonical
+axis order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import Field
+
+from duoseg.errors import InputError
+from duoseg.planning.classes import class_indices, label_values
+from duoseg.planning.orient import canonical_spacing, content_box, to_canonical
+from duoseg.planning.plan import Section, Spacing, Triple
+from duoseg.planning.reading import read_channels, read_label
+from duoseg.scans.dataset import Dataset, Split
+
+SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
+Progress = Callable[[int, int], None]
+
+
+class CaseFacts(Section):
+    """One scan: its shape and content box in voxels, its spacing in mm."""
+
+    name: str
+    labelled: bool
+    shape: Triple
+    spacing: Spacing
+    content: Triple
+
+
+class ChannelFacts(Section):
+    """One channel's intensities inside the labelled foreground, pooled over the labelled scans."""
+
+    name: str
+    mean: float
+    std: float
+    percentile_00_5: float
+    median: float
+    percentile_99_5: float
+
+
+class ClassFacts(Section):
+    """One class in the labelled scans that show it: volume (ml) and bounding box (mm) in each."""
+
+    name: str
+    value: int
+    volumes_ml: tuple[float, ...] = ()
+    extents_mm: tuple[tuple[float, float, float], ...] = ()
+
+
+class Fingerprint(Section):
+    """The measurements of a split; ``intensities`` is empty where no labelled voxel is foreground."""
+
+    channels: tuple[str, ...]
+    classes: dict[str, int]
+    ignore_value: int | None = None
+    labelled: int = Field(ge=0)
+    unlabelled: int = Field(ge=0)
+    cases: tuple[CaseFacts, ...] = Field(min_length=1)
+    intensities: tuple[ChannelFacts, ...] = ()
+    anatomy: tuple[ClassFacts, ...] = ()
+
+
+@dataclass
+class _Measured:
+    """What the labels have shown so far, by file value."""
+
+    volumes: dict[int, list[float]] = field(default_factory=dict)
+    extents: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
+    samples: list[np.ndarray] = field(default_factory=list)
+
+
+def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | None = None) -> Fingerprint:
+    """Measure every image of the split and the labels of ``split.labelled``, one scan in memory at a time.
+
+    Where the data set names no classes they are the values found in these labels, named "1", "2", ...
+    ``progress(done, all)`` is called after each scan.
+
+    Raises:
+        InputError: there is no scan, a scan is not usable, or a label holds a value that is no class.
+    """
+    cases = (*split.labelled, *split.unlabelled)
+    if not cases:
+        raise InputError(f"{dataset.root}: there is no scan to train on.")
+    facts: list[CaseFacts] = []
+    measured = _Measured()
+    for done, case in enumerate(cases, start=1):
+        voxels, grid = read_channels(case)
+        order = grid.canonical()
+        voxels = to_canonical(voxels, *order)
+        spacing = canonical_spacing(grid)
+        x, y, z = voxels.shape[1:]
+        i, j, k = (stop - start for start, stop in content_box(voxels))
+        facts.append(
+            CaseFacts(
+                name=case.name,
+                labelled=case.label is not None,
+                shape=(x, y, z),
+                spacing=spacing,
+                content=(i, j, k),
+            )
+        )
+        if case.label is not None:
+            label = to_canonical(read_label(case, grid), *order)
+            _measure_label(label, voxels, spacing, dataset, measured, str(case.label))
+        if progress is not None:
+            progress(done, len(cases))
+    classes = dataset.classes or {str(value): value for value in sorted(measured.volumes)}
+    return Fingerprint(
+        channels=dataset.channels,
+        classes=dict(classes),
+        ignore_value=dataset.ignore_value,
+        labelled=len(split.labelled),
+        unlabelled=len(split.unlabelled),
+        cases=tuple(facts),
+        intensities=_channel_facts(dataset.channels, measured.samples),
+        anatomy=tuple(
+            ClassFacts(
+                name=name,
+                value=value,
+                volumes_ml=tuple(measured.volumes.get(value, ())),
+                extents_mm=tuple(measured.extents.get(value, ())),
+            )
+            for name, value in classes.items()
+        ),
+    )
+
+
+def _measure_label(
+    label: np.ndarray,
+    image: np.ndarray,
+    spacing: tuple[float, float, float],
+    dataset: Dataset,
+    measured: _Measured,
+    name: str,
+) -> None:
+    found = [value for value in label_values(label, name=name) if value not in (0, dataset.ignore_value)]
+    if dataset.classes:
+        class_indices(label, dataset.classes, dataset.ignore_value, name=name)
+    elif found and found[0] < 0:
+        raise InputError(f"{name}: holds {found[0]}, but a label's values are 0 (background) and above.")
+    voxel_ml = float(np.prod(spacing)) / 1000
+    for value in found:
+        mask = label == value
+        sides = [stop - start for start, stop in content_box(mask[None])]
+        x, y, z = (side * mm for side, mm in zip(sides, spacing, strict=True))
+        measured.volumes.setdefault(value, []).append(int(mask.sum()) * voxel_ml)
+        measured.extents.setdefault(value, []).append((x, y, z))
+    # canonical order first: the sample must not depend on how the axes are stored
+    foreground = np.flatnonzero(np.isin(label, found))
+    if len(foreground) > SAMPLES_PER_CASE:
+        foreground = np.random.default_rng(0).choice(foreground, SAMPLES_PER_CASE, replace=False)
+    if len(foreground):
+        measured.samples.append(image[(slice(None), *np.unravel_index(np.sort(foreground), label.shape))])
+
+
+def _channel_facts(channels: tuple[str, ...], samples: list[np.ndarray]) -> tuple[ChannelFacts, ...]:
+    if not samples:
+        return ()
+    pooled = np.concatenate(samples, axis=1).astype(np.float64)
+    facts = []
+    for name, values in zip(channels, pooled, strict=True):
+        low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
+        facts.append(
+            ChannelFacts(
+                name=name,
+                mean=float(values.mean()),
+                std=float(values.std()),
+                percentile_00_5=low,
+                median=middle,
+                percentile_99_5=high,
+            )
+        )
+    return tuple(facts)

@@ -1,0 +1,104 @@
+"""Changing a plan by hand, in part: what is named is replaced, and the whole is checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from duoseg.errors import InputError
+from duoseg.planning.plan import Plan
+from duoseg.planning.sizing import total_stride
+
+VNET_STRIDE = (16, 16, 16)
+
+
+def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
+    """Return the plan with ``changes`` merged in; sections merge key by key, all other values are replaced.
+
+    Each changed setting is noted in ``reasons``.
+
+    Raises:
+        InputError: a key is unknown (the nearest known one is named), a value is not valid, or the patch no
+            longer fits
+            the network.
+    """
+    merged, changed = _merge(plan, changes, "")
+    reasons = dict(merged["reasons"])
+    for path in changed:
+        section, _, rest = path.partition(".")
+        if section != "reasons":
+            note = f"Set by hand: {path}." if rest else "Set by hand."
+            reasons[section] = f"{reasons[section]} {note}" if rest and section in reasons else note
+    try:
+        result = Plan.model_validate({**merged, "reasons": reasons})
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+    require_fitting_patch(result)
+    return result
+
+
+def require_fitting_patch(plan: Plan) -> None:
+    """Raise `InputError` unless the patch's sides are multiples of the network's down-sampling."""
+    network = plan.network
+    if network.architecture == "vnet":
+        needed = VNET_STRIDE
+    else:
+        needed = total_stride(network.strides, strided_stem=network.stem == "strided")
+    if all(side % stride == 0 for side, stride in zip(plan.patch, needed, strict=True)):
+        return
+    options = " x ".join(_nearest_multiples(*pair) for pair in zip(plan.patch, needed, strict=True))
+    given, multiple = ("x".join(map(str, triple)) for triple in (plan.patch, needed))
+    raise InputError(
+        f"The patch {given} does not fit the network ({network.architecture}), which needs sides that are "
+        f"multiples of {multiple}. The nearest sizes that do: {options}."
+    )
+
+
+def _nearest_multiples(side: int, stride: int) -> str:
+    below = side // stride * stride
+    if below == side:
+        return str(side)
+    return f"({below} or {below + stride})" if below else str(stride)
+
+
+def _merge(model: BaseModel, changes: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the model as plain values with the changes in it, and the paths of what really changed."""
+    merged = {name: getattr(model, name) for name in type(model).model_fields}
+    changed: list[str] = []
+    for key, value in changes.items():
+        if key not in merged:
+            raise InputError(_unknown(prefix + key, key, list(merged)))
+        current = merged[key]
+        if isinstance(current, BaseModel) and isinstance(value, Mapping):
+            merged[key], inner = _merge(current, value, f"{prefix}{key}.")
+            changed += inner
+        elif not _same(current, value):
+            merged[key] = value
+            changed.append(prefix + key)
+    return {name: _plain(value) for name, value in merged.items()}, changed
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def _same(current: Any, value: Any) -> bool:
+    if isinstance(current, tuple) and isinstance(value, list | tuple):
+        return len(current) == len(value) and all(map(_same, current, value))
+    return bool(current == value)
+
+
+def _unknown(path: str, key: str, known: list[str]) -> str:
+    nearest = get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}."
+    return f"The plan has no setting {path!r}; {hint}"
+
+
+def _explain(error: ValidationError) -> str:
+    parts = [
+        f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors()
+    ]
+    return "The plan is not valid: " + "; ".join(parts)

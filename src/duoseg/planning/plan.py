@@ -1,0 +1,121 @@
+"""The plan: everything that turns a set of scans into a training run, each choice with its reason.
+
+A plan is data. It is written to ``plan.json``, read by people, edited by hand or by a protocol file, and used
+unchanged by training and prediction. All triples are in the canonical axis order (right, anterior, superior).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Triple = tuple[int, int, int]
+Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class Section(BaseModel):
+    """A part of the plan: unknown keys are errors, values do not change after construction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Normalisation(Section):
+    """How one channel's intensities are brought to a common scale.
+
+    ``zscore`` uses each scan's own mean and standard deviation over its non-zero voxels; ``ct`` clips to a
+    fixed window and then uses fixed statistics, both measured inside the labelled foreground.
+    """
+
+    channel: str
+    scheme: Literal["zscore", "ct"]
+    window: tuple[float, float] | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+class NetworkPlan(Section):
+    """One student's network. ``strides[i]`` is the down-sampling on entering level ``i + 1``.
+
+    With the stem ``full`` level 0 works at full resolution, with ``strided`` behind a stem of stride 2.
+    """
+
+    architecture: Literal["residual_unet", "vnet"] = "residual_unet"
+    stem: Literal["full", "strided"] = "full"
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    strides: tuple[Triple, ...] = ((2, 2, 2), (2, 2, 2), (2, 2, 2))
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class BatchPlan(Section):
+    """Patches in one step, over all devices together."""
+
+    labelled: Annotated[int, Field(ge=1)] = 2
+    unlabelled: Annotated[int, Field(ge=0)] = 2
+    foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class OptimiserPlan(Section):
+    """The optimiser, its schedule over a stage, and the gradient's largest norm (0: not clipped)."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    step_every: Annotated[int, Field(ge=1)] = 2500
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    clip_norm: Annotated[float, Field(ge=0)] = 12.0
+
+
+class AugmentationPlan(Section):
+    """Random changes to training patches; a probability of 0 switches one off.
+
+    ``mirror_axes`` names the axes along which the anatomy may be flipped: flipping left and right is wrong
+    where sides carry meaning. Angles in degrees, elastic displacement in voxels.
+    """
+
+    mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    quarter_turns: bool = False
+    spatial_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rotation_degrees: tuple[float, float, float] = (20.0, 20.0, 20.0)
+    scale: tuple[float, float] = (0.8, 1.25)
+    elastic_voxels: Annotated[float, Field(ge=0)] = 2.0
+    brightness_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
+    contrast_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
+    gamma_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
+    noise_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
+    blur_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
+    low_resolution_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
+class WindowPlan(Section):
+    """Sliding-window prediction: windows shift by ``step`` (a share of the patch) or ``stride`` (voxels)."""
+
+    step: Annotated[float, Field(gt=0, le=1)] = 0.5
+    stride: Triple | None = None
+    blending: Literal["gaussian", "uniform"] = "gaussian"
+
+
+class Plan(Section):
+    """Everything a run needs to know about its data, network and schedule.
+
+    ``classes`` maps each foreground class to its value in the label files; class ``c`` of the network (1, 2,
+    ...) is the ``c``-th entry, 0 is background. ``reasons`` says in words why each choice was made.
+    """
+
+    version: Literal[1] = 1
+    channels: tuple[str, ...]
+    classes: dict[str, int]
+    ignore_value: int | None = None
+    spacing: Spacing
+    patch: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    normalisation: tuple[Normalisation, ...]
+    network: NetworkPlan = NetworkPlan()
+    batch: BatchPlan = BatchPlan()
+    optimiser: OptimiserPlan = OptimiserPlan()
+    augmentation: AugmentationPlan = AugmentationPlan()
+    window: WindowPlan = WindowPlan()
+    steps: Annotated[int, Field(ge=1)]
+    reasons: dict[str, str] = {}

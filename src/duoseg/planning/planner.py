@@ -1,0 +1,208 @@
+"""From measurements to a plan: every choice of a run, by rules that a reader can follow, with its reason."""
+
+from __future__ import annotations
+
+import math
+
+from duoseg.errors import InputError
+from duoseg.planning.classes import MAX_CLASSES
+from duoseg.planning.fingerprint import Fingerprint
+from duoseg.planning.overrides import override
+from duoseg.planning.plan import (
+    NetworkPlan,
+    OptimiserPlan,
+    Plan,
+    Triple,
+    WindowPlan,
+)
+from duoseg.planning.recipe import choose_augmentation, choose_batch, choose_normalisation
+from duoseg.planning.sizing import (
+    BOTTLENECK,
+    CLASS_VOXELS,
+    COARSEST,
+    COVERAGE,
+    STRIDED_STEM_VOXELS,
+    Device,
+    Millimetres,
+    choose_patch,
+    choose_strides,
+    coarsened,
+    content_mm,
+    coverage,
+    exact_halvings,
+    halvings,
+    is_anisotropic,
+    median_triple,
+    smallest_class_mm,
+    total_stride,
+    voxel_budget,
+)
+
+__all__ = ["make_plan", "override"]
+
+STEPS = {"cpu": 1500, "cuda": 6000, "mps": 3000}
+FIRST_CHANNELS = {"cpu": 16, "cuda": 32, "mps": 32}
+MOST_CHANNELS = {"cpu": 128, "cuda": 320, "mps": 320}
+
+
+def make_plan(
+    fingerprint: Fingerprint,
+    *,
+    device: Device,
+    steps: int | None = None,
+    spacing: Millimetres | None = None,
+    patch: Triple | None = None,
+) -> Plan:
+    """Choose everything a run needs; the same fingerprint and device give the same plan.
+
+    ``steps``, ``spacing`` (mm) and ``patch`` (voxels), both in canonical axis order, replace the planner's
+    choices.
+
+    Raises:
+        InputError: no class is known, CT intensities cannot be measured, or ``patch`` suits no network.
+    """
+    _require_classes(fingerprint)
+    reasons = {"classes": _classes_reason(fingerprint)}
+    extent = content_mm(fingerprint)
+    if spacing is None:
+        spacing, reasons["spacing"] = _choose_spacing(fingerprint, extent, device, patch)
+    else:
+        reasons["spacing"] = "As asked for."
+    if patch is None:
+        patch = choose_patch(extent, spacing, voxel_budget(device, spacing))
+        reasons["patch"] = _patch_reason(patch, extent, spacing, device)
+    else:
+        _require_usable(patch)
+        reasons["patch"] = "As asked for."
+    network, reasons["network"] = _choose_network(patch, spacing, device)
+    normalisation, reasons["normalisation"] = choose_normalisation(fingerprint)
+    augmentation, reasons["augmentation"] = choose_augmentation(fingerprint, spacing)
+    batch, reasons["batch"] = choose_batch(fingerprint)
+    optimiser = OptimiserPlan()
+    reasons["optimiser"] = (
+        f"AdamW with a learning rate of {optimiser.learning_rate:g}: it learns in few steps, without tuning "
+        "per data set."
+    )
+    reasons["schedule"] = (
+        f"Cosine to zero after a warm-up over {optimiser.warm_up:.0%} of the steps: the last checkpoint is "
+        "then a good one, and no scan is spent on choosing another."
+    )
+    reasons["steps"] = "As asked for." if steps is not None else f"The default on {device}: {STEPS[device]}."
+    reasons["window"] = "Windows overlap by half and are blended with a Gaussian, so that no seam shows."
+    return Plan(
+        channels=fingerprint.channels,
+        classes=fingerprint.classes,
+        ignore_value=fingerprint.ignore_value,
+        spacing=spacing,
+        patch=patch,
+        normalisation=normalisation,
+        network=network,
+        batch=batch,
+        optimiser=optimiser,
+        augmentation=augmentation,
+        window=WindowPlan(),
+        steps=STEPS[device] if steps is None else steps,
+        reasons=reasons,
+    )
+
+
+def _require_classes(fingerprint: Fingerprint) -> None:
+    count = len(fingerprint.classes)
+    if not count:
+        raise InputError(
+            "No foreground class is known: no label that may be read shows one, and no dataset.json names "
+            "any. Annotate at least one scan."
+        )
+    if count > MAX_CLASSES:
+        raise InputError(f"There are {count} classes; at most {MAX_CLASSES} are supported.")
+
+
+def _classes_reason(fingerprint: Fingerprint) -> str:
+    absent = [facts.name for facts in fingerprint.anatomy if not facts.volumes_ml]
+    text = f"{len(fingerprint.classes)} foreground class(es), {fingerprint.labelled} labelled scan(s)."
+    return f"{text} No labelled scan shows: {', '.join(absent)}." if absent else text
+
+
+def _choose_spacing(
+    fingerprint: Fingerprint, extent: Millimetres, device: Device, patch: Triple | None
+) -> tuple[Millimetres, str]:
+    """Start at the median spacing; coarsen by whole factors while a patch sees too little of a scan."""
+    start = median_triple([case.spacing for case in fingerprint.cases])
+    class_mm = smallest_class_mm(fingerprint)
+    factor, spacing, seen = 1, start, 0.0
+    for factor in range(1, COARSEST + 1):
+        spacing = coarsened(start, factor, class_mm)
+        trial = patch or choose_patch(extent, spacing, voxel_budget(device, spacing))
+        seen = min(coverage(trial, extent, spacing))
+        if seen >= COVERAGE:
+            break
+    median_text = f"The scans' median spacing is {_mm(start)}"
+    if spacing == start:
+        held = (
+            "a patch sees enough of a scan at it"
+            if factor == 1
+            else f"coarser would leave the smallest class under {CLASS_VOXELS} voxels across"
+        )
+        return spacing, f"{median_text}, and it is kept: {held}."
+    limit = ""
+    if class_mm is not None and any(
+        mm < factor * min(start) and mm > own for mm, own in zip(spacing, start, strict=True)
+    ):
+        limit = f" It stops where the smallest class would have under {CLASS_VOXELS} voxels across."
+    return spacing, (
+        f"{median_text}; at that a patch for {device} would see less than {COVERAGE:.0%} of a scan "
+        f"({_mm(extent)}) along some axis, so the finest axes are coarsened up to {factor} times the finest "
+        f"side, where it sees at least {seen:.0%}.{limit}"
+    )
+
+
+def _patch_reason(patch: Triple, extent: Millimetres, spacing: Millimetres, device: Device) -> str:
+    shares = coverage(patch, extent, spacing)
+    budget = voxel_budget(device, spacing)
+    if min(shares) >= 0.999:
+        seen = "holds the whole of the median scan's content"
+    else:
+        seen = "spans " + ", ".join(f"{share:.0%}" for share in shares) + " of the median scan's content"
+    return (
+        f"{math.prod(patch):,} voxels, within about {budget:,} on {device}; it {seen} ({_mm(extent)}), "
+        "and its sides are multiples of the network's down-sampling."
+    )
+
+
+def _require_usable(patch: Triple) -> None:
+    """Refuse sides that cannot be halved to a small bottleneck, and name the nearest that can."""
+    for side in patch:
+        if side < 1 or halvings(side) - exact_halvings(side) > 1:
+            multiple = 2 ** max(1, halvings(side) - 1)
+            below = max(multiple, side // multiple * multiple)
+            raise InputError(
+                f"The patch {'x'.join(map(str, patch))} has a side of {side} voxels, which cannot be halved "
+                f"often enough; the nearest sides that can are {below} and {below + multiple}."
+            )
+
+
+def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tuple[NetworkPlan, str]:
+    voxels = math.prod(patch)
+    strided = device == "cpu" and voxels > STRIDED_STEM_VOXELS and all(side % 2 == 0 for side in patch)
+    strides = choose_strides(patch, spacing, strided_stem=strided)
+    channels = tuple(
+        min(FIRST_CHANNELS[device] * 2**level, MOST_CHANNELS[device]) for level in range(len(strides) + 1)
+    )
+    factor = total_stride(strides, strided_stem=strided)
+    bottom = "x".join(str(side // stride) for side, stride in zip(patch, factor, strict=True))
+    stem = (
+        f"a patch of {voxels:,} voxels is too many for full-resolution convolutions on CPU, so a stem of "
+        "stride 2 comes first"
+        if strided
+        else "convolutions run at full resolution"
+    )
+    thick = " A thick axis keeps its size until the others match it." if is_anisotropic(spacing) else ""
+    return NetworkPlan(stem="strided" if strided else "full", channels=channels, strides=strides), (
+        f"{len(channels)} levels leave {bottom} voxels at the deepest (about {BOTTLENECK} to "
+        f"{2 * BOTTLENECK} a side); {stem}; channels double from {channels[0]} to at most "
+        f"{MOST_CHANNELS[device]} on {device}.{thick}"
+    )
+
+
+def _mm(triple: Millimetres) -> str:
+    return " x ".join(f"{value:.4g}" for value in triple) + " mm"

@@ -1,0 +1,186 @@
+"""From a scan's own grid to the plan's, and back.
+
+An image is brought to the canonical axis order (right, anterior, superior) by permutation and flips alone,
+cut to the box of its non-zero voxels, normalised, and resampled to the plan's spacing. `Placement` remembers
+the way back. Nothing is interpolated where the spacing already fits, so a mask then returns exactly, and the
+order in which a scan's axes are stored never changes a prepared voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duoseg.errors import InputError
+from duoseg.planning.classes import class_indices
+from duoseg.planning.orient import Pairs, canonical_spacing, content_box, from_canonical, to_canonical
+from duoseg.planning.plan import Normalisation, Plan, Triple
+from duoseg.planning.resample import resample, resample_label, target_shape
+from duoseg.scans.scan import Grid
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a prepared volume lies in its scan.
+
+    Attributes:
+        shape: the scan's shape in its own axis order.
+        permutation: the scan's axis that becomes canonical axis 0, 1, 2.
+        flips: which canonical axes run against the scan's.
+        crop: first and one-past-last voxel kept along each canonical axis.
+        prepared: the prepared volume's shape.
+    """
+
+    shape: Triple
+    permutation: Triple
+    flips: tuple[bool, bool, bool]
+    crop: Pairs
+    prepared: Triple
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the placement as plain types, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Placement:
+        """Rebuild a placement from `to_dict` or from its JSON."""
+        plain = {key: tuple(value) for key, value in values.items()}
+        plain["crop"] = tuple(tuple(pair) for pair in plain["crop"])
+        return cls(**plain)
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """The crop as slices along the canonical axes."""
+        x, y, z = (slice(start, stop) for start, stop in self.crop)
+        return x, y, z
+
+
+def prepare_image(
+    voxels: np.ndarray, grid: Grid, plan: Plan, *, name: str = "the scan"
+) -> tuple[np.ndarray, Placement]:
+    """Bring an image ``(C, X, Y, Z)`` to the plan's grid and intensities.
+
+    Returns the prepared image, float32 of shape ``(C, x, y, z)`` in canonical axis order, and its placement.
+    ``name`` stands for the scan in messages.
+
+    Raises:
+        InputError: the number of channels is not the plan's, the grid's shape is another, or a voxel is not
+            finite.
+    """
+    if voxels.ndim != 4 or len(voxels) != len(plan.channels):
+        raise InputError(
+            f"{name}: {len(voxels) if voxels.ndim == 4 else 1} channel(s), but the plan has "
+            f"{len(plan.channels)} ({', '.join(plan.channels)}). Give one image per channel, in that order."
+        )
+    if voxels.shape[1:] != tuple(grid.shape):
+        raise InputError(
+            f"{name}: the voxels have shape {voxels.shape[1:]}, but their grid {tuple(grid.shape)}."
+        )
+    require_finite(voxels, name)
+    permutation, flips = grid.canonical()
+    canonical = to_canonical(voxels, permutation, flips)
+    crop = content_box(canonical)
+    # a copy in C order: sums then run in the same order however the scan was stored
+    inner = np.array(canonical[(slice(None), *(slice(*pair) for pair in crop))], np.float32, order="C")
+    spacing = canonical_spacing(grid)
+    prepared = target_shape(inner.shape[1:], spacing, plan.spacing)
+    placement = Placement(tuple(grid.shape), permutation, flips, crop, prepared)
+    for channel, rule in zip(inner, plan.normalisation, strict=True):
+        _normalise(channel, rule)
+    return resample(torch.from_numpy(inner), prepared).numpy(), placement
+
+
+def prepare_label(
+    voxels: np.ndarray, placement: Placement, plan: Plan, *, name: str = "the label"
+) -> np.ndarray:
+    """Bring a label ``(X, Y, Z)`` of file values onto the grid of its prepared image.
+
+    Returns class indices, int8 of shape ``(x, y, z)``: 0 background, 1..K in the order of ``plan.classes``,
+    -1 ignored.
+
+    Raises:
+        InputError: the shape is not the image's, or a voxel holds a value that is no class of the plan.
+    """
+    if voxels.shape != placement.shape:
+        raise InputError(
+            f"{name}: shape {voxels.shape}, but its image has {placement.shape}. Draw it on the image's grid."
+        )
+    indices = class_indices(voxels, plan.classes, plan.ignore_value, name=name)
+    canonical = to_canonical(indices, placement.permutation, placement.flips)
+    inner = canonical[placement.box].copy(order="C")
+    return resample_label(torch.from_numpy(inner), placement.prepared).numpy()
+
+
+def restore_mask(probabilities: Tensor, placement: Placement) -> np.ndarray:
+    """Return the most probable class per voxel of the scan's own grid, uint8 class indices.
+
+    Outside the crop is background. ``probabilities`` has the shape ``(K + 1, x, y, z)``. Each class is
+    brought to the scan's resolution on its own, so memory holds a few volumes of one channel, however many
+    classes there are. A tie goes to the smaller class.
+    """
+    _require_prepared(probabilities.shape[1:], placement)
+    inner = _inner_shape(placement)
+    winner = torch.zeros(inner, dtype=torch.uint8)
+    best = resample(probabilities[:1].float().cpu(), inner)[0]
+    for index in range(1, len(probabilities)):
+        value = resample(probabilities[index : index + 1].float().cpu(), inner)[0]
+        wins = value > best
+        winner[wins] = index
+        best = torch.where(wins, value, best)
+    return _put_back(winner.numpy(), placement, 0)
+
+
+def restore_map(values: Tensor, placement: Placement, *, outside: float) -> np.ndarray:
+    """Return a map ``(x, y, z)`` on the scan's own grid, float32, ``outside`` beyond the crop."""
+    _require_prepared(values.shape, placement)
+    inner = resample(values[None].float().cpu(), _inner_shape(placement))[0]
+    return _put_back(inner.numpy(), placement, outside)
+
+
+def require_finite(voxels: np.ndarray, name: str) -> None:
+    """Raise `InputError` naming ``name`` where a voxel is NaN or infinite."""
+    if np.issubdtype(voxels.dtype, np.floating):
+        finite = np.isfinite(voxels)
+        if not finite.all():
+            raise InputError(
+                f"{name}: {int((~finite).sum())} of {voxels.size} voxels are NaN or infinite. "
+                "Replace them (0 is what is outside the scan) and try again."
+            )
+
+
+def _normalise(channel: np.ndarray, rule: Normalisation) -> None:
+    """Bring one channel to a common scale, in place; statistics in float64."""
+    if rule.scheme == "ct":
+        if rule.window is None or rule.mean is None or rule.std is None:
+            raise InputError(
+                f"Plan: channel {rule.channel!r} has scheme 'ct' but lacks a window, mean or std."
+            )
+        np.clip(channel, *rule.window, out=channel)
+        mean, std = rule.mean, rule.std
+    else:
+        content = channel[channel != 0]
+        mean = float(content.mean(dtype=np.float64)) if content.size else 0.0
+        std = float(content.std(dtype=np.float64)) if content.size else 1.0
+    # an even channel has no contrast: a floor keeps rounding noise from becoming an image
+    channel -= np.float32(mean)
+    channel /= np.float32(max(std, 1e-6 * abs(mean), 1e-12))
+
+
+def _require_prepared(shape: tuple[int, ...], placement: Placement) -> None:
+    if tuple(shape) != tuple(placement.prepared):
+        raise ValueError(f"shape {tuple(shape)} is not the prepared shape {placement.prepared}")
+
+
+def _inner_shape(placement: Placement) -> Triple:
+    x, y, z = (stop - start for start, stop in placement.crop)
+    return x, y, z
+
+
+def _put_back(inner: np.ndarray, placement: Placement, outside: float) -> np.ndarray:
+    whole = np.full([placement.shape[axis] for axis in placement.permutation], outside, dtype=inner.dtype)
+    whole[placement.box] = inner
+    return from_canonical(whole, placement.permutation, placement.flips).copy(order="C")

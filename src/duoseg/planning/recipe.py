@@ -1,0 +1,64 @@
+"""The choices in a plan that follow from names and counts: normalisation, augmentation, batch."""
+
+from __future__ import annotations
+
+import re
+
+from duoseg.errors import InputError
+from duoseg.planning.fingerprint import ChannelFacts, Fingerprint
+from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation
+from duoseg.planning.sizing import Millimetres, is_anisotropic
+
+
+def choose_normalisation(fingerprint: Fingerprint) -> tuple[tuple[Normalisation, ...], str]:
+    """Return one rule per channel, chosen by its name, and the reason."""
+    measured = {facts.name: facts for facts in fingerprint.intensities}
+    rules = tuple(_rule(channel, measured.get(channel)) for channel in fingerprint.channels)
+    words = {
+        "ct": "a fixed window and scale from the labelled foreground, since CT numbers are comparable",
+        "zscore": "each scan's own mean and deviation, since its intensities have no common scale",
+    }
+    return rules, " ".join(f"{rule.channel}: {words[rule.scheme]}." for rule in rules)
+
+
+def _rule(channel: str, facts: ChannelFacts | None) -> Normalisation:
+    if "ct" not in re.findall("[a-z]+", channel.lower()):
+        return Normalisation(channel=channel, scheme="zscore")
+    if facts is None:
+        raise InputError(
+            f"Channel {channel!r} is CT, whose window is measured in the labelled foreground, but no "
+            "labelled voxel is foreground. Annotate a scan, or give the channel another name."
+        )
+    return Normalisation(
+        channel=channel,
+        scheme="ct",
+        window=(facts.percentile_00_5, facts.percentile_99_5),
+        mean=facts.mean,
+        std=max(facts.std, 1e-6),
+    )
+
+
+def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres) -> tuple[AugmentationPlan, str]:
+    """Return the random changes that the anatomy and the voxels' shape allow, and the reason."""
+    words = {word for name in fingerprint.classes for word in re.findall("[a-z]+", name.lower())}
+    sided = bool(words & {"left", "right"})
+    mirror = (
+        "No mirroring, since class names speak of left or right."
+        if sided
+        else "Left and right are mirrored, since no class name speaks of a side."
+    )
+    plan = AugmentationPlan(mirror_axes=() if sided else (0,))
+    if not is_anisotropic(spacing):
+        return plan, mirror
+    thick = spacing.index(max(spacing))
+    x, y, z = (20.0 if axis == thick else 5.0 for axis in range(3))
+    return plan.model_copy(update={"rotation_degrees": (x, y, z)}), (
+        f"{mirror} Rotation is small except within the slices, since axis {thick} is coarse."
+    )
+
+
+def choose_batch(fingerprint: Fingerprint) -> tuple[BatchPlan, str]:
+    """Return the patches of a step, and the reason."""
+    if fingerprint.unlabelled:
+        return BatchPlan(labelled=2, unlabelled=2), "Two labelled and two unlabelled patches, as published."
+    return BatchPlan(labelled=4, unlabelled=0), "Four labelled patches, since no scan is unlabelled."

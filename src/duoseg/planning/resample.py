@@ -1,0 +1,93 @@
+"""Separable linear resampling on the half-pixel grid, smoothed where it shrinks.
+
+A volume keeps its extent: the outer faces of the first and last voxel stay where they are, and ``n`` voxels
+become ``m``. Output voxel ``i`` has its centre at ``(i + 1/2) n / m - 1/2`` in input voxels. Where ``m > n``
+this is linear interpolation with the border voxel repeated; where ``m < n`` the linear (triangle) kernel is
+widened by ``n / m``, so that no input voxel is skipped. Weights are computed in float64 and sums run tap by
+tap, so a result depends neither on the number of threads nor on a matrix library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duoseg.planning.plan import Triple
+
+
+def target_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> Triple:
+    """Return the shape at spacing ``target`` (mm) of a volume of ``shape`` at ``spacing`` (mm)."""
+    x, y, z = (max(1, round(n * mm / goal)) for n, mm, goal in zip(shape, spacing, target, strict=True))
+    return x, y, z
+
+
+def axis_weights(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each output voxel of one axis the input voxels it reads and their weights.
+
+    Both arrays have the shape ``(new_size, taps)``; weights are float64 and sum to 1 along the taps.
+    """
+    scale = size / new_size
+    width = max(scale, 1.0)
+    centre = (np.arange(new_size) + 0.5) * scale - 0.5
+    taps = 2 * math.ceil(width) + 1
+    index = np.floor(centre).astype(np.int64)[:, None] + np.arange(taps) - (taps - 1) // 2
+    weight = np.maximum(0.0, 1.0 - np.abs(index - centre[:, None]) / width)
+    weight[(index < 0) | (index >= size)] = 0.0
+    weight /= weight.sum(axis=1, keepdims=True)
+    used = weight.any(axis=0)  # at the ends of the window whole taps may carry nothing
+    return index.clip(0, size - 1)[:, used], weight[:, used]
+
+
+def resample(volume: Tensor, shape: Triple) -> Tensor:
+    """Resample a volume of shape ``(C, X, Y, Z)`` to ``(C, *shape)``, each channel on its own.
+
+    Integer volumes come back as float32, floating-point ones in their own type; an axis that keeps its size
+    keeps its values.
+    """
+    if not volume.is_floating_point():
+        volume = volume.float()
+    sizes = volume.shape[1:]
+    # the axis that shrinks most goes first: the others then have less to do
+    for axis in sorted(range(3), key=lambda a: shape[a] / sizes[a]):
+        volume = _resample_axis(volume, axis + 1, shape[axis])
+    return volume
+
+
+def resample_label(label: Tensor, shape: Triple) -> Tensor:
+    """Resample a label of shape ``(X, Y, Z)``, int8 with -1 for ignored voxels, to ``shape``.
+
+    Each value's mask is resampled linearly and the greatest wins, a tie going to the background and then to
+    the smaller class. Memory holds three float32 volumes, however many classes there are.
+    """
+    if tuple(label.shape) == tuple(shape):
+        return label.clone()
+    values = sorted(torch.unique(label).tolist(), key=lambda value: (value < 0, value))
+    winner = torch.full(shape, values[0], dtype=label.dtype)
+    best = resample((label == values[0])[None], shape)[0]
+    for value in values[1:]:
+        share = resample((label == value)[None], shape)[0]
+        wins = share > best
+        winner[wins] = value
+        best = torch.where(wins, share, best)
+    return winner
+
+
+def _resample_axis(volume: Tensor, axis: int, new_size: int) -> Tensor:
+    size = volume.shape[axis]
+    if size == new_size:
+        return volume
+    index, weight = axis_weights(size, new_size)
+    along = [1] * volume.ndim
+    along[axis] = new_size
+    result: Tensor | None = None
+    for tap in range(index.shape[1]):
+        chosen = torch.as_tensor(np.ascontiguousarray(index[:, tap]), device=volume.device)
+        factor = torch.as_tensor(weight[:, tap], dtype=volume.dtype, device=volume.device).view(along)
+        term = volume.index_select(axis, chosen).mul_(factor)
+        result = term if result is None else result.add_(term)
+    assert result is not None  # weights sum to 1, so at least one tap is used
+    return result

@@ -1,0 +1,137 @@
+"""The sizes in a plan: spacing, patch, and the network's down-sampling. Arithmetic only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from duoseg.planning.fingerprint import Fingerprint
+from duoseg.planning.plan import Triple
+
+Device = Literal["cpu", "cuda", "mps"]
+Millimetres = tuple[float, float, float]
+
+PATCH_VOXELS = {"cpu": 64 * 64 * 48, "cuda": 128 * 128 * 96, "mps": 128 * 128 * 96}
+PATCH_TOLERANCE = 1.05  # sides come in multiples, so the budget is met within 5%
+STRIDED_STEM_VOXELS = 110_000  # above it, full-resolution convolutions dominate a step on CPU
+COVERAGE = 0.6  # share of the median scan that a patch should span along each axis
+COARSEST = 3  # times the finest voxel side
+CLASS_VOXELS = 8  # the smallest class keeps as many voxels across
+BOTTLENECK = 4  # voxels a side at the deepest level, at least
+ANISOTROPIC = 2.0  # ratio of voxel sides from which an axis counts as thick
+
+
+def median_triple(rows: Sequence[Sequence[float]]) -> Millimetres:
+    """Return the median of each column, to six significant digits."""
+    x, y, z = (float(f"{median(column):.6g}") for column in zip(*rows, strict=True))
+    return x, y, z
+
+
+def content_mm(fingerprint: Fingerprint) -> Millimetres:
+    """Return the median extent (mm) of the scans' content."""
+    return median_triple(
+        [[n * mm for n, mm in zip(case.content, case.spacing, strict=True)] for case in fingerprint.cases]
+    )
+
+
+def smallest_class_mm(fingerprint: Fingerprint) -> Millimetres | None:
+    """Return along each axis the least of the classes' median extents (mm); None without any."""
+    extents = [median_triple(facts.extents_mm) for facts in fingerprint.anatomy if facts.extents_mm]
+    if not extents:
+        return None
+    x, y, z = (min(column) for column in zip(*extents, strict=True))
+    return x, y, z
+
+
+def coarsened(spacing: Millimetres, factor: int, class_mm: Millimetres | None) -> Millimetres:
+    """Return the spacing with the finest axes brought up to ``factor`` times the finest side.
+
+    Thicker axes stay; no axis gets so coarse that the smallest class has fewer than 8 voxels across it.
+    """
+    goal = factor * min(spacing)
+    limits = [math.inf] * 3 if class_mm is None else [side / CLASS_VOXELS for side in class_mm]
+    x, y, z = (max(mm, min(goal, float(f"{limit:.3g}"))) for mm, limit in zip(spacing, limits, strict=True))
+    return x, y, z
+
+
+def is_anisotropic(spacing: Millimetres) -> bool:
+    """Return whether the thickest voxel side is at least twice the thinnest."""
+    return max(spacing) >= ANISOTROPIC * min(spacing)
+
+
+def voxel_budget(device: Device, spacing: Millimetres) -> int:
+    """Return how many voxels a patch may have; anisotropic ones on CPU stay small enough for a full stem."""
+    if device == "cpu" and is_anisotropic(spacing):
+        return STRIDED_STEM_VOXELS
+    return PATCH_VOXELS[device]
+
+
+def choose_patch(extent: Millimetres, spacing: Millimetres, budget: int) -> Triple:
+    """Return the patch (voxels) that spans the largest share of ``extent`` (mm) along its worst axis.
+
+    Sides are multiples of a power of 2 that leaves about 4 to 8 voxels at the network's deepest level, and no
+    longer than needed to hold the extent.
+    """
+    sizes = [max(1.0, length / mm) for length, mm in zip(extent, spacing, strict=True)]
+    share = min(1.0, (budget / math.prod(sizes)) ** (1 / 3))
+    candidates = []
+    for size in sizes:
+        multiple = 2 ** halvings(max(1, round(size * share)))
+        candidates.append([multiple * count for count in range(1, math.ceil(round(size) / multiple) + 1)])
+    fitting = [
+        patch for patch in itertools.product(*candidates) if math.prod(patch) <= budget * PATCH_TOLERANCE
+    ]
+    x, y, z = max(fitting, key=lambda patch: (*_coverage_rank(patch, sizes), -math.prod(patch)))
+    return x, y, z
+
+
+def coverage(patch: Triple, extent: Millimetres, spacing: Millimetres) -> Millimetres:
+    """Return the share of ``extent`` (mm) that a patch spans along each axis, at most 1."""
+    x, y, z = (min(1.0, side * mm / length) for side, mm, length in zip(patch, spacing, extent, strict=True))
+    return x, y, z
+
+
+def halvings(side: int) -> int:
+    """Return how often a side of so many voxels may be halved with at least 4 voxels left."""
+    return max(0, int(math.log2(max(1, side) / BOTTLENECK)))
+
+
+def exact_halvings(side: int) -> int:
+    """Return how often a side may be halved without remainder and with at least 4 voxels left."""
+    wanted = halvings(side)
+    return max(count for count in range(wanted + 1) if side % 2**count == 0)
+
+
+def choose_strides(patch: Triple, spacing: Millimetres, *, strided_stem: bool) -> tuple[Triple, ...]:
+    """Return the down-sampling on entering each level below the first, until about 4 to 8 voxels are left.
+
+    A thick axis waits, with stride 1, until the others have come within a factor of 2 of it.
+    """
+    first = 1 if strided_stem else 0
+    left = [max(0, exact_halvings(side) - first) for side in patch]
+    current = [mm * 2**first for mm in spacing]
+    strides: list[Triple] = []
+    while any(left):
+        finest = min(mm for mm, count in zip(current, left, strict=True) if count)
+        x, y, z = (
+            2 if count and mm < ANISOTROPIC * finest else 1 for mm, count in zip(current, left, strict=True)
+        )
+        strides.append((x, y, z))
+        left = [count - (stride == 2) for count, stride in zip(left, (x, y, z), strict=True)]
+        current = [mm * stride for mm, stride in zip(current, (x, y, z), strict=True)]
+    return tuple(strides)
+
+
+def total_stride(strides: Sequence[Triple], *, strided_stem: bool) -> Triple:
+    """Return the network's whole down-sampling along each axis: patch sides are multiples of it."""
+    first = 2 if strided_stem else 1
+    x, y, z = (first * math.prod(stride[axis] for stride in strides) for axis in range(3))
+    return x, y, z
+
+
+def _coverage_rank(patch: Sequence[int], sizes: Sequence[float]) -> tuple[float, float]:
+    shares = [min(1.0, side / size) for side, size in zip(patch, sizes, strict=True)]
+    return min(shares), sum(shares)

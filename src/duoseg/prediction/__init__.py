@@ -1,0 +1,1 @@
+"""From a trained run and a scan to a mask on the scan's own grid."""

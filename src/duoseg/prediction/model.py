@@ -1,0 +1,121 @@
+"""A trained run, loaded once, that predicts any number of scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from duoseg.methods.base import Method
+from duoseg.planning.plan import Plan
+from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask
+from duoseg.prediction.inference import predict_volume
+from duoseg.scans.scan import Grid
+from duoseg.training.engine import DeviceName, lay_out, memory_format, resolve_device
+
+
+class PredictionSettings(BaseModel):
+    """Choices at prediction time.
+
+    ``mirror`` averages over flips along the axes that training flipped; ``largest_component`` keeps each class's
+    largest connected body (26-neighbourhood) and makes the rest background.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mirror: bool = False
+    largest_component: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one scan.
+
+    Attributes:
+        mask: (X, Y, Z) on the scan's own grid, with the label values of the training files.
+        probabilities: (K + 1, x, y, z) on the prepared grid.
+        placement: the way from the prepared grid to the scan's.
+    """
+
+    mask: np.ndarray
+    probabilities: Tensor
+    placement: Placement
+
+    def class_map(self, index: int) -> np.ndarray:
+        """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32."""
+        return restore_map(self.probabilities[index], self.placement, outside=float(index == 0))
+
+
+class Model:
+    """One or more trained methods of the same plan, averaged.
+
+    Args:
+        plan: how scans are prepared and windows laid.
+        methods: with their weights loaded.
+        settings: mirroring, largest component.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        methods: Sequence[Method],
+        *,
+        settings: PredictionSettings | None = None,
+        device: DeviceName = "auto",
+    ) -> None:
+        self.plan = plan
+        self.settings = settings or PredictionSettings()
+        self._device = torch.device(resolve_device(device))
+        self._methods = [method.eval() for method in methods]
+        for method in self._methods:
+            lay_out(method, self._device)
+
+    def predict(self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan") -> Prediction:
+        """Segment one scan.
+
+        Args:
+            voxels: (C, X, Y, Z) in the scan's own axis order.
+            grid: where those voxels lie in the world.
+            name: for error messages, the file.
+
+        Raises:
+            InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
+        """
+        image, placement = prepare_image(voxels, grid, self.plan, name=name)
+        probabilities = predict_volume(
+            torch.from_numpy(image),
+            self._probabilities,
+            classes=len(self.plan.classes) + 1,
+            patch=self.plan.patch,
+            window=self.plan.window,
+            mirror_axes=self.plan.augmentation.mirror_axes if self.settings.mirror else (),
+            device=self._device,
+        )
+        indices = restore_mask(probabilities, placement)
+        if self.settings.largest_component:
+            indices = keep_largest_components(indices)
+        return Prediction(self._file_values(indices), probabilities, placement)
+
+    @torch.inference_mode()
+    def _probabilities(self, patches: Tensor) -> Tensor:
+        patches = patches.contiguous(memory_format=memory_format(self._device))
+        opinions = [method.probabilities(patches) for method in self._methods]
+        return opinions[0] if len(opinions) == 1 else torch.stack(opinions).mean(dim=0)
+
+    def _file_values(self, indices: np.ndarray) -> np.ndarray:
+        values = np.array([0, *self.plan.classes.values()])
+        return values.astype(np.min_scalar_type(int(values.max())))[indices]
+
+
+def keep_largest_components(indices: np.ndarray) -> np.ndarray:
+    """Keep the largest 26-connected body of each class; what is left over becomes background."""
+    kept = np.zeros_like(indices)
+    for index in np.unique(indices[indices > 0]):
+        kept[cc3d.largest_k(indices == index, k=1, connectivity=26) > 0] = index
+    return kept

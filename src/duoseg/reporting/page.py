@@ -1,0 +1,201 @@
+"""The report: one HTML file that needs no network, script library or second file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from duoseg.files import write_text
+from duoseg.reporting import comparison
+from duoseg.reporting.charts import Line, Strip, line_chart, strip_plot
+from duoseg.reporting.pictures import planes
+from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.scores.statistics import summarise
+
+_NOT_LOSSES = ("step", "learning_rate")
+_SIZES = ("spacing", "patch", "stride", "strides")
+_MISSING = "–"
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One choice of the plan: its name, its value in words, and why (empty where no reason is given)."""
+
+    name: str
+    value: str
+    reason: str
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    runs: Sequence[RunSummary],
+    pictures: Sequence[tuple[str, CasePicture]] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the page, atomically, and return its path.
+
+    Args:
+        path: The HTML file; its folder is created if absent.
+        title: The page's heading.
+        runs: In the order in which the page is to name them; where there are two, differences are second minus first.
+        pictures: Scans to show, each with a label such as "best".
+        notes: Further paragraphs of plain text for the summary.
+    """
+    write_text(path, render(title=title, runs=runs, pictures=pictures, notes=notes))
+    return path
+
+
+def render(
+    *,
+    title: str,
+    runs: Sequence[RunSummary],
+    pictures: Sequence[tuple[str, CasePicture]] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """The page as text; see `write_report`."""
+    environment = Environment(
+        loader=PackageLoader("duoseg.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"fixed": fixed, "signed": signed, "duration": duration}
+    script = _asset("report.js")
+    labels = comparison.label_names(runs)
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        notes=notes,
+        runs=runs,
+        scored=[run for run in runs if run.scores],
+        labels=labels,
+        verdict=comparison.verdict(runs),
+        metrics=[(m, comparison.TITLES[m], comparison.DECIMALS[m]) for m in comparison.METRICS],
+        mean_rows=comparison.mean_rows(runs),
+        case_rows=comparison.case_rows(runs),
+        strips=[chart for metric in ("dice", "hd95_mm") if (chart := _strips(runs, metric))],
+        losses=[(run, names, chart) for run in runs for names, chart in [_losses(run)] if chart],
+        pictures=[(label, picture, planes(picture)) for label, picture in pictures],
+        plans=_shared(runs, "plan", plan_rows),
+        settings=_shared(runs, "settings", _rows),
+        environments=_shared(runs, "environment", _rows),
+        policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
+        problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """A number with so many decimals; a dash where it is undefined."""
+    return _MISSING if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """A difference with its sign (a true minus sign); a dash where it is undefined."""
+    return _MISSING if value is None else f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """A time in the two largest of hours, minutes and seconds."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def plan_rows(plan: Mapping[str, Any]) -> list[PlanRow]:
+    """The plan's choices with their reasons; a reason stands at the key that it names (such as ``network.stem``)."""
+    reasons = dict(plan.get("reasons") or {})
+    rows = [
+        PlanRow(name, value, reasons.pop(name, ""))
+        for name, value in _flatten({key: value for key, value in plan.items() if key != "reasons"}, reasons)
+    ]
+    return rows + [PlanRow(name, "", reason) for name, reason in reasons.items()]
+
+
+def _flatten(values: Mapping[str, Any], reasons: Mapping[str, str], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name and value of every setting, sections by dotted names; a section with a reason of its own comes first."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and key != "classes":
+            if name in reasons:
+                yield name, ""
+            yield from _flatten(value, reasons, f"{name}.")
+        else:
+            yield name, _words(value, " × " if key in _SIZES else ", ")
+
+
+def _rows(values: Mapping[str, Any]) -> list[PlanRow]:
+    return [PlanRow(name, value, "") for name, value in _flatten(values, {})]
+
+
+def _words(value: Any, between: str = ", ") -> str:
+    """A setting's value for people: no brackets or quotes, seven digits of a float at most."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(part)}" for key, part in value.items() if part is not None) or "none"
+    if isinstance(value, (list, tuple)):
+        nested = any(isinstance(part, (list, tuple, Mapping)) for part in value)
+        return ("; " if nested else between).join(_words(part, between) for part in value) or "none"
+    return str(value)
+
+
+def _shared(runs: Sequence[RunSummary], attribute: str, to_rows: Any) -> list[tuple[str, list[PlanRow]]]:
+    """One table for all runs that agree, each headed by the runs it holds for."""
+    tables: list[tuple[list[str], Mapping[str, Any]]] = []
+    for run in runs:
+        values = getattr(run, attribute)
+        same = next((names for names, other in tables if other == values), None)
+        if same is not None:
+            same.append(run.name)
+        elif values:
+            tables.append(([run.name], values))
+    return [(", ".join(names), to_rows(values)) for names, values in tables]
+
+
+def _losses(run: RunSummary) -> tuple[list[str], Markup]:
+    """The run's loss terms and their curves; the sum is left out where it is the only term said twice."""
+    names = list(dict.fromkeys(n for record in run.records for n in record if n not in _NOT_LOSSES))
+    if len(names) == 2 and "loss" in names:
+        names.remove("loss")
+    lines: list[Line] = []
+    for name in names:
+        points = [(record["step"], record[name]) for record in run.records if name in record]
+        lines.append(Line(name, [x for x, _ in points], [y for _, y in points]))
+    return names, line_chart(lines, title=f"Loss terms of {run.name} by step")
+
+
+def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:
+    """All scans of every scored run on one axis."""
+    strips: list[Strip] = []
+    for run in runs:
+        values = comparison.case_values(run, metric)
+        summary = summarise(list(values.values()))
+        bounds = None if summary.low is None or summary.high is None else (summary.low, summary.high)
+        dots = [(case, value) for case, value in values.items() if value is not None]
+        if dots:
+            strips.append(Strip(run.name, dots, summary.mean, bounds))
+    return strip_plot(strips, title=f"{comparison.TITLES[metric]} of each scan")
+
+
+def _asset(name: str) -> str:
+    return (resources.files("duoseg.reporting") / "templates" / name).read_text(encoding="utf-8")

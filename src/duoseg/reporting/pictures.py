@@ -1,0 +1,165 @@
+"""Three planes through a scan's object: the image as a PNG data URI, truth and prediction as outlines over it.
+
+Planes are shown as radiologists look at them: axial from the feet and coronal from the front, the patient's right on
+the picture's left; sagittal with the front on the left.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from duoseg.reporting.records import CasePicture
+
+_LONGEST = 400
+_MARGIN_MM = 18.0
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One picture: its PNG, its size in mm, outlines as SVG path data in mm, and the sides' letters.
+
+    ``letters`` are those of the left, right, top and bottom edge.
+    """
+
+    title: str
+    png: str
+    width: float
+    height: float
+    truth: str
+    prediction: str
+    letters: tuple[str, str, str, str]
+
+
+_VIEWS = (
+    # Title, fixed axis, axis across, axis down; all axes are shown falling, except where the sagittal runs front to back.
+    ("Axial", 2, 0, 1, ("R", "L", "A", "P")),
+    ("Coronal", 1, 0, 2, ("R", "L", "S", "I")),
+    ("Sagittal", 0, 1, 2, ("A", "P", "S", "I")),
+)
+
+
+def planes(picture: CasePicture) -> list[Plane]:
+    """Axial, coronal and sagittal plane through the centre of the object (the truth, else the prediction)."""
+    centre = object_centre(picture)
+    low, high = _window(picture.image)
+    box = _box(picture)
+    result: list[Plane] = []
+    for title, fixed, across, down, letters in _VIEWS:
+        image, truth, prediction = (
+            _slice(volume, fixed, centre[fixed], across, down, box)
+            for volume in (picture.image, picture.truth, picture.prediction)
+        )
+        sides = (picture.spacing[down], picture.spacing[across])
+        result.append(
+            Plane(
+                title=title,
+                png=_png(np.clip((image - low) / (high - low), 0, 1), sides),
+                width=round(image.shape[1] * sides[1], 2),
+                height=round(image.shape[0] * sides[0], 2),
+                truth=outline(truth, sides),
+                prediction=outline(prediction, sides),
+                letters=letters,
+            )
+        )
+    return result
+
+
+def object_centre(picture: CasePicture) -> tuple[int, int, int]:
+    """Voxel at the object's centre of mass, each plane moved to the fullest one where it would miss the object."""
+    found = next((mask for mask in (picture.truth > 0, picture.prediction > 0) if mask.any()), None)
+    if found is None:
+        x, y, z = (size // 2 for size in picture.image.shape)
+        return x, y, z
+    place: list[int] = []
+    for axis in range(3):
+        area = found.sum(axis=tuple(other for other in range(3) if other != axis))
+        centre = round(float(np.average(np.arange(len(area)), weights=area)))
+        place.append(centre if area[centre] else int(area.argmax()))
+    return place[0], place[1], place[2]
+
+
+def outline(mask: np.ndarray, sides: tuple[float, float]) -> str:
+    """Closed paths around every class of a (rows, columns) slice, as SVG path data.
+
+    A path runs through the middles of the voxel edges that separate a class from the rest, which is the 0.5 contour of
+    the class's mask; coordinates are (column, row) in mm from the picture's top left corner.
+    """
+    values = np.unique(mask[mask > 0])
+    loops = [loop for value in values for loop in _loops(mask == value)]
+    return "".join("M" + "L".join(f"{x * sides[1]:.2f} {y * sides[0]:.2f}" for x, y in loop) + "Z" for loop in loops)
+
+
+def _loops(mask: np.ndarray) -> list[list[tuple[float, float]]]:
+    """Boundary loops of a boolean slice as (x, y) in voxels, corners cut at the middles of voxel edges."""
+    padded = np.pad(mask, 1)
+    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # Edges run with the mask on their right, so every corner is left as often as it is reached.
+    for (dy, dx), start, end in (
+        ((-1, 0), (0, 0), (1, 0)),
+        ((0, 1), (1, 0), (1, 1)),
+        ((1, 0), (1, 1), (0, 1)),
+        ((0, -1), (0, 1), (0, 0)),
+    ):
+        outside = ~padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
+        for row, column in np.argwhere(mask & outside):
+            corner = (int(column) + start[0], int(row) + start[1])
+            following.setdefault(corner, []).append((int(column) + end[0], int(row) + end[1]))
+    loops: list[list[tuple[float, float]]] = []
+    while following:
+        first = next(iter(following))
+        corners = [first]
+        while True:
+            ends = following[corners[-1]]
+            corner = ends.pop()
+            if not ends:
+                del following[corners[-1]]
+            if corner == first:
+                break
+            corners.append(corner)
+        ring = [*corners, first]
+        loops.append([((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(ring[:-1], ring[1:], strict=True)])
+    return loops
+
+
+def _slice(volume: np.ndarray, fixed: int, index: int, across: int, down: int, box: Sequence[slice]) -> np.ndarray:
+    """Rows and columns of a plane, cropped, both axes falling: head, front and the patient's right come first."""
+    part = volume[tuple(slice(index, index + 1) if axis == fixed else box[axis] for axis in range(3))]
+    rows = np.squeeze(np.transpose(part, (down, across, fixed)), axis=2)
+    return rows[::-1, ::-1]
+
+
+def _box(picture: CasePicture) -> list[slice]:
+    """The part worth showing: both masks with a margin, or everything where there is no mask."""
+    where = np.argwhere((picture.truth > 0) | (picture.prediction > 0))
+    if not len(where):
+        return [slice(0, size) for size in picture.image.shape]
+    margins = [int(np.ceil(_MARGIN_MM / side)) for side in picture.spacing]
+    lows, highs = where.min(axis=0), where.max(axis=0)
+    return [
+        slice(max(0, int(low) - margin), min(size, int(high) + margin + 1))
+        for low, high, margin, size in zip(lows, highs, margins, picture.image.shape, strict=True)
+    ]
+
+
+def _window(image: np.ndarray) -> tuple[float, float]:
+    """Intensities shown as black and white: the 1st and 99.5th percentile of the finite values."""
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, (1, 99.5)) if finite.size else (0.0, 1.0)
+    return float(low), float(high if high > low else low + 1)
+
+
+def _png(grey: np.ndarray, sides: tuple[float, float]) -> str:
+    """A PNG data URI of a slice of values 0 to 1, enlarged to its true proportions."""
+    height, width = grey.shape[0] * sides[0], grey.shape[1] * sides[1]
+    scale = _LONGEST / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    voxels = np.ascontiguousarray(np.rint(np.nan_to_num(grey) * 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    Image.fromarray(voxels).resize(size, Image.Resampling.BICUBIC).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

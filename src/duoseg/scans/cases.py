@@ -1,0 +1,52 @@
+"""The vocabulary of a data set: a case, and a problem that a person should know of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan of one person.
+
+    Attributes:
+        name: unique within the data set.
+        images: one file per channel, in the order of the data set's channels.
+        label: the label file, or None for an unlabelled scan.
+        subject: the person; the case's own name where nobody said otherwise.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+    subject: str
+
+    def without_label(self) -> Case:
+        """Return this case as an unlabelled one."""
+        return replace(self, label=None)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong or noteworthy.
+
+    Attributes:
+        severity: "error" where training would fail or be wrong, "warning" where a person should look, "note"
+            for what was assumed.
+        file: the file or folder concerned.
+        message: what is wrong, and by how much.
+        remedy: what to do about it.
+    """
+
+    severity: Severity
+    file: Path
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        return f"{self.file}: {self.message}; {self.remedy}."

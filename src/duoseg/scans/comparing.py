@@ -1,0 +1,106 @@
+"""What only shows when the scans of a data set are compared with each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from duoseg.scans.cases import Problem
+from duoseg.scans.check_report import Role, Row
+from duoseg.scans.dataset import Dataset
+
+SPACING_FACTOR = 2.0
+"""A voxel side further than this factor from the data set's median is pointed out."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """All that is kept of a case that was read.
+
+    Attributes:
+        row: its line in the table.
+        digests: image file -> hash of its voxels, for those that could be read.
+        problems: what is wrong with its files.
+    """
+
+    row: Row
+    digests: Mapping[Path, str]
+    problems: tuple[Problem, ...]
+
+    @property
+    def image(self) -> Path:
+        """The first image that could be read."""
+        return next(iter(self.digests))
+
+
+def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield classes that no label shows, and the lack of any label."""
+    labelled = [one.row for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
+    if not labelled:
+        yield Problem(
+            "error", dataset.root, "no training scan has a label that can be read", "annotate at least one"
+        )
+        return
+    present = {value for row in labelled for value in row.values or {}}
+    for name, value in dataset.classes.items():
+        if value not in present:
+            yield Problem(
+                "error",
+                dataset.root,
+                f"the class '{name}' (value {value}) is in none of the {len(labelled)} labelled scans",
+                "annotate a scan that shows it, or remove it from dataset.json",
+            )
+    if not dataset.classes and not present - {0}:
+        yield Problem("error", dataset.root, "all labels are empty", "annotate at least one scan")
+
+
+def spacing_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield scans whose voxel sides differ much from the median, compared along the body's axes."""
+    known = [(one, one.row.grid) for one in inspected if one.row.grid is not None]
+    if len(known) < 3:
+        return
+    spacings = np.array([grid.reordered(grid.canonical()).spacing for _, grid in known])
+    median = np.median(spacings, axis=0)
+    ratio = np.maximum(spacings / median, median / spacings).max(axis=1)
+    for (one, _), spacing, factor in zip(known, spacings, ratio, strict=True):
+        if factor > SPACING_FACTOR:
+            yield Problem(
+                "warning",
+                one.image,
+                f"its voxels of {_mm(spacing)} (right x front x top) differ by a factor of {factor:.3g} "
+                f"from the median of {_mm(median)}",
+                "make sure that its header is right",
+            )
+
+
+def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield images that occur more than once: an error where training would see what it is scored on."""
+    places: defaultdict[str, list[tuple[Inspected, Path]]] = defaultdict(list)
+    for one in inspected:
+        for image, digest in one.digests.items():
+            places[digest].append((one, image))
+    told: set[tuple[str, ...]] = set()
+    for group in places.values():
+        cases = tuple(f"{one.row.case} ({one.row.role})" for one, _ in group)
+        if len(group) < 2 or cases in told:
+            continue
+        told.add(cases)
+        crossed = len({_side(one.row.role) for one, _ in group}) > 1
+        yield Problem(
+            "error" if crossed else "warning",
+            group[-1][1],
+            f"the same voxels are in {len(group)} images, of the cases {', '.join(cases)}",
+            "keep one of them" + (", or scores will be those of scans seen in training" if crossed else ""),
+        )
+
+
+def _side(role: Role) -> str:
+    return role if role in ("test", "holdout") else "train"
+
+
+def _mm(spacing: Iterable[float]) -> str:
+    return " x ".join(f"{side:.3g}" for side in spacing) + " mm"

@@ -1,0 +1,136 @@
+"""A data set: its cases, what they show, and which of them may be looked at for what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.description import read_description
+from duoseg.scans.layouts import Found, find_in_folders
+from duoseg.scans.splits import apply_splits
+from duoseg.scans.table import find_in_table
+
+__all__ = ["Case", "Dataset", "Problem", "Split", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training cases of one experiment.
+
+    Attributes:
+        labelled: the cases whose label files may be opened.
+        unlabelled: all others; their ``label`` is None, whatever lies on disk.
+    """
+
+    labelled: tuple[Case, ...]
+    unlabelled: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All cases of a data set.
+
+    Attributes:
+        root: the folder that holds it (of a table: the table's folder).
+        channels: channel names; every case has one image per channel.
+        classes: foreground class name -> value in the label files, by increasing value; empty where no
+            ``dataset.json`` names them, since then only the labels themselves can tell.
+        ignore_value: the value of voxels that nobody annotated, if there is one.
+        train: training cases in the order of ``splits.json``, else by name; those of ``imagesUn`` at the end.
+        test: test cases in the order of ``splits.json``, else by name.
+        holdout: names of training cases that are set aside for making choices.
+        problems: what is wrong with the layout; no errors among them unless loaded with ``tolerant=True``.
+    """
+
+    root: Path
+    channels: tuple[str, ...]
+    classes: dict[str, int]
+    ignore_value: int | None
+    train: tuple[Case, ...]
+    test: tuple[Case, ...]
+    holdout: tuple[str, ...]
+    problems: tuple[Problem, ...] = field(default=(), repr=False)
+
+    def split(self, *, labelled: int | None, without: Collection[str] = ()) -> Split:
+        """Return the training cases, of which the first ``labelled`` with a label keep it.
+
+        Args:
+            labelled: how many labels to use; None for all there are.
+            without: names of cases to leave out altogether, such as ``holdout``.
+
+        Raises:
+            InputError: there are fewer labels than asked for, or less than one is asked for.
+        """
+        cases = [case for case in self.train if case.name not in without]
+        with_label = [case for case in cases if case.label is not None]
+        if labelled is not None and not 1 <= labelled <= len(with_label):
+            raise InputError(
+                f"{self.root}: {labelled} labelled scans were asked for, but {len(with_label)} of its "
+                f"{len(cases)} training scans have a label; "
+                + (f"ask for 1 to {len(with_label)}." if with_label else "annotate one first.")
+            )
+        chosen = {case.name for case in with_label[:labelled]}
+        return Split(
+            labelled=tuple(case for case in cases if case.name in chosen),
+            unlabelled=tuple(case.without_label() for case in cases if case.name not in chosen),
+        )
+
+
+def load_dataset(path: Path, *, tolerant: bool = False) -> Dataset:
+    """Find the cases of a data set, without opening any image or label file.
+
+    It is an nnU-Net raw folder, a plain folder with ``images`` and ``labels``, or a CSV table.
+
+    Args:
+        path: the folder or the table.
+        tolerant: whether to leave out cases with errors and record them in ``problems`` instead of raising;
+            for checking, which tells all errors at once.
+
+    Raises:
+        InputError: nothing like a data set is there, its JSON or CSV is malformed, or (unless ``tolerant``) a
+            case lacks a channel, or the splits name absent cases or put a case or person on two sides.
+    """
+    root, found = _find(Path(path))
+    sides = apply_splits(root, found)
+    problems = (*found.problems, *sides.problems)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors and not tolerant:
+        more = f" (and {len(errors) - 1} more; `duoseg check` lists all)" if len(errors) > 1 else ""
+        raise InputError(f"{errors[0]}{more}")
+    if not (sides.train or sides.test or errors):
+        raise InputError(
+            f"{path}: holds no images that can be read; see the data set layouts in the documentation."
+        )
+    description = read_description(root)
+    return Dataset(
+        root=root,
+        channels=found.channels,
+        classes=description.classes,
+        ignore_value=description.ignore_value,
+        train=tuple(sides.train),
+        test=tuple(sides.test),
+        holdout=sides.holdout,
+        problems=problems,
+    )
+
+
+def _find(path: Path) -> tuple[Path, Found]:
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return path.parent, find_in_table(path, read_description(path.parent))
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: there is no such {'data set' if not path.exists() else 'folder or CSV table'}."
+        )
+    found = find_in_folders(path, read_description(path))
+    if found is not None:
+        return path, found
+    tables = sorted(path.glob("*.csv"))
+    if len(tables) == 1:
+        return path, find_in_table(tables[0], read_description(path))
+    raise InputError(
+        f"{path}: is not a data set: it has no folder imagesTr (nnU-Net's layout) or images (plain), and "
+        f"{'no' if not tables else 'more than one'} CSV table; see the data set layouts in the documentation."
+    )

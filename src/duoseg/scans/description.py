@@ -1,0 +1,123 @@
+"""``dataset.json``: the names of channels and classes, as nnU-Net writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from duoseg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``dataset.json`` says; empty where it is absent or silent.
+
+    Attributes:
+        channels: channel names in the order of their numbers.
+        classes: foreground class name -> value in the label files, by increasing value.
+        ignore_value: the value of voxels that nobody annotated.
+        file_ending: the ending of all image and label files.
+    """
+
+    channels: tuple[str, ...] = ()
+    classes: dict[str, int] = field(default_factory=dict)
+    ignore_value: int | None = None
+    file_ending: str | None = None
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        InputError: it is not valid JSON, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not valid JSON ({error}); mend or remove it.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold one JSON object {{...}}, but holds a {type(content).__name__}.")
+    return content
+
+
+def read_description(folder: Path) -> Description:
+    """Read ``dataset.json`` in ``folder``; an empty description where there is none.
+
+    Raises:
+        InputError: it is malformed, or has region labels (a class made of several values).
+    """
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return Description()
+    content = read_json_object(path)
+    classes, ignore_value = _labels(path, _object(path, content, "labels"))
+    ending = content.get("file_ending")
+    if ending is not None and not isinstance(ending, str):
+        raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {ending!r}.')
+    # "modality" is what nnU-Net's first version and the Medical Segmentation Decathlon call the channels.
+    channels = _channels(path, _object(path, content, "channel_names") or _object(path, content, "modality"))
+    return Description(channels, classes, ignore_value, ending)
+
+
+def _object(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key, {})
+    if not isinstance(value, dict):
+        raise InputError(f'{path}: "{key}" must be an object {{...}}, not {value!r}.')
+    return value
+
+
+def _channels(path: Path, names: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = [_integer(number) for number in names]
+    if sorted(number for number in numbers if number is not None) != list(range(len(names))):
+        raise InputError(
+            f'{path}: the channels must be numbered "0", "1", ... without gaps, but are {", ".join(names)}.'
+        )
+    return tuple(str(names[key]) for key in sorted(names, key=int))
+
+
+def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
+    if labels and all(_integer(key) is not None and _is_name(value) for key, value in labels.items()):
+        labels = {name: key for key, name in labels.items()}  # the Decathlon's order: value -> name
+    regions = [name for name, value in labels.items() if isinstance(value, list) and len(value) != 1]
+    if regions:
+        raise InputError(
+            f"{path}: the label{'s' if len(regions) > 1 else ''} {', '.join(map(repr, regions))} "
+            "are regions made of several values, which cannot be trained on yet; give each class one value."
+        )
+    values = {name: _label_value(path, name, value) for name, value in labels.items()}
+    taken: dict[int, str] = {}
+    for name, value in values.items():
+        if value in taken:
+            raise InputError(f"{path}: the labels '{taken[value]}' and '{name}' both have the value {value}.")
+        taken[value] = name
+    ignore_value = values.pop("ignore", None)
+    if values.get("background", 0) != 0:
+        raise InputError(f"{path}: 'background' has the value {values['background']}; it must be 0.")
+    foreground = {name: value for name, value in values.items() if value != 0}
+    return dict(sorted(foreground.items(), key=lambda item: item[1])), ignore_value
+
+
+def _label_value(path: Path, name: str, value: Any) -> int:
+    number = _integer(value[0] if isinstance(value, list) else value)
+    if number is None or number < 0:
+        raise InputError(
+            f"{path}: the label '{name}' has the value {value!r}; it must be a whole number from 0 on."
+        )
+    return number
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _integer(value) is None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return None
+    return number if isinstance(value, str) or number == value else None

@@ -1,0 +1,46 @@
+"""Scans to predict: image files, or folders of them, grouped into cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Case
+from duoseg.scans.formats import can_read
+from duoseg.scans.layouts import Found, Listing, image_files
+
+
+def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
+    """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ... as in data sets.
+
+    Args:
+        paths: image files, and folders whose image files are all meant.
+        channels: the channels that every case must have.
+
+    Raises:
+        InputError: a path is missing or of no readable format, a case lacks a channel, or two files claim one name.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = image_files(path)
+            if not inside:
+                raise InputError(
+                    f"{path}: holds no images that can be read. Give the folder that holds the image files itself, "
+                    "such as imagesTs of a data set."
+                )
+            files += inside
+        elif not path.is_file():
+            raise InputError(f"{path}: there is no such file or folder.")
+        elif not can_read(path):
+            raise InputError(f"{path}: is not an image of a readable format.")
+        else:
+            files.append(path)
+    found = Found(channels=channels)
+    cases = Listing(files, folder=files[0].parent).cases(found) if files else []
+    if found.problems:
+        raise InputError(str(found.problems[0]))
+    if not cases:
+        raise InputError("There is nothing to predict: give image files, or folders that hold them.")
+    return cases

@@ -1,0 +1,201 @@
+"""Finding the cases of a data set in each layout: nnU-Net's raw folders, plain folders, a CSV table."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.description import Description
+from duoseg.scans.formats import format_suffix, readable_suffixes
+
+_CHANNEL = re.compile(r"_(\d{4})$")
+
+
+@dataclass
+class Found:
+    """What lies on disk, before splits are applied.
+
+    Attributes:
+        train: cases of the training folder (or rows), by name.
+        unlabelled: cases of ``imagesUn``, by name.
+        test: cases of the test folder (or rows), by name.
+        holdout: names that a table marks as holdout.
+        channels: channel names; every case has as many images.
+        broken: names of cases that exist but cannot be used, each with a problem.
+        problems: what was found wrong on the way.
+    """
+
+    train: list[Case] = field(default_factory=list)
+    unlabelled: list[Case] = field(default_factory=list)
+    test: list[Case] = field(default_factory=list)
+    holdout: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
+    broken: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find_in_folders(root: Path, description: Description) -> Found | None:
+    """Find the cases of an nnU-Net raw folder or a plain ``images`` folder; None where it is neither.
+
+    Raises:
+        InputError: the declared file ending is of no readable format.
+    """
+    ending = description.file_ending
+    if ending is not None and not format_suffix(Path(f"x{ending}")):
+        raise InputError(
+            f"{root / 'dataset.json'}: files ending in '{ending}' cannot be read; "
+            f"these can: {', '.join(readable_suffixes())}."
+        )
+    if (root / "imagesTr").is_dir():
+        folders = [("imagesTr", "labelsTr"), ("imagesUn", None), ("imagesTs", "labelsTs")]
+    elif (root / "images").is_dir():
+        folders = [("images", "labels"), ("imagesUn", None), ("imagesTs", "labelsTs")]
+    else:
+        return None
+    found = Found()
+    listings = [
+        Listing(
+            image_files(root / images, ending),
+            folder=root / images,
+            labels=image_files(root / labels, ending) if labels else [],
+        )
+        for images, labels in folders
+    ]
+    highest = max((number for listing in listings for number in listing.channel_numbers()), default=0)
+    found.channels = description.channels or default_channels(highest + 1)
+    for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
+        target.extend(listing.cases(found))
+    return found
+
+
+def default_channels(count: int) -> tuple[str, ...]:
+    """Return names for channels that nobody named."""
+    return tuple(f"channel {number}" for number in range(count))
+
+
+class Listing:
+    """Image files grouped by case and channel, with the label files that belong to them.
+
+    Args:
+        images: image files.
+        folder: where they lie, for messages.
+        labels: label files.
+    """
+
+    def __init__(self, images: list[Path], *, folder: Path, labels: Sequence[Path] = ()) -> None:
+        self.folder = folder
+        self.labels = _by_stem(labels)
+        files = _by_stem(images)
+        self.images: dict[str, dict[int, list[Path]]] = defaultdict(dict)
+        self.unnumbered: list[Path] = []
+        numbered = self._has_channel_numbers(files)
+        for stem, paths in files.items():
+            match = _CHANNEL.search(stem)
+            if not numbered:
+                self.images[stem][0] = paths
+            elif match:
+                self.images[stem[: match.start()]][int(match[1])] = paths
+            else:
+                self.unnumbered.extend(paths)
+
+    def _has_channel_numbers(self, files: dict[str, list[Path]]) -> bool:
+        # A case may itself be called patient_0001: its label file of the very same name tells.
+        return any(stem.endswith("_0000") for stem in files) and not any(
+            _CHANNEL.search(stem) and stem in self.labels for stem in files
+        )
+
+    def channel_numbers(self) -> Iterable[int]:
+        """Yield the channel number of every image file."""
+        return (number for channels in self.images.values() for number in channels)
+
+    def cases(self, found: Found) -> list[Case]:
+        """Return the complete cases, by name; note what is wrong with the others in ``found``."""
+        for path in self.unnumbered:
+            found.problems.append(
+                Problem(
+                    "error",
+                    path,
+                    "its name lacks the channel number that other images here have",
+                    "name it <case>_0000, <case>_0001, ... or take it out",
+                )
+            )
+        cases = []
+        for name in sorted(self.images):
+            problems = list(self._channel_problems(name, found.channels)) + list(self._label_problems(name))
+            if problems:
+                found.problems.extend(problems)
+                found.broken.add(name)
+                continue
+            images = tuple(self.images[name][number][0] for number in range(len(found.channels)))
+            cases.append(Case(name, images, self.labels.get(name, [None])[0], name))
+        found.problems.extend(self._orphans())
+        return cases
+
+    def _channel_problems(self, name: str, channels: tuple[str, ...]) -> Iterable[Problem]:
+        present = self.images[name]
+        example = next(iter(present.values()))[0]
+        suffix = format_suffix(example)
+        for number, channel in enumerate(channels):
+            if number not in present:
+                missing = self.folder / f"{name}_{number:04d}{suffix}"
+                yield Problem(
+                    "error",
+                    missing,
+                    f"channel {number} ({channel}) of '{name}' is missing",
+                    "add the file, or take the case out",
+                )
+        for number in sorted(present):
+            if number >= len(channels):
+                yield Problem(
+                    "error",
+                    present[number][0],
+                    f"channel {number} is one more than the {len(channels)} that dataset.json names",
+                    "name it in channel_names, or remove the file",
+                )
+            yield from _doubled(present[number])
+
+    def _label_problems(self, name: str) -> Iterable[Problem]:
+        yield from _doubled(self.labels.get(name, []))
+
+    def _orphans(self) -> Iterable[Problem]:
+        for stem in sorted(set(self.labels) - set(self.images)):
+            yield Problem(
+                "warning",
+                self.labels[stem][0],
+                f"no image called '{stem}' lies in {self.folder.name}",
+                "add the image, rename the label, or remove it; until then it is not used",
+            )
+
+
+def _doubled(paths: list[Path]) -> Iterable[Problem]:
+    if len(paths) > 1:
+        others = ", ".join(path.name for path in paths[1:])
+        yield Problem(
+            "error", paths[0], f"the same file is there in another format too ({others})", "keep one of them"
+        )
+
+
+def image_files(folder: Path, ending: str | None = None) -> list[Path]:
+    """Return the visible files of a folder that can be read (or have that ending), by name, if it exists."""
+    if not folder.is_dir():
+        return []
+    visible = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return [path for path in visible if (path.name.endswith(ending) if ending else format_suffix(path))]
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    stems: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        stems[stem(path)].append(path)
+    return dict(stems)
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without the ending of its format."""
+    suffix = format_suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.name

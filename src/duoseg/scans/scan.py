@@ -1,0 +1,157 @@
+"""A scan is voxels on a grid, and a grid knows where its voxels lie in the body.
+
+World coordinates are RAS+ millimetres throughout (x to the right, y to the front, z to the top), as in
+nibabel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from nibabel.orientations import aff2axcodes, io_orientation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Reordering = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
+"""Axis permutation, then flips of the permuted axes: ``np.flip(voxels.transpose(permutation), flipped)``."""
+
+MATCH_MM = 0.01
+MATCH_SHARE_OF_VOXEL = 0.01
+
+
+@dataclass(frozen=True)
+class GridDifference:
+    """How far apart two grids are.
+
+    Attributes:
+        same_shape: whether both have as many voxels along each axis.
+        corner_mm: the greatest distance between corresponding corner voxels' centres, in mm.
+        corner_voxels: the same, in units of the smallest voxel side of the first grid.
+        reordered: whether both hold the same points in the world, stored in another axis order or direction.
+    """
+
+    same_shape: bool
+    corner_mm: float
+    corner_voxels: float
+    reordered: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The voxel centres of a scan in the world.
+
+    Attributes:
+        shape: number of voxels along each axis.
+        affine: (4, 4) float64, from voxel index to RAS+ mm; read-only.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Take a private, read-only float64 copy of the affine."""
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4):
+            raise ValueError(f"an affine has the shape (4, 4), not {affine.shape}")
+        affine.flags.writeable = False
+        object.__setattr__(self, "affine", affine)
+
+    @cached_property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along each axis, in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @cached_property
+    def orientation(self) -> str:
+        """Axis codes of the closest canonical order: "RAS" means that the first axis runs to the right."""
+        return "".join(aff2axcodes(self.affine))
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel, in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def corners(self) -> NDArray[np.float64]:
+        """Return the centres of the eight corner voxels, (8, 3), in mm."""
+        index = np.array(list(itertools.product(*((0, size - 1) for size in self.shape))), dtype=np.float64)
+        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def reordered(self, reordering: Reordering) -> Grid:
+        """Return the grid of ``np.flip(voxels.transpose(permutation), flipped_axes)``."""
+        permutation, flips = reordering
+        affine = self.affine.copy()
+        for axis, (source, flip) in enumerate(zip(permutation, flips, strict=True)):
+            column = self.affine[:, source]
+            affine[:, axis] = -column if flip else column
+            if flip:
+                affine[:, 3] += column * (self.shape[source] - 1)
+        x, y, z = (self.shape[source] for source in permutation)
+        return Grid((x, y, z), affine)
+
+    def canonical(self) -> Reordering:
+        """Return the permutation and flips that bring the array to the closest canonical (RAS) axis order.
+
+        Axis ``i`` of the result is axis ``permutation[i]`` of the array, reversed where ``flips[i]``.
+        """
+        return _reordering(self.affine)
+
+    def difference(self, other: Grid) -> GridDifference:
+        """Measure how far ``other`` lies from this grid, and whether only its axis order is another."""
+        millimetres = self._corner_distance(other)
+        return GridDifference(
+            same_shape=self.shape == other.shape,
+            corner_mm=millimetres,
+            corner_voxels=millimetres / min(self.spacing),
+            reordered=not self.matches(other) and self._holds_the_same_points(other),
+        )
+
+    def matches(self, other: Grid) -> bool:
+        """Return whether shapes agree, and corners to 0.01 mm or 1% of the smallest voxel side."""
+        tolerance = max(MATCH_MM, MATCH_SHARE_OF_VOXEL * min(self.spacing))
+        return self.shape == other.shape and self._corner_distance(other) <= tolerance
+
+    def _corner_distance(self, other: Grid) -> float:
+        return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
+
+    def _holds_the_same_points(self, other: Grid) -> bool:
+        # The axes of `other`, seen from this grid's axes: for the same points they are a signed permutation.
+        relative = np.linalg.solve(self.affine, other.affine)
+        return self.matches(other.reordered(_reordering(relative)))
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Voxels and where they lie.
+
+    Attributes:
+        voxels: (X, Y, Z) in the file's own axis order, scale factors applied, native byte order.
+        grid: where the voxels lie.
+        source: the file (or folder) they came from.
+        notes: what the reader had to assume or change about the geometry, one sentence each.
+    """
+
+    voxels: np.ndarray
+    grid: Grid
+    source: Path
+    notes: tuple[str, ...] = ()
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape for people: ``5 x 6 x 7``."""
+    return " x ".join(str(size) for size in shape)
+
+
+def _reordering(affine: ArrayLike) -> Reordering:
+    target_and_sign = io_orientation(affine)
+    sources = np.argsort(target_and_sign[:, 0])
+    x, y, z = (int(source) for source in sources)
+    flip_x, flip_y, flip_z = (bool(target_and_sign[source, 1] < 0) for source in sources)
+    return (x, y, z), (flip_x, flip_y, flip_z)

@@ -1,0 +1,151 @@
+"""``splits.json``: which cases are for training, in which order, which for testing, and who is who."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.description import read_json_object
+from duoseg.scans.layouts import Found
+
+_KEYS = ("train", "test", "holdout", "subjects")
+
+
+@dataclass
+class Sides:
+    """The cases on each side of the split, and what is wrong with it."""
+
+    train: list[Case]
+    test: list[Case]
+    holdout: tuple[str, ...]
+    problems: list[Problem] = field(default_factory=list)
+
+
+def apply_splits(folder: Path, found: Found) -> Sides:
+    """Put the cases that were found on their sides, as ``splits.json`` in ``folder`` says, if it is there.
+
+    Raises:
+        InputError: ``splits.json`` is not of the form that it must have.
+    """
+    path = folder / "splits.json"
+    if not path.is_file():
+        sides = Sides([*found.train, *found.unlabelled], found.test, tuple(found.holdout))
+        sides.problems += _crossed(folder, sides)
+        return sides
+    content = read_json_object(path)
+    names = {key: _names(path, key, content[key]) for key in _KEYS[:3] if key in content}
+    subjects = _subjects(path, content.get("subjects", {}))
+    problems = list(_list_problems(path, content, names, subjects, found))
+    cases = {case.name: case for case in (*found.test, *found.unlabelled, *found.train)}
+    cases = {name: replace(case, subject=subjects.get(name, case.subject)) for name, case in cases.items()}
+    unlabelled = [cases[case.name] for case in found.unlabelled]
+    test = names.get("test", sorted(case.name for case in found.test))
+    train = names.get("train", sorted({case.name for case in found.train} - set(test)))
+    holdout = names.get("holdout", found.holdout)
+    sides = Sides(
+        train=[cases[name] for name in train if name in cases]
+        + [case for case in unlabelled if case.name not in {*train, *test}],
+        test=[cases[name] for name in test if name in cases],
+        holdout=tuple(name for name in holdout if name in cases),
+        problems=problems,
+    )
+    sides.problems += _unused(path, cases, sides)
+    sides.problems += _crossed(path, sides)
+    return sides
+
+
+def _names(path: Path, key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputError(f'{path}: "{key}" must be a list of case names.')
+    repeated = [name for name, times in Counter(value).items() if times > 1]
+    if repeated:
+        raise InputError(f'{path}: "{key}" names {", ".join(repeated)} more than once.')
+    return value
+
+
+def _subjects(path: Path, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or any(isinstance(person, dict | list) for person in value.values()):
+        raise InputError(f'{path}: "subjects" must be an object that gives each case its person.')
+    return {name: str(person) for name, person in value.items()}
+
+
+def _list_problems(
+    path: Path,
+    content: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]],
+    subjects: Mapping[str, str],
+    found: Found,
+) -> Iterable[Problem]:
+    known = found.broken | {case.name for case in (*found.train, *found.unlabelled, *found.test)}
+    for key, listed in (*names.items(), ("subjects", list(subjects))):
+        absent = [name for name in listed if name not in known]
+        if absent:
+            yield Problem(
+                "error",
+                path,
+                f'"{key}" names {len(absent)} case(s) that are not on disk: {_some(absent)}',
+                "add their files, or remove the names",
+            )
+    train = names.get("train", [case.name for case in found.train])
+    outside = sorted(set(names.get("holdout", ())) - set(train))
+    if outside:
+        yield Problem(
+            "error",
+            path,
+            f'"holdout" names {len(outside)} case(s) that are not in "train": {_some(outside)}',
+            'add them to "train", since holdout is a part of it',
+        )
+    unknown = [key for key in content if key not in _KEYS]
+    if unknown:
+        yield Problem(
+            "warning", path, f"the key(s) {_some(unknown)} mean nothing here", f"use {', '.join(_KEYS)}"
+        )
+
+
+def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Problem]:
+    used = {case.name for case in (*sides.train, *sides.test)}
+    unused = sorted(set(cases) - used)
+    if unused:
+        yield Problem(
+            "note",
+            path,
+            f"{len(unused)} case(s) on disk are on no side and are not used: {_some(unused)}",
+            'name them in "train" or "test" to use them',
+        )
+
+
+def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
+    """Cases and persons on two sides: what was learnt in training would be tested on itself."""
+    both = sorted({case.name for case in sides.train} & {case.name for case in sides.test})
+    if both:
+        yield Problem(
+            "error",
+            where,
+            f"{len(both)} case(s) are both for training and for testing: {_some(both)}",
+            "leave each on one side",
+        )
+    doubled = sorted(name for name, times in Counter(case.name for case in sides.train).items() if times > 1)
+    if doubled:
+        yield Problem("error", where, f"two training scans are called {_some(doubled)}", "rename one of them")
+    apart = [case for case in sides.train if case.name not in sides.holdout]
+    held = [case for case in sides.train if case.name in sides.holdout]
+    for cases, side in ((sides.test, "for testing"), (held, "held out")):
+        rest = sides.train if cases is sides.test else apart
+        persons = sorted(({case.subject for case in cases} & {case.subject for case in rest}) - set(both))
+        if persons:
+            yield Problem(
+                "error",
+                where,
+                f"{len(persons)} person(s) have scans both for training and {side}: {_some(persons)}",
+                "move all scans of a person to one side",
+            )
+
+
+def _some(names: Sequence[str], most: int = 10) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,150 @@
+"""The CSV layout: ``image,label,split,subject``, one row per scan."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.description import Description
+from duoseg.scans.formats import can_read, readable_suffixes
+from duoseg.scans.layouts import Found, default_channels, stem
+
+SPLITS = ("train", "test", "holdout")
+_KNOWN = ("case", "image", "label", "split", "subject")
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+    split: str
+    subject: str
+
+
+def find_in_table(path: Path, description: Description) -> Found:
+    """Find the cases that a CSV table lists.
+
+    Columns: ``image``, and ``image_2``, ``image_3``, ... for further channels; optional ``label`` (empty:
+    unlabelled), ``split`` (train, test or holdout; empty: train), ``subject``, ``case`` (a name). Paths are
+    absolute or relative to the table's folder. Without ``case`` a scan is called after its file, or after its
+    path where file names repeat.
+
+    Raises:
+        InputError: a column is missing or unknown, a row is malformed, or two rows have one name.
+    """
+    rows = _named(list(_rows(path)), path)
+    count = len(rows[0].images)
+    if description.channels and len(description.channels) != count:
+        raise InputError(
+            f"{path}: has {count} image column(s), but dataset.json names {len(description.channels)}; "
+            "add the columns image_2, image_3, ... or mend channel_names."
+        )
+    found = Found(channels=description.channels or default_channels(count))
+    for row in sorted(rows, key=lambda row: row.name):
+        missing = [file for file in (*row.images, row.label) if file is not None and not file.exists()]
+        for file in missing:
+            found.problems.append(
+                Problem(
+                    "error",
+                    file,
+                    f"row {row.number} of {path.name} names it, but it does not exist",
+                    "mend the path",
+                )
+            )
+        if missing:
+            found.broken.add(row.name)
+            continue
+        case = Case(row.name, row.images, row.label, row.subject or row.name)
+        (found.test if row.split == "test" else found.train).append(case)
+        if row.split == "holdout":
+            found.holdout.append(row.name)
+    return found
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            images = _image_columns(path, [name or "" for name in reader.fieldnames or []])
+            for number, fields in enumerate(reader, start=2):
+                if None in fields:
+                    raise InputError(
+                        f"{path}, row {number}: has more fields than the heading; quote paths with commas."
+                    )
+                cells = {key: (value or "").strip() for key, value in fields.items()}
+                if any(cells.values()):
+                    yield _row(path, number, cells, images)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: is not a CSV table in UTF-8 ({error}).") from error
+
+
+def _image_columns(path: Path, columns: list[str]) -> list[str]:
+    images = [name for name in columns if name == "image" or name.startswith("image_")]
+    expected = ["image", *(f"image_{number}" for number in range(2, len(images) + 1))]
+    if images != expected:
+        raise InputError(
+            f"{path}: the heading must name 'image' (then image_2, image_3, ... for further channels), "
+            f"but has {', '.join(columns) or 'nothing'}."
+        )
+    unknown = [name for name in columns if name not in _KNOWN and name not in images]
+    if unknown:
+        raise InputError(
+            f"{path}: the column(s) {', '.join(map(repr, unknown))} are not known; "
+            f"these are: {', '.join(_KNOWN)}, image_2, ..."
+        )
+    return images
+
+
+def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> _Row:
+    empty = [column for column in columns if not cells[column]]
+    if empty:
+        raise InputError(
+            f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs its image(s)."
+        )
+    split = cells.get("split", "").lower() or "train"
+    if split not in SPLITS:
+        raise InputError(f"{path}, row {number}: the split '{split}' is not known; use {', '.join(SPLITS)}.")
+    label = path.parent / cells["label"] if cells.get("label") else None
+    images = tuple(path.parent / cells[column] for column in columns)
+    for file in (*images, *([label] if label else [])):
+        if not can_read(file):
+            raise InputError(
+                f"{path}, row {number}: the format of {file} is not known; these can be read: "
+                f"{', '.join(readable_suffixes())}."
+            )
+    return _Row(number, cells.get("case", ""), images, label, split, cells.get("subject", ""))
+
+
+def _named(rows: list[_Row], path: Path) -> list[_Row]:
+    if not rows:
+        raise InputError(f"{path}: lists no scans.")
+    stems = [_case_stem(row.images[0]) for row in rows]
+    if len(set(stems)) < len(stems):
+        parents = [os.path.abspath(row.images[0].parent) for row in rows]
+        base = Path(os.path.commonpath(parents))
+        folders = [Path(parent).relative_to(base).parts for parent in parents]
+        stems = ["_".join([*folder, stem]) for folder, stem in zip(folders, stems, strict=True)]
+    names = [row.name or stem for row, stem in zip(rows, stems, strict=True)]
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: {len(repeated)} case name(s) occur more than once, such as '{repeated[0]}'; "
+            "remove the repeated rows, or give each row a name of its own in a column 'case'."
+        )
+    return [_Row(row.number, name, *_rest(row)) for row, name in zip(rows, names, strict=True)]
+
+
+def _rest(row: _Row) -> tuple[tuple[Path, ...], Path | None, str, str]:
+    return row.images, row.label, row.split, row.subject
+
+
+def _case_stem(image: Path) -> str:
+    return stem(image).removesuffix("_0000")

@@ -1,0 +1,233 @@
+"""From masks to scores: two arrays, two files, or two folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Problem
+from duoseg.scans.formats import read_scan
+from duoseg.scores import policy
+from duoseg.scores.overlap import count_overlap
+from duoseg.scores.pairing import Pair, check_grids, find_names, pair_masks
+from duoseg.scores.policy import METRICS, Values
+from duoseg.scores.statistics import defined_mean
+from duoseg.scores.surface import surface_distances
+from duoseg.scores.values import as_integers, values_in
+
+Progress = Callable[[int, int], None]
+"""Called with the number of cases done and the number of all cases."""
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """One case: for each label by name its scores."""
+
+    case: str
+    labels: dict[str, Values]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all cases, with the policy behind them and the problems met on the way."""
+
+    cases: tuple[CaseScores, ...]
+    policy: dict[str, Any]
+    problems: tuple[Problem, ...] = ()
+
+    def means(self) -> dict[str, dict[str, float | int | None]]:
+        """Mean over cases per label, and under ``all`` the mean of those over labels.
+
+        Undefined values are left out. ``n_undefined`` counts the cases without a surface distance, under
+        ``all`` those of all labels.
+        """
+        names = list(dict.fromkeys(name for case in self.cases for name in case.labels))
+        means: dict[str, dict[str, float | int | None]] = {}
+        for name in names:
+            values = [case.labels[name] for case in self.cases if name in case.labels]
+            means[name] = {metric: defined_mean([one[metric] for one in values]) for metric in METRICS}
+            means[name]["n_undefined"] = sum(policy.is_undefined(one) for one in values)
+        overall = {metric: defined_mean([means[name][metric] for name in names]) for metric in METRICS}
+        undefined = sum(int(means[name]["n_undefined"] or 0) for name in names)
+        return {**means, "all": {**overall, "n_undefined": undefined}}
+
+
+def score_masks(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: Sequence[float],
+    labels: Mapping[str, int],
+    *,
+    tolerance_mm: float = 1.0,
+    ignore_value: int | None = None,
+) -> dict[str, Values]:
+    """Score every label of a predicted mask against a reference mask.
+
+    Args:
+        prediction: (X, Y, Z) integers.
+        reference: (X, Y, Z) integers on the same grid.
+        spacing: Voxel sides in mm, one per axis.
+        labels: Class names and their values in both masks.
+        tolerance_mm: Distance up to which NSD counts a surface voxel as met.
+        ignore_value: Voxels with this value in the reference count for nothing, in either mask.
+
+    Returns:
+        For each name in ``labels`` the values named in ``policy.METRICS``, ``None`` where undefined.
+
+    Raises:
+        InputError: The shapes differ, or spacing, tolerance or ignored value make no sense.
+    """
+    if prediction.shape != reference.shape:
+        raise InputError(
+            f"the prediction's shape is {prediction.shape}, the reference's {reference.shape}; equal needed."
+        )
+    if len(spacing) != reference.ndim or not all(np.isfinite(side) and side > 0 for side in spacing):
+        raise InputError(f"spacing {tuple(spacing)} is not {reference.ndim} positive numbers of mm.")
+    if not (np.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise InputError(f"a tolerance of {tolerance_mm} mm is not a distance; give 0 or more.")
+    if ignore_value is not None and ignore_value in labels.values():
+        raise InputError(
+            f"value {ignore_value} is a class and the ignored value at once; it can be only one."
+        )
+    unknown = None if ignore_value is None else reference == ignore_value
+    return {
+        name: _score_label(prediction == value, reference == value, spacing, tolerance_mm, unknown)
+        for name, value in labels.items()
+    }
+
+
+def evaluate(
+    prediction: Path,
+    reference: Path,
+    *,
+    dataset_json: Path | None = None,
+    tolerance_mm: float = 1.0,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score a mask file against a reference file, or a folder of masks against a folder of references.
+
+    Files of folders pair by case name. Classes are named by ``dataset_json``, or by a ``dataset.json`` beside
+    the references; without one every value found in a mask is a label, named by its value. One case is in
+    memory at a time.
+
+    Raises:
+        InputError: Files are absent or unreadable, do not pair, hold fractions, or lie on different grids.
+    """
+    pairs, problems = pair_masks(prediction, reference)
+    names = find_names(reference, dataset_json)
+    check_grids(pairs)
+    ignore_value = names.ignore_value if names else None
+    cases: list[CaseScores] = []
+    for done, pair in enumerate(pairs, start=1):
+        predicted, expected, spacing = _read_pair(pair)
+        if names is None:
+            labels = {str(value): value for value in values_in(predicted) | values_in(expected)}
+        else:
+            labels = names.classes
+            problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
+        scored = score_masks(
+            predicted, expected, spacing, labels, tolerance_mm=tolerance_mm, ignore_value=ignore_value
+        )
+        cases.append(CaseScores(pair.case, scored))
+        if progress:
+            progress(done, len(pairs))
+    return Scores(
+        cases=tuple(cases if names else _with_same_labels(cases)),
+        policy=policy.describe(tolerance_mm=tolerance_mm, ignore_value=ignore_value),
+        problems=tuple(problems),
+    )
+
+
+def evaluate_folder(
+    prediction: Path,
+    reference: Path,
+    *,
+    dataset_json: Path | None = None,
+    tolerance_mm: float = 1.0,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score a folder of masks: `evaluate`, where a path that is not a folder is an error.
+
+    Raises:
+        InputError: As `evaluate`, and where either path is not a folder.
+    """
+    for path in (prediction, reference):
+        if not path.is_dir():
+            raise InputError(f"{path} is not a folder. Give a folder of masks and one of their references.")
+    return evaluate(
+        prediction, reference, dataset_json=dataset_json, tolerance_mm=tolerance_mm, progress=progress
+    )
+
+
+def _score_label(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: Sequence[float],
+    tolerance_mm: float,
+    unknown: np.ndarray | None,
+) -> Values:
+    """Score one label's boolean masks."""
+    if unknown is not None:
+        prediction = prediction & ~unknown
+    overlap = count_overlap(prediction, reference)
+    edge_case = policy.edge_case(overlap.prediction, overlap.reference)
+    values: Values = edge_case or {"dice": overlap.dice, "jaccard": overlap.jaccard}
+    if edge_case is None:
+        distances = surface_distances(prediction, reference, spacing, unknown=unknown)
+        if distances is None:
+            values |= policy.NO_SURFACE
+        else:
+            values |= {
+                "hd95_mm": distances.hd95,
+                "assd_mm": distances.assd,
+                "nsd": distances.nsd(tolerance_mm),
+            }
+    voxel_ml = float(np.prod(spacing)) / 1000
+    values |= {
+        "volume_ml": overlap.prediction * voxel_ml,
+        "reference_volume_ml": overlap.reference * voxel_ml,
+    }
+    return values
+
+
+def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """Read both masks as integers, a missing prediction as zeros, with the reference's spacing in mm."""
+    reference = read_scan(pair.reference)
+    expected = as_integers(reference.voxels, pair.reference)
+    if pair.prediction is None:
+        return np.zeros_like(expected), expected, reference.grid.spacing
+    return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid.spacing
+
+
+def _unnamed(
+    pair: Pair, predicted: np.ndarray, expected: np.ndarray, known: set[int | None]
+) -> list[Problem]:
+    """A warning for each mask that holds values without a class name: they are scored as background."""
+    problems = []
+    for path, mask in ((pair.prediction, predicted), (pair.reference, expected)):
+        values = sorted(values_in(mask) - known)
+        if path is not None and values:
+            listed = ", ".join(map(str, values))
+            message = f"values {listed} belong to no class of dataset.json; counted as background"
+            remedy = "name them under 'labels', or check that this mask belongs to this data set"
+            problems.append(Problem(severity="warning", file=path, message=message, remedy=remedy))
+    return problems
+
+
+def _with_same_labels(cases: Sequence[CaseScores]) -> list[CaseScores]:
+    """Give every case every label that any case has, by increasing value.
+
+    A label that is absent from both masks was answered rightly. Where nothing is labelled at all, label 1 is
+    meant.
+    """
+    values = sorted({int(name) for case in cases for name in case.labels}) or [1]
+    absent: Values = {**policy.BOTH_EMPTY, "volume_ml": 0.0, "reference_volume_ml": 0.0}
+    return [
+        CaseScores(case.case, {str(value): case.labels.get(str(value), dict(absent)) for value in values})
+        for case in cases
+    ]

@@ -1,0 +1,174 @@
+"""Which prediction belongs to which reference, what the label values mean, and whether the grids agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from duoseg.errors import InputError
+from duoseg.scans.cases import Problem
+from duoseg.scans.description import Description, read_description
+from duoseg.scans.formats import can_read, format_suffix, read_grid
+from duoseg.scans.scan import Grid
+
+DESCRIPTION = "dataset.json"
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case: its reference mask and its predicted mask, ``None`` where no file has the case's name."""
+
+    case: str
+    prediction: Path | None
+    reference: Path
+
+
+def case_name(path: Path) -> str:
+    """The file's name without its format suffix: ``a/case_1.nii.gz`` is case ``case_1``."""
+    return path.name.removesuffix(format_suffix(path))
+
+
+def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Problem]]:
+    """Pair two files, or the files of two folders by case name.
+
+    A folder of predictions and one reference file pair by that file's name. Every reference gives a pair. A
+    reference without a prediction is an error among the problems, predictions without a reference are a note.
+
+    Raises:
+        InputError: A path is absent, no mask is in the reference folder, or no two names agree.
+    """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder. Give two masks, or two folders of masks.")
+    if prediction.is_file() and reference.is_file():
+        return [Pair(case_name(reference), prediction, reference)], []
+    if prediction.is_file():
+        raise InputError(
+            f"{prediction} is a file but {reference} is a folder: name the reference file for this mask."
+        )
+    references = _masks_in(reference) if reference.is_dir() else {case_name(reference): reference}
+    predictions = _masks_in(prediction)
+    if not references:
+        raise InputError(
+            f"{reference}: no mask in a known format here. Give the folder that holds the reference masks."
+        )
+    if predictions and not predictions.keys() & references.keys():
+        raise InputError(
+            f"{prediction}: none of its {len(predictions)} masks has the name of a reference in {reference}: "
+            f"'{min(predictions)}' here, '{min(references)}' there. Masks pair by name without the suffix."
+        )
+    pairs = [Pair(case, predictions.get(case), path) for case, path in references.items()]
+    problems = [_missing(pair, prediction) for pair in pairs if pair.prediction is None]
+    extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() else []
+    if extra:
+        remedy = "they are not scored; give their references to score them"
+        message = f"{len(extra)} masks have no reference of their name: {_shorten(extra)}"
+        problems.append(Problem(severity="note", file=prediction, message=message, remedy=remedy))
+    return pairs, problems
+
+
+def find_names(reference: Path, dataset_json: Path | None) -> Description | None:
+    """Class names from ``dataset_json``, or from a ``dataset.json`` beside the reference.
+
+    Beside means in the reference's folder or the folder above. ``None`` where there is no such file and none
+    was asked for.
+
+    Raises:
+        InputError: The file is absent or malformed, names no class, or holds region labels (not supported).
+    """
+    if dataset_json is not None:
+        if dataset_json.name != DESCRIPTION or not dataset_json.is_file():
+            raise InputError(
+                f"{dataset_json}: class names come from a file called {DESCRIPTION}; there is none."
+            )
+        return _read_names(dataset_json)
+    folder = reference if reference.is_dir() else reference.parent
+    for place in (folder, folder.resolve().parent):
+        if (place / DESCRIPTION).is_file():
+            return _read_names(place / DESCRIPTION)
+    return None
+
+
+def check_grids(pairs: Sequence[Pair]) -> None:
+    """Compare the grids of all pairs from the file headers, before anything is scored.
+
+    Raises:
+        InputError: Grids differ; the message names each case and by how many voxels or mm.
+    """
+    faults = []
+    for pair in pairs:
+        if pair.prediction is None:
+            continue
+        found, expected = read_grid(pair.prediction), read_grid(pair.reference)
+        if not expected.matches(found):
+            faults.append(f"{pair.prediction} against {pair.reference}: {describe_mismatch(found, expected)}")
+    if faults:
+        raise InputError(
+            f"{len(faults)} of {len(pairs)} predictions do not lie on their reference's grid: "
+            f"{_shorten(faults, '; ')}. Predict on the scans that the references were drawn on, or resample "
+            "the masks (nearest neighbour)."
+        )
+
+
+def describe_mismatch(found: Grid, expected: Grid) -> str:
+    """Say how two grids differ: in shape, in place (mm and voxels), or in axis order alone."""
+    difference = expected.difference(found)
+    apart = f"corners up to {difference.corner_mm:.2f} mm ({difference.corner_voxels:.2f} voxels) apart"
+    if difference.reordered:
+        axes = f"{found.orientation} in place of {expected.orientation}"
+        return f"same points in another axis order ({axes}), {apart}"
+    if difference.same_shape:
+        return f"same shape, but {apart}"
+    return f"{_size(found)} voxels in place of {_size(expected)}, {apart}"
+
+
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """The masks of a folder by case name, in the order of names; temporary and hidden files are not masks.
+
+    Raises:
+        InputError: Two files have one case name.
+    """
+    masks: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or not can_read(path):
+            continue
+        case = case_name(path)
+        if case in masks:
+            raise InputError(
+                f"{path} and {masks[case].name} are both masks of case '{case}'. Remove one of them."
+            )
+        masks[case] = path
+    return masks
+
+
+def _missing(pair: Pair, folder: Path) -> Problem:
+    return Problem(
+        severity="error",
+        file=pair.reference,
+        message=f"case '{pair.case}' has no prediction in {folder}; it is scored as an empty mask",
+        remedy="predict it, or remove its reference if it was not meant to be scored",
+    )
+
+
+def _read_names(path: Path) -> Description:
+    description = read_description(path.parent)
+    if not description.classes:
+        raise InputError(
+            f"{path}: no 'labels' that map class names to values, such as {{'background': 0, 'organ': 1}}."
+        )
+    if "all" in description.classes:
+        raise InputError(
+            f"{path}: a class cannot be called 'all', the name of the mean over classes. Rename it."
+        )
+    return description
+
+
+def _size(grid: Grid) -> str:
+    return " x ".join(str(size) for size in grid.shape)
+
+
+def _shorten(items: Sequence[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return separator.join(items[:SHOWN]) + more

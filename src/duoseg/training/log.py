@@ -1,0 +1,90 @@
+"""Where loss terms go: a protocol for loggers, and the run's own ``log.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from duoseg.errors import InputError
+from duoseg.files import write_text
+from duoseg.progress import Progress
+
+LOG = "log.jsonl"
+CIRCUMSTANCES = ("step", "learning_rate", "seconds", "waited_seconds")
+"""What a record holds besides loss terms."""
+Record = dict[str, float]
+
+
+class Logger(Protocol):
+    """Receives the records of finished steps, in order, a few at a time."""
+
+    def write(self, records: Sequence[Record]) -> None: ...
+
+
+class JsonLinesLog:
+    """One JSON object a step; on resume, steps after the checkpoint are dropped, so that each stands here once.
+
+    Args:
+        folder: the run's folder.
+        steps_done: steps that the checkpoint holds; 0 for a new run.
+    """
+
+    def __init__(self, folder: Path, *, steps_done: int) -> None:
+        self._path = folder / LOG
+        kept = [record for record in read_log(folder) if record["step"] <= steps_done]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Append the records and hand them to the operating system at once."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(record) + "\n" for record in records))
+
+
+class ProgressLog:
+    """Tells a progress display how far the training is and what the loss terms are."""
+
+    def __init__(self, progress: Progress, *, steps: int) -> None:
+        self._progress = progress
+        self._steps = steps
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Show the latest record."""
+        last = records[-1]
+        terms = (f"{name} {value:.4f}" for name, value in last.items() if name not in CIRCUMSTANCES)
+        self._progress("train", int(last["step"]), self._steps, " ".join(terms))
+
+
+class TensorBoardLog:
+    """The same records as TensorBoard scalars.
+
+    Raises:
+        InputError: the ``tensorboard`` extra is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as fault:
+            raise InputError(
+                "--tensorboard needs the package tensorboard: pip install 'duoseg[tensorboard]'."
+            ) from fault
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Add every value of every record under its own name."""
+        for record in records:
+            for name, value in record.items():
+                if name != "step":
+                    self._writer.add_scalar(name, value, int(record["step"]))
+        self._writer.flush()
+
+
+def read_log(folder: Path) -> list[Record]:
+    """The records of a run so far; a last line that was cut while being written is left out."""
+    path = folder / LOG
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]

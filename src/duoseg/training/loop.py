@@ -1,0 +1,237 @@
+"""The training loop: one for all methods. It knows steps, stages, devices and files; of a method only its protocol."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from duoseg.errors import InputError
+from duoseg.methods.base import Batch, Method, Stage
+from duoseg.model.augment import augment
+from duoseg.model.draws import SampleGenerator
+from duoseg.planning.plan import Plan
+from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
+from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, make_fabric, memory_format
+from duoseg.training.interruption import Interruption
+from duoseg.training.log import Logger, Record
+from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
+from duoseg.training.patches import PatchSampler, RawBatch, ReadAhead
+
+REPORT_SECONDS = 0.5
+"""Loss terms stay on the device between reports: asking for them each step would make the device wait for us."""
+
+
+class TrainingSettings(BaseModel):
+    """How to compute, none of it part of the experiment but ``seed`` and ``precision``.
+
+    ``checkpoint_seconds`` bounds the work that an interruption can cost.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Precision = "auto"
+    checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 60.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """The steps of one stage: ``first`` up to, not including, ``last``, counted over the whole run."""
+
+    stage: Stage
+    first: int
+    last: int
+
+
+def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
+    """Divide a run's steps among its stages by their shares; the last stage ends at the last step."""
+    total = sum(stage.share for stage in stages)
+    found, first, share = [], 0, 0.0
+    for stage in stages:
+        share += stage.share
+        last = round(steps * share / total)
+        found.append(Span(stage, first, last))
+        first = last
+    return found
+
+
+class Trainer:
+    """Trains a method and keeps its run folder.
+
+    Args:
+        method: freshly built, or restored by ``restore``.
+        sampler: where patches come from.
+        plan: optimiser, schedule, augmentation, steps.
+        settings: seed, precision, checkpoints.
+        folder: the run's folder.
+        loggers: receive the records of finished steps.
+        identity: the settings that a resumed run must share, kept in the checkpoint.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        sampler: PatchSampler,
+        plan: Plan,
+        *,
+        settings: TrainingSettings,
+        folder: Path,
+        loggers: Sequence[Logger],
+        identity: dict[str, Any],
+        device: DeviceName = "auto",
+    ) -> None:
+        keep_freed_memory()
+        self._fabric = make_fabric(device, settings.precision)
+        self._method = method.to(memory_format=memory_format(self._fabric.device))
+        self._sampler = sampler
+        self._plan = plan
+        self._settings = settings
+        self._folder = folder
+        self._loggers = loggers
+        self._identity = identity
+        self._step = 0
+        self._seconds = 0.0
+        self._waited = 0.0
+        self._optimiser_state: dict[str, Any] | None = None
+        self._pending: list[tuple[Record, dict[str, Tensor]]] = []
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a checkpoint's step, weights, optimiser and clock."""
+        self._method.load_state_dict(state["method"])
+        self._optimiser_state = state["optimiser"]
+        self._fabric.strategy.precision.load_state_dict(state["precision"])
+        self._step, self._seconds, self._waited = state["step"], state["seconds"], state["waited"]
+
+    def run(self) -> None:
+        """Train from the current step to the plan's last one.
+
+        Raises:
+            InputError: a loss term became infinite or undefined; the message names the step and the term.
+            KeyboardInterrupt: Ctrl-C or a request to terminate; the state is saved first.
+        """
+        with Interruption() as interruption:
+            for span in spans(self._method.stages, self._plan.steps):
+                if self._step < span.last:
+                    self._run_stage(span, interruption)
+        self._save(self._optimiser_state or {})
+        save_weights(self._folder, self._method)
+
+    def _run_stage(self, span: Span, interruption: Interruption) -> None:
+        if self._step == span.first:
+            self._method.start_stage(span.stage)
+            self._optimiser_state = None
+        optimiser = make_optimiser(self._method.parameter_groups(), self._plan.optimiser)
+        if self._optimiser_state is not None:
+            optimiser.load_state_dict(self._optimiser_state)
+        module, optimiser = self._fabric.setup(self._method, optimiser)
+        self._method.train()
+        began = saved = reported = time.monotonic()
+        seconds_before, waited_before = self._seconds, self._waited
+        reader = ReadAhead(lambda step: self._sampler.batch(step, span.stage.batch), range(self._step, span.last))
+        for raw in reader:
+            progress = (self._step - span.first) / (span.last - span.first)
+            rate = learning_rate(self._plan.optimiser, self._step - span.first, span.last - span.first)
+            set_learning_rate(optimiser, rate)
+            terms = self._train_step(module, optimiser, raw, progress)
+            self._step += 1
+            now = time.monotonic()
+            self._seconds = seconds_before + now - began
+            self._waited = waited_before + reader.waited
+            self._pending.append((self._circumstances(rate), terms))
+            done = self._step == span.last
+            if done or interruption.requested or now - reported >= REPORT_SECONDS:
+                self._report()
+                reported = now
+            if done or interruption.requested or now - saved >= self._settings.checkpoint_seconds:
+                self._report()
+                self._save(optimiser.state_dict())
+                saved = time.monotonic()
+            if interruption.requested:
+                raise KeyboardInterrupt
+        self._optimiser_state = optimiser.state_dict()
+
+    def _train_step(
+        self, module: Any, optimiser: Any, raw: RawBatch, progress: float
+    ) -> dict[str, Tensor]:
+        # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
+        torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
+        batch = self._batch(raw)
+        optimiser.zero_grad(set_to_none=True)
+        terms = module(batch, progress)
+        self._fabric.backward(torch.stack(list(terms.values())).sum())
+        if self._plan.optimiser.clip_norm > 0:
+            self._fabric.clip_gradients(
+                module, optimiser, max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
+            )
+        optimiser.step()
+        self._method.after_step(progress)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _batch(self, raw: RawBatch) -> Batch:
+        device = self._fabric.device
+        generator = SampleGenerator(self._settings.seed, self._step, range(len(raw.image)), device)
+        with torch.no_grad():
+            image, label = augment(
+                raw.image.to(device, non_blocking=True),
+                raw.label.to(device, non_blocking=True).long(),
+                size=self._plan.patch,
+                plan=self._plan.augmentation,
+                generator=generator,
+                spacing=self._plan.spacing,
+            )
+        image = image.contiguous(memory_format=memory_format(device))
+        return Batch(image, label, generator=generator, plan=self._plan)
+
+    def _circumstances(self, rate: float) -> Record:
+        return {
+            "step": self._step,
+            "learning_rate": rate,
+            "seconds": round(self._seconds, 3),
+            "waited_seconds": round(self._waited, 3),
+        }
+
+    def _report(self) -> None:
+        """Fetch the pending loss terms, refuse non-finite ones, hand the records to the loggers."""
+        if not self._pending:
+            return
+        values = torch.stack([torch.stack(list(terms.values())) for _, terms in self._pending]).tolist()
+        records = [
+            self._record(circumstances, dict(zip(terms, row, strict=True)))
+            for (circumstances, terms), row in zip(self._pending, values, strict=True)
+        ]
+        self._pending.clear()
+        for logger in self._loggers:
+            logger.write(records)
+
+    def _record(self, circumstances: Record, terms: dict[str, float]) -> Record:
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{self._folder}: the loss term '{name}' became {value} at step {circumstances['step']}; training "
+                    "stopped and the last checkpoint is untouched. Lower the learning rate, or look for odd intensities "
+                    "with `duoseg check`."
+                )
+        return {"step": circumstances["step"], "loss": sum(terms.values()), **terms, **circumstances}
+
+    def _save(self, optimiser_state: dict[str, Any]) -> None:
+        save_checkpoint(
+            self._folder,
+            {
+                "step": self._step,
+                "seconds": self._seconds,
+                "waited": self._waited,
+                "method": to_plain(self._method.state_dict()),
+                "optimiser": optimiser_state,
+                "precision": self._fabric.strategy.precision.state_dict(),
+                "identity": self._identity,
+            },
+        )

@@ -1,0 +1,40 @@
+"""Optimisers and learning-rate schedules, as the plan names them; the rate is a function of progress, without state."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from duoseg.planning.plan import OptimiserPlan
+
+
+def make_optimiser(groups: list[dict], plan: OptimiserPlan) -> torch.optim.Optimizer:
+    """The plan's optimiser over a method's parameter groups."""
+    if plan.name == "sgd":
+        return torch.optim.SGD(
+            groups, lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay
+        )
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+def learning_rate(plan: OptimiserPlan, step: int, steps: int) -> float:
+    """The rate at ``step`` (from 0) of a stage of ``steps``.
+
+    ``cosine`` falls to 0 at the end of the stage, after a linear rise over its first ``warm_up`` share; ``step`` multiplies by
+    ``step_factor`` every ``step_every`` steps; both start from ``learning_rate``.
+    """
+    if plan.schedule == "step":
+        return plan.learning_rate * plan.step_factor ** (step // plan.step_every)
+    rising = math.ceil(plan.warm_up * steps)
+    if step < rising:
+        return plan.learning_rate * (step + 1) / (rising + 1)
+    if plan.schedule == "constant":
+        return plan.learning_rate
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of every group, times the group's own ``scale`` where the method gave one."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)

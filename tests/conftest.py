@@ -1,0 +1,53 @@
+"""What all tests share: the data folder, and which tests need it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
+BESIDE_THE_REPOSITORY = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help="folder of real data sets; also selects the tests that need one (write --data=DIR)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = config.getoption("--data")
+    if folder is not None and not folder.is_dir():
+        raise pytest.UsageError(f"--data: there is no folder {folder.resolve()}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark everything under ``tests/real``, and leave it out unless real data is asked for."""
+    for item in items:
+        if (TESTS / "real") in item.path.parents:
+            item.add_marker("real")
+    asked_for = config.getoption("--data") is not None or re.search(r"\breal\b", config.getoption("-m"))
+    if asked_for:
+        return
+    left_out = [item for item in items if item.get_closest_marker("real")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("real")]
+
+
+@pytest.fixture(scope="session")
+def data_folder(pytestconfig: pytest.Config) -> Path:
+    """The folder of real data sets: ``--data DIR``, else ``../shared/data`` from the repository's root."""
+    folder = pytestconfig.getoption("--data")
+    if folder is not None:
+        return folder.resolve()
+    if BESIDE_THE_REPOSITORY.is_dir():
+        return BESIDE_THE_REPOSITORY
+    pytest.skip("no real data: give its folder with --data=DIR, or lay it at ../shared/data")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import planning_cases as make
+import pytest
+
+from duoseg.errors import InputError
+from duoseg.planning.planner import override
+
+
+def test_sections_merge_and_other_values_are_replaced() -> None:
+    plan = make.plan()
+    changed = override(plan, {"steps": 5, "optimiser": {"learning_rate": 0.1}, "patch": [32, 16, 16]})
+    assert changed.steps == 5 and changed.patch == (32, 16, 16)
+    assert changed.optimiser.learning_rate == 0.1 and changed.optimiser.name == plan.optimiser.name
+    assert changed.reasons["steps"] == "Set by hand."
+    assert "optimiser.learning_rate" in changed.reasons["optimiser"]
+    assert plan.steps == 10
+
+
+def test_override_with_the_plans_own_values_changes_nothing() -> None:
+    plan = make.plan()
+    assert override(plan, {"steps": 10, "patch": [16, 16, 16], "network": {"strides": [[2, 2, 2]]}}) == plan
+    assert override(plan, {}) == plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "nearest"),
+    [({"step": 3}, "steps"), ({"optimiser": {"learning_rat": 3}}, "learning_rate")],
+)
+def test_unknown_setting_is_refused_with_the_nearest_known_one(changes, nearest) -> None:
+    with pytest.raises(InputError, match=f"did you mean '{nearest}'"):
+        override(make.plan(), changes)
+
+
+def test_invalid_value_is_refused_by_its_path() -> None:
+    with pytest.raises(InputError, match=r"optimiser\.learning_rate"):
+        override(make.plan(), {"optimiser": {"learning_rate": -1}})
+
+
+def test_patch_that_does_not_fit_the_network_is_refused_with_sizes_that_do() -> None:
+    with pytest.raises(InputError, match=r"\(16 or 18\) x 16 x 16"):
+        override(make.plan(), {"patch": [17, 16, 16]})
+    with pytest.raises(InputError, match=r"vnet.*\(48 or 64\) x \(48 or 64\) x \(32 or 48\)"):
+        override(make.plan(), {"patch": [56, 56, 40], "network": {"architecture": "vnet"}})

@@ -1,0 +1,280 @@
+"""Data sets in all layouts, their splits, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from duoseg.errors import InputError
+from duoseg.scans.dataset import load_dataset
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"never opened")
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content))
+
+
+def describe(root: Path, **changes: object) -> None:
+    content = {
+        "channel_names": {"0": "T1", "1": "T2"},
+        "labels": {"background": 0, "spleen": 5, "liver": 2, "ignore": 7},
+        "file_ending": ".nii.gz",
+    }
+    write_json(root / "dataset.json", {**content, **changes})
+
+
+@pytest.fixture
+def nnunet(tmp_path):
+    for case in "abcd":
+        touch(tmp_path, f"imagesTr/{case}_0000.nii.gz", f"imagesTr/{case}_0001.nii.gz")
+    touch(tmp_path, "labelsTr/b.nii.gz", "labelsTr/d.nii.gz")
+    touch(tmp_path, "imagesUn/u_0000.nii.gz", "imagesUn/u_0001.nii.gz")
+    touch(tmp_path, "imagesTs/t_0000.nii.gz", "imagesTs/t_0001.nii.gz", "labelsTs/t.nii.gz")
+    touch(tmp_path, "imagesTr/.DS_Store", "imagesTr/._a_0000.nii.gz", "imagesTr/notes.txt")
+    describe(tmp_path)
+    return tmp_path
+
+
+def plain(root: Path, names: str, labelled: str = "") -> Path:
+    touch(root, *(f"images/{name}.nii.gz" for name in names), *(f"labels/{name}.nii.gz" for name in labelled))
+    return root
+
+
+def names(cases):
+    return [case.name for case in cases]
+
+
+def test_an_nnunet_folder_is_understood_without_opening_a_scan(nnunet):
+    dataset = load_dataset(nnunet)
+    assert dataset.channels == ("T1", "T2")
+    assert list(dataset.classes.items()) == [("liver", 2), ("spleen", 5)]
+    assert dataset.ignore_value == 7
+    assert names(dataset.train) == ["a", "b", "c", "d", "u"]
+    assert names(dataset.test) == ["t"]
+    b = dataset.train[1]
+    assert b.images == (nnunet / "imagesTr/b_0000.nii.gz", nnunet / "imagesTr/b_0001.nii.gz")
+    assert b.label == nnunet / "labelsTr/b.nii.gz"
+    assert b.subject == "b"
+    assert dataset.train[0].label is None
+    assert dataset.problems == ()
+
+
+def test_the_first_labels_are_kept_and_no_other_label_is_reachable(nnunet):
+    split = load_dataset(nnunet).split(labelled=1)
+    assert names(split.labelled) == ["b"]
+    assert names(split.unlabelled) == ["a", "c", "d", "u"]
+    assert all(case.label is None for case in split.unlabelled)
+    everything = load_dataset(nnunet).split(labelled=None, without=["b"])
+    assert names(everything.labelled) == ["d"]
+    assert names(everything.unlabelled) == ["a", "c", "u"]
+
+
+@pytest.mark.parametrize("labelled", [-1, 0, 3])
+def test_more_labels_than_there_are_cannot_be_asked_for(nnunet, labelled):
+    with pytest.raises(InputError, match=f"{labelled} labelled scans.*2 of its 5 training scans"):
+        load_dataset(nnunet).split(labelled=labelled)
+
+
+def test_a_missing_channel_is_named_and_tolerated_only_on_request(nnunet):
+    (nnunet / "imagesTr/c_0001.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"c_0001\.nii\.gz: channel 1 \(T2\) of 'c' is missing"):
+        load_dataset(nnunet)
+    dataset = load_dataset(nnunet, tolerant=True)
+    assert names(dataset.train) == ["a", "b", "d", "u"]
+    assert [problem.file.name for problem in dataset.problems] == ["c_0001.nii.gz"]
+
+
+def test_a_channel_too_many_is_named(nnunet):
+    touch(nnunet, "imagesTr/c_0002.nii.gz")
+    with pytest.raises(InputError, match=r"c_0002\.nii\.gz: channel 2 is one more than the 2"):
+        load_dataset(nnunet)
+
+
+def test_a_label_without_image_is_a_warning(nnunet):
+    touch(nnunet, "labelsTr/x.nii.gz")
+    (problem,) = load_dataset(nnunet).problems
+    assert (problem.severity, problem.file.name) == ("warning", "x.nii.gz")
+
+
+def test_without_dataset_json_channels_are_counted_and_classes_left_open(nnunet):
+    (nnunet / "dataset.json").unlink()
+    dataset = load_dataset(nnunet)
+    assert len(dataset.channels) == 2
+    assert dataset.classes == {}
+
+
+def test_the_decathlons_own_layout_and_dataset_json_are_read(tmp_path):
+    touch(tmp_path, "imagesTr/la_003.nii.gz", "labelsTr/la_003.nii.gz", "imagesTs/la_001.nii.gz")
+    write_json(
+        tmp_path / "dataset.json",
+        {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "left atrium"}},
+    )
+    dataset = load_dataset(tmp_path)
+    assert dataset.channels == ("MRI",)
+    assert dataset.classes == {"left atrium": 1}
+    assert (names(dataset.train), names(dataset.test)) == (["la_003"], ["la_001"])
+
+
+def test_a_plain_folder_needs_no_channel_numbers(tmp_path):
+    dataset = load_dataset(plain(tmp_path, "cab", "b"))
+    assert names(dataset.train) == ["a", "b", "c"]
+    assert [case.label is not None for case in dataset.train] == [False, True, False]
+
+
+def test_case_names_that_end_like_channel_numbers_are_told_by_their_labels(tmp_path):
+    touch(tmp_path, *(f"{folder}/p_{n:04d}.nii.gz" for folder in ("images", "labels") for n in range(3)))
+    dataset = load_dataset(tmp_path)
+    assert names(dataset.train) == ["p_0000", "p_0001", "p_0002"]
+    assert len(dataset.channels) == 1
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_table_lists_scans_anywhere(tmp_path, absolute):
+    touch(tmp_path, "x/z.nii.gz", "x/y.nii", "l/z.nii.gz", "x/t.nii.gz", "x/h.nii.gz")
+    base = f"{tmp_path}/" if absolute else ""
+    table = tmp_path / "scans.csv"
+    table.write_text(
+        "image,label,split,subject\n"
+        f"{base}x/z.nii.gz,{base}l/z.nii.gz,train,Ann\n"
+        f"{base}x/y.nii,,,Bob\n"
+        f"{base}x/t.nii.gz,,test,\n"
+        f"{base}x/h.nii.gz,{base}l/z.nii.gz,holdout,Eve\n"
+    )
+    for path in (table, tmp_path):
+        dataset = load_dataset(path)
+        assert names(dataset.train) == ["h", "y", "z"]
+        assert [case.subject for case in dataset.train] == ["Eve", "Bob", "Ann"]
+        assert names(dataset.test) == ["t"]
+        assert dataset.holdout == ("h",)
+        assert dataset.train[2].label == tmp_path / "l/z.nii.gz"
+        assert dataset.root == tmp_path
+
+
+def test_a_table_holds_several_channels_and_names_scans_by_folder_where_files_repeat(tmp_path):
+    touch(tmp_path, *(f"{person}/{file}.nii.gz" for person in ("p1", "p2") for file in ("t1", "t2", "seg")))
+    (tmp_path / "scans.csv").write_text(
+        "image,image_2,label\np1/t1.nii.gz,p1/t2.nii.gz,p1/seg.nii.gz\np2/t1.nii.gz,p2/t2.nii.gz,\n"
+    )
+    dataset = load_dataset(tmp_path / "scans.csv")
+    assert names(dataset.train) == ["p1_t1", "p2_t1"]
+    assert dataset.train[0].images == (tmp_path / "p1/t1.nii.gz", tmp_path / "p1/t2.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,label\na.nii,\n", "must name 'image'"),
+        ("image,labels\na.nii,\n", "'labels'.*not known"),
+        ("image,split\na.nii,validation\n", "row 2: the split 'validation'"),
+        ("image,label\n,b.nii\n", "row 2: the column 'image' is empty"),
+        ("image\na.dcm\n", r"row 2: the format of .*a\.dcm"),
+        ("image\nabsent.nii\n", r"absent\.nii: row 2 of scans\.csv names it, but it does not exist"),
+        ("image\na.nii\na.nii\n", "more than once"),
+        ("image\na.nii,b.nii\n", "row 2: has more fields"),
+        ("image\n", "lists no scans"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_row(tmp_path, text, message):
+    touch(tmp_path, "a.nii")
+    (tmp_path / "scans.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_dataset(tmp_path / "scans.csv")
+
+
+def test_splits_order_training_and_move_cases(tmp_path):
+    root = plain(tmp_path, "abcdef", "abc")
+    touch(root, "imagesUn/u.nii.gz")
+    write_json(
+        root / "splits.json",
+        {"train": ["d", "c", "a"], "test": ["f"], "holdout": ["a"], "subjects": {"c": "Ann", "a": 7}},
+    )
+    dataset = load_dataset(root)
+    assert names(dataset.train) == ["d", "c", "a", "u"]
+    assert [case.subject for case in dataset.train] == ["d", "Ann", "7", "u"]
+    assert names(dataset.test) == ["f"]
+    assert dataset.holdout == ("a",)
+    assert names(dataset.split(labelled=1).labelled) == ["c"]
+    assert names(dataset.split(labelled=1, without=dataset.holdout).unlabelled) == ["d", "u"]
+    (note,) = dataset.problems
+    assert note.severity == "note"
+    assert "2 case(s) on disk are on no side and are not used: b, e" in note.message
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"train": ["a", "x"], "test": ["y"]}, '"train" names 1 case.*not on disk: x'),
+        ({"test": ["y"]}, '"test" names 1 case.*not on disk: y'),
+        ({"holdout": ["y"]}, '"holdout" names.*y'),
+        ({"subjects": {"y": "Ann"}}, '"subjects" names.*y'),
+        ({"train": ["a", "b"], "test": ["b"]}, "both for training and for testing: b"),
+        ({"train": ["a"], "holdout": ["b"]}, '"holdout" names.*not in "train": b'),
+        ({"train": ["a", "a"]}, '"train" names a more than once'),
+        ({"train": "a"}, '"train" must be a list'),
+        (
+            {"train": ["a"], "test": ["b"], "subjects": {"a": "Ann", "b": "Ann"}},
+            "for training and for testing: Ann",
+        ),
+        (
+            {"train": ["a", "b"], "holdout": ["b"], "subjects": {"a": "A", "b": "A"}},
+            "for training and held out: A",
+        ),
+        ([], "one JSON object"),
+    ],
+)
+def test_wrong_splits_are_refused_by_name(tmp_path, splits, message):
+    write_json(plain(tmp_path, "ab") / "splits.json", splits)
+    with pytest.raises(InputError, match=rf"splits\.json.*{message}"):
+        load_dataset(tmp_path)
+
+
+def test_one_name_on_both_sides_of_the_folders_is_refused(nnunet):
+    for channel in (0, 1):
+        touch(nnunet, f"imagesTs/b_000{channel}.nii.gz")
+    with pytest.raises(InputError, match="both for training and for testing: b"):
+        load_dataset(nnunet)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": {"background": 0, "whole": [1, 2], "core": [2]}}, "'whole'.*regions"),
+        ({"labels": {"background": 0, "a": 1, "b": 1}}, "'a' and 'b' both have the value 1"),
+        ({"labels": {"background": 1, "a": 2}}, "'background' has the value 1"),
+        ({"labels": {"background": 0, "a": -1}}, "'a' has the value -1"),
+        ({"labels": {"background": 0, "a": 1.5}}, "'a' has the value 1.5"),
+        ({"labels": ["a"]}, '"labels" must be an object'),
+        ({"channel_names": {"0": "T1", "2": "T2"}}, "numbered"),
+        ({"file_ending": ".mha"}, r"'\.mha' cannot be read"),
+    ],
+)
+def test_a_wrong_description_is_refused_by_name(nnunet, changes, message):
+    describe(nnunet, **changes)
+    with pytest.raises(InputError, match=rf"dataset\.json.*{message}"):
+        load_dataset(nnunet)
+
+
+def test_broken_json_is_refused_with_its_place(nnunet):
+    (nnunet / "dataset.json").write_text('{"labels": \n{,}')
+    with pytest.raises(InputError, match=r"dataset\.json: is not valid JSON.*line 2"):
+        load_dataset(nnunet)
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a data set"):
+        load_dataset(tmp_path)
+    with pytest.raises(InputError, match="no such data set"):
+        load_dataset(tmp_path / "absent")
+    (tmp_path / "imagesTr").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        load_dataset(tmp_path)
+    shutil.rmtree(tmp_path / "imagesTr")

@@ -1,0 +1,227 @@
+"""Scores of files and folders, and the files they are written to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from duoseg.errors import InputError
+from duoseg.scores.evaluate import evaluate, evaluate_folder
+from duoseg.scores.output import format_table, to_json, write_csv, write_json
+
+METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
+AFFINE = np.diag([0.5, 1.0, 2.0, 1.0])
+
+
+def save(path: Path, mask: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(mask, affine), path)
+    return path
+
+
+def block(start: int, stop: int, value: int = 1) -> np.ndarray:
+    mask = np.zeros((8, 8, 8), np.uint8)
+    mask[start:stop, 2:6, 2:6] = value
+    return mask
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Three cases of two classes; ``b`` lacks class 2 in the prediction, ``c`` has no prediction at all."""
+    two = block(1, 3) + block(4, 6, 2)
+    for case in "abc":
+        save(tmp_path / "labelsTs" / f"{case}.nii.gz", two)
+    save(tmp_path / "masks" / "a.nii.gz", two)
+    save(tmp_path / "masks" / "b.nii.gz", block(1, 3))
+    labels = {"background": 0, "posterior": 2, "anterior": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    return tmp_path / "masks", tmp_path / "labelsTs"
+
+
+def test_json_holds_names_keys_and_order_of_the_contract(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    write_json(evaluate_folder(*folders), tmp_path / "scores.json")
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert list(content) == ["cases", "mean", "policy", "problems"]
+    assert [case["case"] for case in content["cases"]] == ["a", "b", "c"]
+    first = content["cases"][0]
+    assert list(first) == ["case", "labels"]
+    assert list(first["labels"]) == ["anterior", "posterior"]
+    assert list(first["labels"]["anterior"]) == METRICS
+    assert list(content["mean"]) == ["anterior", "posterior", "all"]
+    assert list(content["mean"]["anterior"]) == [*METRICS, "n_undefined"]
+    assert first["labels"]["anterior"]["reference_volume_ml"] == pytest.approx(2 * 4 * 4 / 1000)
+
+
+def test_means_leave_undefined_distances_out_and_count_them(folders: tuple[Path, Path]) -> None:
+    mean = to_json(evaluate_folder(*folders))["mean"]
+    assert mean["anterior"]["dice"] == pytest.approx(2 / 3)
+    assert mean["posterior"]["dice"] == pytest.approx(1 / 3)
+    assert mean["all"]["dice"] == pytest.approx(1 / 2)
+    assert (
+        mean["anterior"]["n_undefined"],
+        mean["posterior"]["n_undefined"],
+        mean["all"]["n_undefined"],
+    ) == (1, 2, 3)
+    assert mean["posterior"]["hd95_mm"] == 0.0
+
+
+def test_missing_prediction_is_a_problem_and_scores_as_empty(folders: tuple[Path, Path]) -> None:
+    scores = evaluate_folder(*folders)
+    missing = scores.cases[2].labels["anterior"]
+    assert missing["dice"] == 0.0 and missing["hd95_mm"] is None and missing["volume_ml"] == 0.0
+    (problem,) = scores.problems
+    assert problem.severity == "error" and "'c'" in problem.message
+
+
+def test_empty_prediction_folder_scores_every_case_as_empty(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    scores = evaluate_folder(tmp_path / "none", folders[1])
+    assert scores.means()["all"]["dice"] == 0.0 and scores.means()["all"]["hd95_mm"] is None
+    assert len(scores.problems) == 3
+
+
+def test_predictions_without_reference_are_noted_and_not_scored(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "z.nii.gz", block(1, 2))
+    scores = evaluate_folder(*folders)
+    assert [case.case for case in scores.cases] == ["a", "b", "c"]
+    assert [p.severity for p in scores.problems] == ["error", "note"]
+
+
+def test_labels_are_values_where_nothing_names_them(tmp_path: Path) -> None:
+    save(tmp_path / "r/labels" / "a.nii", block(1, 3, 10))
+    save(tmp_path / "r/labels" / "b.nii", block(1, 3, 2))
+    save(tmp_path / "p" / "a.nii", block(1, 3, 10))
+    save(tmp_path / "p" / "b.nii.gz", block(1, 3, 3))
+    scores = evaluate(tmp_path / "p", tmp_path / "r/labels")
+    assert [list(case.labels) for case in scores.cases] == [["2", "3", "10"]] * 2
+    assert scores.cases[0].labels["2"]["dice"] == 1.0  # absent from both masks
+    assert scores.cases[1].labels["3"]["dice"] == 0.0  # invented
+
+
+def test_two_files_pair_whatever_their_names(tmp_path: Path) -> None:
+    prediction, reference = (
+        save(tmp_path / "p.nii", block(1, 3)),
+        save(tmp_path / "r" / "x.nii.gz", block(1, 4)),
+    )
+    scores = evaluate(prediction, reference)
+    (case,) = scores.cases
+    assert case.case == "x"
+    assert case.labels["1"]["dice"] == pytest.approx(2 * 2 / 5)
+    assert case.labels["1"]["hd95_mm"] == pytest.approx(0.5)
+    assert scores.means()["all"]["dice"] == case.labels["1"]["dice"]
+
+
+def test_named_dataset_json_and_ignore_value_are_used(tmp_path: Path) -> None:
+    reference = save(tmp_path / "r" / "x.nii", block(1, 3) + block(4, 6, 7))
+    prediction = save(tmp_path / "x.nii", block(1, 3) + block(4, 6, 1))
+    names = tmp_path / "names" / "dataset.json"
+    names.parent.mkdir()
+    names.write_text(json.dumps({"labels": {"background": 0, "organ": 1, "ignore": 7}}))
+    scores = evaluate(prediction, reference, dataset_json=names)
+    assert scores.cases[0].labels["organ"]["dice"] == 1.0
+    assert scores.policy["ignore_value"] == 7
+    assert not scores.problems
+
+
+def test_other_grid_is_refused_with_the_distance_in_mm(folders: tuple[Path, Path]) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] = 4.0
+    save(folders[0] / "b.nii.gz", block(1, 3), moved)
+    with pytest.raises(InputError, match=r"b\.nii\.gz.*4\.00 mm.*nearest neighbour"):
+        evaluate_folder(*folders)
+    save(folders[0] / "b.nii.gz", np.zeros((8, 8, 9), np.uint8))
+    with pytest.raises(InputError, match="8 x 8 x 9 voxels in place of 8 x 8 x 8"):
+        evaluate_folder(*folders)
+
+
+def test_other_axis_order_is_named(folders: tuple[Path, Path]) -> None:
+    stored = nib.Nifti1Image(block(1, 3), AFFINE)
+    turned = stored.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
+    nib.save(turned, folders[0] / "b.nii.gz")
+    with pytest.raises(InputError, match="same points in another axis order"):
+        evaluate_folder(*folders)
+
+
+def test_rounding_of_the_affine_is_no_difference(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "b.nii.gz", block(1, 3), AFFINE + 1e-5)
+    assert evaluate_folder(*folders).cases[1].labels["anterior"]["dice"] == 1.0
+
+
+def test_unnamed_values_are_reported(folders: tuple[Path, Path]) -> None:
+    save(folders[0] / "b.nii.gz", block(1, 3) + block(5, 6, 9))
+    problems = evaluate_folder(*folders).problems
+    assert any(
+        p.severity == "warning" and "values 9" in p.message and p.file.name == "b.nii.gz" for p in problems
+    )
+
+
+def test_float_masks_are_read_and_probability_maps_refused(tmp_path: Path) -> None:
+    reference = save(tmp_path / "r" / "x.nii", block(1, 3).astype(np.float32))
+    assert evaluate(reference, reference).means()["1"]["dice"] == 1.0
+    soft = save(tmp_path / "p.nii", np.full((8, 8, 8), 0.37, np.float32))
+    with pytest.raises(InputError, match=r"p\.nii.*0\.37"):
+        evaluate(soft, reference)
+
+
+def test_empty_masks_without_names_are_one_perfect_label(tmp_path: Path) -> None:
+    empty = save(tmp_path / "r" / "x.nii", np.zeros((4, 4, 4), np.uint8))
+    assert evaluate(empty, empty).means()["1"]["dice"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [({"whole": [1, 2]}, "regions"), ({"all": 1}, "'all'"), ({}, "no 'labels'")],
+)
+def test_unusable_names_are_refused(folders: tuple[Path, Path], labels: dict, message: str) -> None:
+    folders[1].joinpath("dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(InputError, match=message):
+        evaluate_folder(*folders)
+
+
+def test_folders_that_do_not_pair_are_refused(tmp_path: Path) -> None:
+    prediction = save(tmp_path / "p" / "a_0000.nii.gz", block(1, 3))
+    reference = save(tmp_path / "r" / "a.nii.gz", block(1, 3))
+    with pytest.raises(InputError, match=r"'a_0000' here, 'a' there"):
+        evaluate(prediction.parent, reference.parent)
+    with pytest.raises(InputError, match="no such file"):
+        evaluate(tmp_path / "absent", reference)
+    with pytest.raises(InputError, match=r"names\.json"):
+        evaluate(reference, reference, dataset_json=tmp_path / "names.json")
+    with pytest.raises(InputError, match="not a folder"):
+        evaluate_folder(prediction, reference.parent)
+    save(tmp_path / "p" / "a_0000.nii", block(1, 3))
+    with pytest.raises(InputError, match="both masks of case 'a_0000'"):
+        evaluate(prediction.parent, reference.parent)
+
+
+def test_csv_has_a_row_per_case_and_label_and_empty_cells_where_undefined(folders, tmp_path: Path) -> None:
+    write_csv(evaluate_folder(*folders), tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["label"]) for row in rows[:2]] == [("a", "anterior"), ("a", "posterior")]
+    assert list(rows[0]) == ["case", "label", *METRICS]
+    assert rows[3]["hd95_mm"] == "" and float(rows[3]["dice"]) == 0.0
+
+
+def test_table_shows_means_and_on_request_cases(folders: tuple[Path, Path]) -> None:
+    scores = evaluate_folder(*folders, tolerance_mm=2.0)
+    means = format_table(scores)
+    assert [row[0] for row in means.rows] == ["anterior", "posterior", "all"]
+    assert "NSD 2 mm" in means.columns and means.rows[0][1] == "0.667" and means.rows[1][-1] == "2"
+    every = format_table(scores, cases=True)
+    assert len(every.rows) == 3 * 2 + 3
+    assert all(len(row) == len(every.columns) for row in every.rows)
+    assert every.rows[3][4] == "-"
+
+
+def test_progress_is_told_of_every_case(folders: tuple[Path, Path]) -> None:
+    told: list[tuple[int, int]] = []
+    evaluate_folder(*folders, progress=lambda done, of: told.append((done, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]

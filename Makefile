@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check-real bench docs clean
+.PHONY: help demo test lint format check-real bench accuracy docs clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -53,8 +53,14 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev  ## every benchmark, one script a claim
-	set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+bench: $(VENV)/.dev  ## the benchmarks of speed and memory, one script a claim
+	set -e; for script in scores training_step memory; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+
+accuracy: $(VENV)/.dev  ## the tables of docs/results from DATA: hours
+	$(BIN)/python benchmarks/accuracy.py $(DATA)/hippocampus --protocol protocols/hippocampus.toml \
+		--out results/hippocampus --markdown docs/results/hippocampus.md
+	$(BIN)/python benchmarks/accuracy.py $(DATA)/left_atrium --protocol protocols/left-atrium-cpu.toml \
+		--out results/left-atrium --markdown docs/results/left-atrium-cpu.md
 
 docs: $(VENV)/.docs  ## the documentation as a web site in site/
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d $(VENV)/.doctrees docs site

@@ -2,39 +2,27 @@
 
     python benchmarks/accuracy.py DATA --protocol protocols/hippocampus.toml --out WORK
 
-Each combination is a run of the command line in a process of its own, so that its CPU time and peak memory are its own.
-Finished combinations are kept in WORK and not repeated; --jobs runs side by side, each with one thread. The table is printed,
-and written as Markdown with --markdown FILE and as JSON with --json FILE.
+Each combination is a run of the command line in a process of its own, so that its CPU time and peak memory are its
+own. Finished combinations are kept in WORK and not repeated; --jobs runs side by side, each with one thread. The table
+is printed, and written as Markdown with --markdown FILE and as JSON with --json FILE.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
+
+from _common import duoseg, made_with
 
 from duoseg.files import write_text
 from duoseg.scans.dataset import load_dataset
 
 ALL_LABELS = "all"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a command used: wall and CPU seconds, peak memory in MiB."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
 
 
 @dataclass(frozen=True)
@@ -117,21 +105,6 @@ def run_combination(one: Combination, options: argparse.Namespace) -> None:
     print(f"{one.name}: Dice {dice:.4f}, {training.cpu_s:.0f} CPU s", file=sys.stderr, flush=True)
 
 
-def duoseg(*arguments: object) -> Cost:
-    """Run a command line of duoseg to its end and measure it."""
-    command = [sys.executable, "-c", "from duoseg.cli import main; main()", *map(str, arguments)]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"duoseg {arguments[0]} failed:\n{errors}")
-    unit = 1024 if sys.platform != "darwin" else 1024**2
-    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
-
-
 def read_row(path: Path) -> dict | None:
     """A finished combination's figures."""
     return json.loads(path.read_text()) if path.is_file() else None
@@ -161,8 +134,7 @@ def as_markdown(rows: list[dict], options: argparse.Namespace) -> str:
         f"Command: `python benchmarks/accuracy.py DATA --protocol {options.protocol} --out WORK`; "
         f"{rows[0]['steps']} steps, last checkpoint, test scans scored once, original grid. Each run had one thread, "
         f"{options.jobs} side by side.\n\n"
-        f"torch {version('torch')}, numpy {version('numpy')}, Python {platform.python_version()}, "
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores.\n\n" + "\n".join(lines) + "\n"
+        f"{made_with()}.\n\n" + "\n".join(lines) + "\n"
     )
 
 

@@ -76,9 +76,7 @@ def measure(runs: int) -> dict[str, Any]:
         "ratio": medians["monai"] / medians["duoseg"],
         "within_limit": medians["duoseg"] < LIMIT_S,
         "limit_s": LIMIT_S,
-        "values": {
-            name: {metric: found[metric] for metric in values["monai"]} for name, found in values.items()
-        },
+        "values": {name: {metric: found[metric] for metric in values["monai"]} for name, found in values.items()},
     }
 
 

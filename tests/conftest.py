@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from duoseg.scans.phantoms import write_phantom_dataset
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
@@ -51,3 +54,47 @@ def data_folder(pytestconfig: pytest.Config) -> Path:
     if BESIDE_THE_REPOSITORY.is_dir():
         return BESIDE_THE_REPOSITORY
     pytest.skip("no real data: give its folder with --data=DIR, or lay it at ../shared/data")
+
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Takes a line of measured figures, to be shown at the end of the test run."""
+    return pytestconfig.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what was measured."""
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set, not to be changed: 3 labelled, 4 unlabelled and 2 test scans, in mixed axis orders."""
+    return write_phantom_dataset(
+        tmp_path_factory.mktemp("phantoms"), subjects=7, labelled=3, test=2, size=(24, 24, 16), spacing=(2.4, 2.4, 4.0)
+    )
+
+
+TINY_PROTOCOL = """
+steps = 12
+
+[plan]
+patch = [16, 16, 8]
+
+[plan.network]
+stem = "full"
+channels = [4, 8]
+strides = [[2, 2, 2]]
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A protocol with a network so small that a training takes seconds."""
+    path = tmp_path_factory.mktemp("protocol") / "tiny.toml"
+    path.write_text(TINY_PROTOCOL)
+    return path

@@ -8,8 +8,8 @@ One function a command::
     duoseg.predict(["runs/first"], ["scans/imagesTs"], "masks")
     scores = duoseg.evaluate("masks", "scans/labelsTs")
 
-``duoseg.load("runs/first")`` keeps a model in memory and predicts arrays. Importing this package is cheap; the numerical
-libraries are imported at the first call.
+``duoseg.load("runs/first")`` keeps a model in memory and predicts arrays. Importing this package is cheap; the
+numerical libraries are imported at the first call.
 """
 
 from __future__ import annotations

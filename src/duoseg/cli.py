@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token
 
 from duoseg import __version__
 from duoseg.errors import InputError
@@ -16,6 +17,8 @@ app = App(
     version=__version__,
     help="Segment 3-D medical scans from a few annotated and many raw ones.",
     help_format="markdown",
+    exit_on_error=False,
+    suppress_keyboard_interrupt=False,
 )
 
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
@@ -30,23 +33,17 @@ Data = Annotated[Path, Parameter(help="Data set: a folder (nnU-Net or plain layo
 Three = tuple[float, float, float]
 
 
-def _triple(text: str) -> Three:
-    parts = text.split(",")
-    if len(parts) != 3:
-        raise ValueError("give three numbers with commas between them, such as 1,1,2.5")
-    x, y, z = (float(part) for part in parts)
+def _three(_: object, tokens: Sequence[Token]) -> Three:
+    """Read "X,Y,Z"."""
+    x, y, z = (float(part) for part in tokens[0].value.split(","))
     return x, y, z
-
-
-def _three(_: object, tokens: object) -> Three:
-    return _triple(tokens[0].value)  # type: ignore[index]
 
 
 @app.command
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder for data, runs, masks and the report.")] = Path("duoseg-demo"),
-    steps: Annotated[int, Parameter(help="Training steps of each method.")] = 400,
+    steps: Annotated[int, Parameter(help="Training steps of each method.")] = 300,
     device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
@@ -134,9 +131,7 @@ def train(
     plan: Annotated[Path | None, Parameter(help="A plan file, used as it is.")] = None,
     config: ConfigFile = None,
     cache: Annotated[Path | None, Parameter(help="Folder for prepared scans; by default in DATA.")] = None,
-    start_from: Annotated[
-        Path | None, Parameter(name="--from", help="Start from another run's weights.")
-    ] = None,
+    start_from: Annotated[Path | None, Parameter(name="--from", help="Start from another run's weights.")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on exactly where the run stopped.")] = False,
     tensorboard: Annotated[bool, Parameter(negative="", help="Also write TensorBoard logs.")] = False,
     device: Device = "auto",
@@ -263,10 +258,12 @@ def report(
     Console(quiet=quiet).report(duoseg.report(run, out=out))
 
 
-def main() -> None:
-    """Entry point: one clear message and status 1 for wrong input, 130 for an interruption."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: status 1 and one clear message for wrong input, 2 for wrong usage, 130 for an interruption."""
     try:
-        app()
+        app(sys.argv[1:] if arguments is None else arguments)
+    except CycloptsError:  # already explained on standard error
+        sys.exit(2)
     except InputError as fault:
         sys.stderr.write(f"duoseg: {fault}\n")
         sys.exit(1)

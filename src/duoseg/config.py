@@ -64,7 +64,7 @@ def load_config(path: Path) -> Config:
     """Read a run's ``config.toml`` or a protocol file.
 
     Raises:
-        InputError: the file is missing or no TOML, a key is unknown (the nearest known one is named) or a value is wrong.
+        InputError: the file is missing or no TOML, a key is unknown (the nearest known one is named), or a value wrong.
     """
     try:
         text = path.read_text(encoding="utf-8")

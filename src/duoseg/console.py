@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from duoseg.scores.evaluate import Scores
 
 PLAIN_SECONDS = 10.0
+PIPE_WIDTH = 1000
 SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -36,7 +37,8 @@ class Console:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+        # A file or a pipe has no width to fold a table to.
+        self._out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         self._err = RichConsole(stderr=True, highlight=False)
 
     @contextmanager
@@ -107,7 +109,8 @@ class Console:
     def _table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index, heading in enumerate(headings):
-            table.add_column(heading, justify="left" if index < text_columns else "right", overflow="fold")
+            side = "left" if index < text_columns else "right"
+            table.add_column(heading, justify=side, overflow="fold", no_wrap=index + 1 < len(headings))
         for row in rows:
             table.add_row(*row)
         self._out.print(table)

@@ -9,7 +9,9 @@ from typing import Protocol
 class Progress(Protocol):
     """Called with the name of the work, how much of it is done, how much there is, and a remark."""
 
-    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None: ...
+    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """Take note of the state of the work."""
+        ...
 
 
 def counted(progress: Progress | None, what: str) -> Callable[[int, int], None]:

@@ -42,9 +42,7 @@ def batch(n: int = 4, channels: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_sample_is_bit_identical_whatever_else_is_in_the_batch(plan, step):
     image, label = batch()
-    together, labels = augment(
-        image, label, size=SIZE, plan=plan, generator=SampleGenerator(0, step, range(4))
-    )
+    together, labels = augment(image, label, size=SIZE, plan=plan, generator=SampleGenerator(0, step, range(4)))
     order = [2, 0, 3, 1]
     shuffled, _ = augment(image[order], None, size=SIZE, plan=plan, generator=SampleGenerator(0, step, order))
     assert torch.equal(shuffled, together[order])
@@ -83,9 +81,7 @@ def test_result_does_not_depend_on_how_many_samples_are_labelled():
 def test_shapes_and_types_and_inputs_left_alone():
     image, label = batch()
     before = image.clone(), label.clone()
-    out, moved = augment(
-        image.half(), label[:2], size=SIZE, plan=CERTAIN, generator=SampleGenerator(0, 0, range(4))
-    )
+    out, moved = augment(image.half(), label[:2], size=SIZE, plan=CERTAIN, generator=SampleGenerator(0, 0, range(4)))
     assert out.shape == (4, 2, *SIZE) and out.dtype == torch.float32 and torch.isfinite(out).all()
     assert moved is not None and moved.shape == (2, *SIZE) and moved.dtype == torch.int64
     augment(image, label, size=INPUT, plan=STILL, generator=SampleGenerator(0, 0, range(4)))

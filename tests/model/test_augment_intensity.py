@@ -95,9 +95,7 @@ def test_contrast_turns_about_the_mean_and_brightness_adds():
     ratio = stretched.std((1, 2, 3)) / image.std((1, 2, 3))
     torch.testing.assert_close(ratio, torch.tensor([1.3, 0.8]))
     shifted = change(image, IntensityChange(brightness=(0.2, -0.3)))
-    torch.testing.assert_close(
-        shifted - image, torch.tensor([0.2, -0.3])[:, None, None, None].expand(2, *SHAPE)
-    )
+    torch.testing.assert_close(shifted - image, torch.tensor([0.2, -0.3])[:, None, None, None].expand(2, *SHAPE))
 
 
 def test_noise_has_its_standard_deviation_in_each_channel():

@@ -38,9 +38,7 @@ def test_scattered_voxels_get_exact_distances(seed):
     expected = ndimage.distance_transform_edt(~inside, sampling=SPACING) - ndimage.distance_transform_edt(
         inside, sampling=SPACING
     )
-    np.testing.assert_allclose(
-        signed_distance(inside.astype(int), 1, SPACING, clip_mm=1e6)[0], expected, atol=1e-4
-    )
+    np.testing.assert_allclose(signed_distance(inside.astype(int), 1, SPACING, clip_mm=1e6)[0], expected, atol=1e-4)
 
 
 def test_axis_order_in_memory_does_not_matter():
@@ -54,9 +52,7 @@ def test_axis_order_in_memory_does_not_matter():
 def test_sphere_has_its_analytic_distance_within_one_voxel():
     spacing = np.array([1.0, 1.0, 2.0])
     shape = (33, 33, 17)
-    position = np.stack(
-        np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij")
-    )
+    position = np.stack(np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij"))
     radius = np.linalg.norm(position - np.array([16.0, 16.0, 16.0])[:, None, None, None], axis=0)
     maps = signed_distance((radius < 9).astype(np.int64), 1, tuple(spacing), clip_mm=100)
     assert np.abs(maps[0] - (radius - 9)).max() < 2.0

@@ -42,9 +42,7 @@ def test_host_and_device_streams_are_independent():
     undisturbed = SampleGenerator(0, 0, range(3))
     generator.host.normal(11)
     assert torch.equal(generator.normal(5), undisturbed.normal(5))
-    assert not torch.isclose(
-        SampleGenerator(0, 0, [0]).host.normal(50), SampleGenerator(0, 0, [0]).normal(50)
-    ).any()
+    assert not torch.isclose(SampleGenerator(0, 0, [0]).host.normal(50), SampleGenerator(0, 0, [0]).normal(50)).any()
 
 
 def test_a_selection_continues_its_samples_streams_and_leaves_the_others():

@@ -69,9 +69,7 @@ def test_damaged_file_is_written_again(cases, tmp_path: Path, harm: str) -> None
     folder = tmp_path / "cache"
     prepared = prepare_cases(cases[:1], make.plan(), folder)[0]
     image, good = prepared.read_image(WHOLE), prepared.image_path.read_bytes()
-    bad = {"cut": good[: len(good) // 2], "flipped": good[:200] + bytes(50) + good[250:], "emptied": b""}[
-        harm
-    ]
+    bad = {"cut": good[: len(good) // 2], "flipped": good[:200] + bytes(50) + good[250:], "emptied": b""}[harm]
     prepared.image_path.write_bytes(bad)
     again = prepare_cases(cases[:1], make.plan(), folder)[0]
     assert np.array_equal(again.read_image(WHOLE), image)

@@ -59,9 +59,7 @@ def test_classes_without_names_are_those_of_the_labels(tmp_path: Path) -> None:
 
 def test_label_that_is_no_mask_is_refused(tmp_path: Path) -> None:
     case = make.write_case(tmp_path, "a")
-    nib.save(
-        nib.Nifti1Image(np.full((20, 24, 18), 0.5, np.float32), make.affine()), tmp_path / "a_label.nii.gz"
-    )
+    nib.save(nib.Nifti1Image(np.full((20, 24, 18), 0.5, np.float32), make.affine()), tmp_path / "a_label.nii.gz")
     data = make.dataset([case])
     with pytest.raises(InputError, match=r"a_label.*holds 0\.5"):
         take_fingerprint(data.split(labelled=1), data)

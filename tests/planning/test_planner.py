@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import CaseFacts, ChannelFacts, ClassFacts, Fingerprint
+from duoseg.planning.fitting import total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.planner import make_plan
-from duoseg.planning.sizing import choose_strides, total_stride
+from duoseg.planning.sizing import choose_strides
 
 
 def fingerprint(content, spacing, *, extent=None, classes=("organ",), channels=("MRI",), unlabelled=3):
@@ -84,7 +85,7 @@ def test_every_plan_fits_its_network_its_budget_and_survives_json(content, spaci
     facts = fingerprint(content, spacing)
     plan = make_plan(facts, device=device)
     network = plan.network
-    stride = total_stride(network.strides, strided_stem=network.stem == "strided")
+    stride = total_stride(network)
     assert all(side % step == 0 for side, step in zip(plan.patch, stride, strict=True))
     assert all(side // step <= 16 for side, step in zip(plan.patch, stride, strict=True))
     assert math.prod(plan.patch) <= 1.05 * (128 * 128 * 96 if device != "cpu" else 64 * 64 * 48)

@@ -118,9 +118,7 @@ def test_zscore_uses_the_non_zero_voxels_of_the_scan_itself() -> None:
 def test_ct_uses_the_fixed_window_and_statistics() -> None:
     image = np.linspace(-1000, 1000, 64, dtype=np.float32).reshape(1, 4, 4, 4)
     rule = Normalisation(channel="CT", scheme="ct", window=(-100, 300), mean=40.0, std=20.0)
-    prepared, _ = prepare_image(
-        image, make.grid((4, 4, 4)), make.plan(channels=("CT",), normalisation=(rule,))
-    )
+    prepared, _ = prepare_image(image, make.grid((4, 4, 4)), make.plan(channels=("CT",), normalisation=(rule,)))
     np.testing.assert_allclose(prepared, (image.clip(-100, 300) - 40) / 20, rtol=1e-6)
 
 

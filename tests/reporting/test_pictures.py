@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,18 +29,13 @@ def _area(loop: list[tuple[float, float]]) -> float:
     return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 
-def _picture(**changes) -> CasePicture:
+def _picture(**changes: Any) -> CasePicture:
     truth = np.zeros((20, 24, 12), int)
     truth[3:8, 4:12, 2:7] = 1
-    values = {
-        "case": "a",
-        "dice": 0.5,
-        "image": truth * 100.0,
-        "truth": truth,
-        "prediction": truth,
-        "spacing": (1.0, 1.0, 2.0),
-    }
-    return CasePicture(**(values | changes))
+    picture = CasePicture(
+        case="a", dice=0.5, image=truth * 100.0, truth=truth, prediction=truth, spacing=(1.0, 1.0, 2.0)
+    )
+    return replace(picture, **changes)
 
 
 def test_outline_of_a_box_has_its_place_and_area_with_cut_corners():

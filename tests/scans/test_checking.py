@@ -51,9 +51,7 @@ def data(tmp_path):
     save(tmp_path / "imagesTs/t_0000.nii.gz", image(9))
     save(tmp_path / "labelsTs/t.nii.gz", label())
     (tmp_path / "dataset.json").write_text(
-        json.dumps(
-            {"channel_names": {"0": "MR"}, "labels": {"background": 0, "one": 1, "two": 2, "ignore": 9}}
-        )
+        json.dumps({"channel_names": {"0": "MR"}, "labels": {"background": 0, "one": 1, "two": 2, "ignore": 9}})
     )
     return tmp_path
 

@@ -92,8 +92,8 @@ def test_dataset_has_label_files_for_the_labelled_and_test_scans_only(tmp_path):
     assert description["labels"] == {"background": 0, "atrium": 1}
     assert len(description["channel_names"]) == 2
     for case in splits["train"][:2]:
-        image = nib.load(tmp_path / "imagesTr" / f"{case}_0000.nii.gz")
-        label = nib.load(tmp_path / "labelsTr" / f"{case}.nii.gz")
+        image = nib.Nifti1Image.from_filename(tmp_path / "imagesTr" / f"{case}_0000.nii.gz")
+        label = nib.Nifti1Image.from_filename(tmp_path / "labelsTr" / f"{case}.nii.gz")
         assert image.shape == label.shape
         assert np.array_equal(image.affine, label.affine)
 

@@ -78,9 +78,7 @@ def test_missing_prediction_is_a_problem_and_scores_as_empty(folders: tuple[Path
     assert problem.severity == "error" and "'c'" in problem.message
 
 
-def test_empty_prediction_folder_scores_every_case_as_empty(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_empty_prediction_folder_scores_every_case_as_empty(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     scores = evaluate_folder(tmp_path / "none", folders[1])
     assert scores.means()["all"]["dice"] == 0.0 and scores.means()["all"]["hd95_mm"] is None
@@ -157,9 +155,7 @@ def test_rounding_of_the_affine_is_no_difference(folders: tuple[Path, Path]) -> 
 def test_unnamed_values_are_reported(folders: tuple[Path, Path]) -> None:
     save(folders[0] / "b.nii.gz", block(1, 3) + block(5, 6, 9))
     problems = evaluate_folder(*folders).problems
-    assert any(
-        p.severity == "warning" and "values 9" in p.message and p.file.name == "b.nii.gz" for p in problems
-    )
+    assert any(p.severity == "warning" and "values 9" in p.message and p.file.name == "b.nii.gz" for p in problems)
 
 
 def test_float_masks_are_read_and_probability_maps_refused(tmp_path: Path) -> None:

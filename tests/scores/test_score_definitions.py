@@ -106,9 +106,7 @@ def test_ignored_voxels_count_for_nothing() -> None:
     reference = np.zeros((10, 10, 10), np.uint8)
     reference[2:6, 2:8, 2:8] = 1
     reference[6:] = 9
-    garbage = np.where(
-        reference == 9, np.random.default_rng(0).integers(0, 2, reference.shape), reference == 1
-    )
+    garbage = np.where(reference == 9, np.random.default_rng(0).integers(0, 2, reference.shape), reference == 1)
     found = score_masks(garbage, reference, SPACING, {"x": 1}, ignore_value=9)["x"]
     assert [found[m] for m in ("dice", "nsd", "hd95_mm")] == [1.0, 1.0, 0.0]
     assert found["volume_ml"] == pytest.approx(4 * 6 * 6 * np.prod(SPACING) / 1000)
@@ -134,9 +132,7 @@ def test_organ_that_meets_only_ignored_voxels_has_no_known_surface() -> None:
 
 @quick
 @given(small_masks, small_masks, spacings)
-def test_scores_do_not_depend_on_which_mask_is_the_reference(
-    first: np.ndarray, second: np.ndarray, spacing
-) -> None:
+def test_scores_do_not_depend_on_which_mask_is_the_reference(first: np.ndarray, second: np.ndarray, spacing) -> None:
     one, other = score(first, second, spacing), score(second, first, spacing)
     for metric in ("dice", "jaccard", "hd95_mm", "assd_mm", "nsd"):
         assert one[metric] == pytest.approx(other[metric], abs=1e-9)

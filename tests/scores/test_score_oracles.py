@@ -27,9 +27,7 @@ def pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     return [*loose, (base, ndimage.binary_dilation(base)), (base, np.roll(base, 2, axis=1))]
 
 
-def score(
-    prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...], tolerance_mm: float = 1.0
-) -> dict:
+def score(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...], tolerance_mm: float = 1.0) -> dict:
     return score_masks(
         prediction.astype(np.uint8),
         reference.astype(np.uint8),
@@ -67,15 +65,11 @@ def test_surface_scores_equal_monai(pair: int, spacing: tuple[float, float, floa
     prediction, reference = pairs()[pair]
     both = (one_hot(prediction), one_hot(reference))
     found = score(prediction, reference, spacing, tolerance_mm=1.1)
-    hd95 = monai_metrics.compute_hausdorff_distance(
-        *both, include_background=True, percentile=95, spacing=spacing
-    )
+    hd95 = monai_metrics.compute_hausdorff_distance(*both, include_background=True, percentile=95, spacing=spacing)
     assd = monai_metrics.compute_average_surface_distance(
         *both, include_background=True, symmetric=True, spacing=spacing
     )
-    nsd = monai_metrics.compute_surface_dice(
-        *both, class_thresholds=[1.1], include_background=True, spacing=spacing
-    )
+    nsd = monai_metrics.compute_surface_dice(*both, class_thresholds=[1.1], include_background=True, spacing=spacing)
     assert found["hd95_mm"] == pytest.approx(hd95.item(), abs=1e-4)
     assert found["assd_mm"] == pytest.approx(assd.item(), abs=1e-4)
     assert found["nsd"] == pytest.approx(nsd.item(), abs=1e-6)

@@ -17,9 +17,7 @@ def width(summary: Summary) -> float:
 def test_interval_agrees_with_scipy_bootstrap() -> None:
     values = np.random.default_rng(1).normal(0.8, 0.1, 30)
     found = summarise(values.tolist())
-    theirs = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=10_000, rng=0
-    ).confidence_interval
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=10_000, rng=0).confidence_interval
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=2e-3)
 

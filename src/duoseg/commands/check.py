@@ -10,9 +10,7 @@ from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
 
 
-def check(
-    data: str | Path, *, labelled: int | None = None, progress: Progress | None = None
-) -> CheckReport:
+def check(data: str | Path, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
     """Read every scan of a data set and list what is there and what is wrong.
 
     Args:
@@ -23,5 +21,4 @@ def check(
     Raises:
         InputError: there is no data set at all.
     """
-
     return check_dataset(load_dataset(data, tolerant=True), labelled=labelled, progress=counted(progress, "check"))

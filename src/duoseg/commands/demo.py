@@ -17,6 +17,7 @@ from duoseg.commands.runs import PLAN
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
+from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.progress import Progress
 from duoseg.reporting.comparison import verdict
 from duoseg.reporting.page import write_report
@@ -48,7 +49,7 @@ class Demo:
 def demo(
     out: str | Path,
     *,
-    steps: int = 400,
+    steps: int = 300,
     device: DeviceName = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -97,8 +98,8 @@ def demo(
         runs=runs,
         pictures=_pictures(data, out / "masks" / DEFAULT_METHOD, scores[DEFAULT_METHOD]),
         notes=[
-            f"{SUBJECTS} synthetic training subjects, {LABELLED} of them annotated, and {TEST} test subjects; both methods "
-            f"had the same network, batch and {steps} steps.",
+            f"{SUBJECTS} synthetic training subjects, {LABELLED} of them annotated, and {TEST} test subjects; "
+            f"both methods had the same network, batch and {steps} steps.",
         ],
     )
     rows = [(m, scores[m]["mean"]["all"]["dice"], scores[m]["mean"]["all"]["hd95_mm"]) for m in METHODS]
@@ -115,19 +116,10 @@ def _pictures(data: Path, masks: Path, scores: dict[str, Any]) -> list[tuple[str
     pictures = []
     for label, (dice, case) in chosen.items():
         image = read_scan(data / "imagesTs" / f"{case}_0000.nii.gz")
-        pictures.append(
-            (
-                label,
-                CasePicture(
-                    case=case,
-                    dice=dice,
-                    image=image.voxels,
-                    truth=read_scan(data / "labelsTs" / f"{case}.nii.gz").voxels,
-                    prediction=read_scan(masks / f"{case}.nii.gz").voxels,
-                    spacing=image.grid.spacing,
-                ),
-            )
-        )
+        files = (data / "labelsTs" / f"{case}.nii.gz", masks / f"{case}.nii.gz")
+        reordering = image.grid.canonical()
+        voxels = [to_canonical(scan.voxels, *reordering) for scan in (image, *map(read_scan, files))]
+        pictures.append((label, CasePicture(case, dice, *voxels, spacing=canonical_spacing(image.grid))))
     return pictures
 
 

@@ -34,7 +34,6 @@ def evaluate(
     Raises:
         InputError: files are missing, cannot be read, or lie on different grids.
     """
-
     scores = scoring.evaluate(
         prediction, reference, dataset_json=dataset, tolerance_mm=tolerance_mm, progress=counted(progress, "evaluate")
     )

@@ -15,7 +15,6 @@ from duoseg.scans.dataset import Dataset, Split, load_dataset
 from duoseg.training.engine import DeviceName, resolve_device
 
 
-
 def plan(
     data: str | Path,
     *,
@@ -66,7 +65,6 @@ def plan_dataset(
     progress: Progress | None = None,
 ) -> Plan:
     """The plan for these cases: automatic, then as ``settings`` and the arguments have it."""
-
     asked: dict[str, Any] = dict(settings.plan)
     fingerprint = take_fingerprint(split, dataset, progress=counted(progress, "plan"))
     automatic = make_plan(

@@ -150,9 +150,7 @@ def runs_and_inputs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     runs = [path for path in paths if (path / CONFIG).is_file()]
     inputs = [path for path in paths if path not in runs]
     if not runs:
-        raise InputError(
-            f"{paths[0]}: is not a run folder. Give one that `duoseg train --out` wrote, then the images."
-        )
+        raise InputError(f"{paths[0]}: is not a run folder. Give one that `duoseg train --out` wrote, then the images.")
     if not inputs:
         raise InputError("There is nothing to predict: give image files, or folders of them, after the run.")
     return runs, inputs

@@ -31,9 +31,7 @@ def report(run: str | Path, *, out: Path | None = None) -> Path:
     return write_report(out or folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
 
 
-def summarise_run(
-    folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None
-) -> RunSummary:
+def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None) -> RunSummary:
     """A run's folder as the page needs it.
 
     Args:
@@ -51,9 +49,7 @@ def summarise_run(
         method=config.method,
         steps=int(records[-1]["step"]) if records else 0,
         seconds=records[-1]["seconds"] if records else 0.0,
-        records=[
-            {key: value for key, value in record.items() if not key.endswith("seconds")} for record in records
-        ],
+        records=[{key: value for key, value in record.items() if not key.endswith("seconds")} for record in records],
         scores=scores,
         plan=plan.model_dump(mode="json"),
         environment=environment,

@@ -57,15 +57,11 @@ def build_method(config: Config, plan: Plan) -> Method:
     """
     kind = find_method(config.method)
     settings = parse(kind.Settings, config.methods.get(config.method, {}), source=f"[methods.{config.method}]")
-    networks = NetworkFactory(
-        plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch
-    )
+    networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
     return kind(networks, settings)
 
 
-def load(
-    *runs: str | Path, settings: PredictionSettings | None = None, device: DeviceName = "auto"
-) -> Model:
+def load(*runs: str | Path, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
     """Load one run, or several as an ensemble, to predict scans in memory.
 
     Args:

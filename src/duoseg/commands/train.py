@@ -103,9 +103,7 @@ def train(
     out = Path(out)
     if threads is not None:
         torch.set_num_threads(threads)
-    settings = _settings(out, config, resume).with_options(
-        method=method, labelled=labelled, steps=steps, seed=seed
-    )
+    settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
     dataset = load_dataset(data)
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
@@ -185,14 +183,14 @@ def _prepare(
     if any(stage.batch != "labelled" for stage in learner.stages):
         cases += split.unlabelled
 
-    prepared = prepare_cases(cases, plan, cache, workers=max(1, torch.get_num_threads()), progress=counted(progress, "prepare"))
+    prepared = prepare_cases(
+        cases, plan, cache, workers=max(1, torch.get_num_threads()), progress=counted(progress, "prepare")
+    )
     count = len(split.labelled)
     return prepared[:count], prepared[count:]
 
 
-def _loggers(
-    out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None
-) -> list[Logger]:
+def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None) -> list[Logger]:
     loggers: list[Logger] = [JsonLinesLog(out, steps_done=steps_done)]
     if tensorboard:
         loggers.append(TensorBoardLog(out))

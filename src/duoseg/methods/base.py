@@ -31,8 +31,8 @@ class Stage:
     Attributes:
         name: for the log.
         share: of all steps; the shares of a method add up to 1.
-        batch: ``mixed`` (labelled patches first, then unlabelled), ``labelled`` (the whole batch has labels) or ``images``
-            (patches of all scans, no labels).
+        batch: ``mixed`` (labelled patches first, then unlabelled), ``labelled`` (the whole batch has labels) or
+            ``images`` (patches of all scans, no labels).
     """
 
     name: str
@@ -51,9 +51,7 @@ class Batch:
         generator: the only source of randomness; a sample's draws depend on seed, step and its index alone.
     """
 
-    def __init__(
-        self, image: Tensor, label: Tensor, *, generator: SampleGenerator, plan: Plan
-    ) -> None:
+    def __init__(self, image: Tensor, label: Tensor, *, generator: SampleGenerator, plan: Plan) -> None:
         self.image = image
         self.label = label
         self.generator = generator
@@ -66,9 +64,7 @@ class Batch:
 
     def weak_view(self) -> View:
         """The images moved by a transform that can be undone exactly; intensities as they are."""
-        return weak_view(
-            self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing
-        )
+        return weak_view(self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing)
 
     def strong_view(self) -> View:
         """The images moved by a transform that can be undone exactly, with heavily changed intensities."""

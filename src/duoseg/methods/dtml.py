@@ -1,8 +1,8 @@
 """Dual-Task Mutual Learning: Zhang & Zhang, PRCV 2021, arXiv 2103.04708.
 
-Two students see the same patches. S predicts the region (class probabilities p), D the boundary (a signed distance map phi,
-negative inside). A transform T turns D's map into a mask, and on all patches, annotated or not, the two masks
-are pulled together:
+Two students see the same patches. S predicts the region (class probabilities p), D the boundary (a signed distance map
+phi, negative inside). A transform T turns D's map into a mask, and on all patches, annotated or not, the two masks are
+pulled together:
 
     T(phi)   = 1 / (1 + exp(k phi))                            distance to mask, k large
     L_S      = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings
 from duoseg.model.distance import mask_from_distance, probabilities_from_distance
-from duoseg.model.losses import cross_entropy, dice_loss, gaussian_ramp
+from duoseg.model.losses import class_probabilities, cross_entropy, dice_loss, gaussian_ramp
 from duoseg.model.networks import NetworkFactory
 
 STUDENTS = 2
@@ -62,7 +62,7 @@ class Dtml(Method):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S and L_D on the labelled patches, the weighted mutual term on all."""
         logits = self.region(batch.image)
-        p = torch.softmax(logits.float(), dim=1)[:, 1:]
+        p = class_probabilities(logits)[:, 1:]
         mask = mask_from_distance(torch.tanh(self.boundary(batch.image)), self.settings.k)
 
         y, n = batch.label, batch.labelled
@@ -83,12 +83,12 @@ class Dtml(Method):
 
     def members(self, image: Tensor) -> list[Tensor]:
         """S's probabilities, then D's map as probabilities."""
-        region = torch.softmax(self.region(image).float(), dim=1)
+        region = class_probabilities(self.region(image))
         phi = torch.tanh(self.boundary(image))
         return [region, probabilities_from_distance(phi, self.settings.k)]
 
     def probabilities(self, image: Tensor) -> Tensor:
         """S alone (published) or the mean of both students."""
         if self.settings.predict == "region":
-            return torch.softmax(self.region(image).float(), dim=1)
+            return class_probabilities(self.region(image))
         return torch.stack(self.members(image)).mean(dim=0)

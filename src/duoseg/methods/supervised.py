@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
-from duoseg.model.losses import cross_entropy, dice_loss
+from duoseg.model.losses import class_probabilities, cross_entropy, dice_loss
 from duoseg.model.networks import NetworkFactory
 
 
@@ -22,9 +21,9 @@ class Supervised(Method):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S = (CE + Dice) / 2 on every patch."""
         logits = self.region(batch.image)
-        p = torch.softmax(logits.float(), dim=1)
+        p = class_probabilities(logits)
         return {"region": (cross_entropy(logits, batch.label) + dice_loss(p[:, 1:], batch.label)) / 2}
 
     def members(self, image: Tensor) -> list[Tensor]:
         """The student's probabilities."""
-        return [torch.softmax(self.region(image).float(), dim=1)]
+        return [class_probabilities(self.region(image))]

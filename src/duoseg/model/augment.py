@@ -83,8 +83,6 @@ def _check(image: Tensor, label: Tensor | None, size: Triple, generator: SampleG
     if image.dim() != 5 or any(n < s for n, s in zip(shape, size, strict=True)):
         raise ValueError(f"patches of shape {tuple(image.shape)} cannot give (B, C, *{size})")
     if label is not None and (tuple(label.shape[1:]) != shape or len(label) > len(image)):
-        raise ValueError(
-            f"labels of shape {tuple(label.shape)} do not fit images of shape {tuple(image.shape)}"
-        )
+        raise ValueError(f"labels of shape {tuple(label.shape)} do not fit images of shape {tuple(image.shape)}")
     if len(generator) != len(image):
         raise ValueError(f"{len(generator)} random streams for {len(image)} samples")

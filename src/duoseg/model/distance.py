@@ -46,9 +46,7 @@ def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
     return scores / scores.sum(1, keepdim=True)
 
 
-def signed_distance(
-    label: np.ndarray, classes: int, spacing: Sequence[float], *, clip_mm: float
-) -> np.ndarray:
+def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *, clip_mm: float) -> np.ndarray:
     """Distance in mm from voxel centres to the nearest one across each class's boundary.
 
     Negative inside, positive outside, so never 0; a class that fills the patch or is absent from it is

@@ -28,9 +28,7 @@ class SampleGenerator:
         device: Where the drawn tensors live.
     """
 
-    def __init__(
-        self, seed: int, step: int, indices: Sequence[int], device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, seed: int, step: int, indices: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self._streams = tuple(_stream(f"{seed}/{step}/{index}/device", self.device) for index in indices)
         host = torch.device("cpu")
@@ -71,9 +69,7 @@ class SampleGenerator:
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Uniform int64 in [low, high), shape ``(B, *shape)``."""
-        draws = [
-            torch.randint(low, high, shape, generator=stream, device=self.device) for stream in self._streams
-        ]
+        draws = [torch.randint(low, high, shape, generator=stream, device=self.device) for stream in self._streams]
         return self._stack(draws, shape, torch.int64)
 
     def _stack(self, draws: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

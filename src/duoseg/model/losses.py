@@ -14,6 +14,11 @@ from torch.nn import functional as F
 IGNORE = -1
 
 
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax over classes (axis 1), in float32 at least."""
+    return torch.softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
 def one_hot(label: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """Split class indices into a float one-hot volume and a mask of annotated voxels.
 
@@ -50,7 +55,7 @@ def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Ten
     """
     truth, annotated = one_hot(label, foreground.shape[1] + 1)
     truth = truth[:, 1:]
-    foreground = foreground.float() * annotated
+    foreground = foreground * annotated  # annotated is float32: half precision ends here
     axes = (0, *range(2, foreground.ndim))
     intersection = (foreground * truth).sum(axes)
     volumes = foreground.square().sum(axes) + truth.square().sum(axes)

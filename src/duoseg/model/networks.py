@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from duoseg.errors import InputError
+from duoseg.planning.fitting import require_fitting_patch
 from duoseg.planning.plan import NetworkPlan, Triple
 
 VNET_CONVOLUTIONS = (1, 2, 3, 3, 3)
@@ -30,7 +29,7 @@ class NetworkFactory:
     """
 
     def __init__(self, plan: NetworkPlan, *, in_channels: int, classes: int, patch: Triple) -> None:
-        check_patch(plan, patch)
+        require_fitting_patch(plan, patch)
         self.plan = plan
         self.in_channels = in_channels
         self.classes = classes
@@ -45,9 +44,7 @@ class NetworkFactory:
 
     def _build(self, out_channels: int) -> nn.Module:
         if self.plan.architecture == "vnet":
-            return VNet(
-                self.in_channels, out_channels, channels=self.plan.channels, dropout=self.plan.dropout
-            )
+            return VNet(self.in_channels, out_channels, channels=self.plan.channels, dropout=self.plan.dropout)
         return ResidualUNet(
             self.in_channels,
             out_channels,
@@ -55,46 +52,6 @@ class NetworkFactory:
             strides=self.plan.strides,
             strided_stem=self.plan.stem == "strided",
             dropout=self.plan.dropout,
-        )
-
-
-def total_stride(plan: NetworkPlan) -> Triple:
-    """Voxels of the input per voxel of the deepest level, along each axis: patch sides must be multiples of it."""
-    stem = 2 if plan.architecture == "residual_unet" and plan.stem == "strided" else 1
-    x, y, z = (stem * math.prod(stride[axis] for stride in plan.strides) for axis in range(3))
-    return x, y, z
-
-
-def check_patch(plan: NetworkPlan, patch: Triple) -> None:
-    """Refuse a network whose levels do not add up, or a patch that it cannot take.
-
-    Raises:
-        InputError: with the nearest patch sizes that fit.
-    """
-    if len(plan.strides) != len(plan.channels) - 1:
-        raise InputError(
-            f"The network has {len(plan.channels)} levels of channels but {len(plan.strides)} strides: "
-            "give one stride fewer than channels."
-        )
-    if plan.architecture == "vnet" and (
-        len(plan.channels) != len(VNET_CONVOLUTIONS) or set(plan.strides) != {(2, 2, 2)}
-    ):
-        raise InputError("The V-Net has 5 levels with stride 2 between them: give 5 channels and 4 strides of 2.")
-    multiple = total_stride(plan)
-    if any(side % m for side, m in zip(patch, multiple, strict=True)):
-        fitting = "; ".join(
-            f"{'xyz'[axis]}: {max(m, side // m * m)} or {(side // m + 1) * m}"
-            for axis, (side, m) in enumerate(zip(patch, multiple, strict=True))
-            if side % m
-        )
-        raise InputError(
-            f"A patch of {'x'.join(map(str, patch))} voxels does not fit the network: its sides must be multiples "
-            f"of {'x'.join(map(str, multiple))}. Sizes that fit: {fitting}."
-        )
-    if math.prod(side // m for side, m in zip(patch, multiple, strict=True)) < 2:
-        raise InputError(
-            f"A patch of {'x'.join(map(str, patch))} voxels shrinks to a single voxel in the network, where nothing "
-            "can be normalised: use a larger patch or fewer levels."
         )
 
 
@@ -163,7 +120,7 @@ class ConvolutionBlock(nn.Module):
 class Merge(nn.Module):
     """One step up: a transposed convolution, the skip connection added to it, one convolution over the sum.
 
-    Added rather than concatenated: at full resolution that saves half of the widest convolution, on CPUs a third of the step.
+    Added rather than concatenated: that halves the widest convolution, on CPUs a third of the step.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:

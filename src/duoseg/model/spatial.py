@@ -133,9 +133,7 @@ def apply_warps(
         return warped, None
     # Shifted by one, the zeros that stand for "outside" become the ignore value.
     shifted = (label[:, None] + 1).float()
-    found = F.grid_sample(
-        shifted, grid[: len(label)], mode="nearest", padding_mode="zeros", align_corners=False
-    )
+    found = F.grid_sample(shifted, grid[: len(label)], mode="nearest", padding_mode="zeros", align_corners=False)
     return warped, found[:, 0].long() - 1
 
 
@@ -161,8 +159,7 @@ def _grid(warp: Warp, image: Tensor, size: Triple) -> Tensor:
     matrix = warp.matrix * (2 / shape)[:, None]
     offset = (2 * centre + 1) / shape - 1
     lines = [
-        (matrix[:, axis, None] * (torch.arange(n) - (n - 1) / 2)).float().to(device)
-        for axis, n in enumerate(size)
+        (matrix[:, axis, None] * (torch.arange(n) - (n - 1) / 2)).float().to(device) for axis, n in enumerate(size)
     ]
     plane = lines[0][:, :, None] + (lines[1] + offset[:, None].float().to(device))[:, None, :]
     grid = plane[..., None] + lines[2][:, None, None, :]

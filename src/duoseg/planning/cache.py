@@ -75,8 +75,7 @@ class PreparedCase:
         """Up to 5000 voxels of each class 1..K, int32 of shape ``(n, 3)`` each; read anew, not kept."""
         meta = _metadata(self._label_file())
         return tuple(
-            np.frombuffer(meta[f"foreground_{index}"], np.int32).reshape(-1, 3)
-            for index in range(1, self.classes + 1)
+            np.frombuffer(meta[f"foreground_{index}"], np.int32).reshape(-1, 3) for index in range(1, self.classes + 1)
         )
 
     def _label_file(self) -> Path:

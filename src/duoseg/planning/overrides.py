@@ -9,10 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from duoseg.errors import InputError
+from duoseg.planning.fitting import require_fitting_patch
 from duoseg.planning.plan import Plan
-from duoseg.planning.sizing import total_stride
-
-VNET_STRIDE = (16, 16, 16)
 
 
 def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
@@ -36,32 +34,8 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
         result = Plan.model_validate({**merged, "reasons": reasons})
     except ValidationError as error:
         raise InputError(_explain(error)) from None
-    require_fitting_patch(result)
+    require_fitting_patch(result.network, result.patch)
     return result
-
-
-def require_fitting_patch(plan: Plan) -> None:
-    """Raise `InputError` unless the patch's sides are multiples of the network's down-sampling."""
-    network = plan.network
-    if network.architecture == "vnet":
-        needed = VNET_STRIDE
-    else:
-        needed = total_stride(network.strides, strided_stem=network.stem == "strided")
-    if all(side % stride == 0 for side, stride in zip(plan.patch, needed, strict=True)):
-        return
-    options = " x ".join(_nearest_multiples(*pair) for pair in zip(plan.patch, needed, strict=True))
-    given, multiple = ("x".join(map(str, triple)) for triple in (plan.patch, needed))
-    raise InputError(
-        f"The patch {given} does not fit the network ({network.architecture}), which needs sides that are "
-        f"multiples of {multiple}. The nearest sizes that do: {options}."
-    )
-
-
-def _nearest_multiples(side: int, stride: int) -> str:
-    below = side // stride * stride
-    if below == side:
-        return str(side)
-    return f"({below} or {below + stride})" if below else str(stride)
 
 
 def _merge(model: BaseModel, changes: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list[str]]:
@@ -98,7 +72,5 @@ def _unknown(path: str, key: str, known: list[str]) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    parts = [
-        f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors()
-    ]
+    parts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})" for item in error.errors()]
     return "The plan is not valid: " + "; ".join(parts)

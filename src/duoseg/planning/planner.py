@@ -7,6 +7,7 @@ import math
 from duoseg.errors import InputError
 from duoseg.planning.classes import MAX_CLASSES
 from duoseg.planning.fingerprint import Fingerprint
+from duoseg.planning.fitting import total_stride
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import (
     NetworkPlan,
@@ -34,14 +35,13 @@ from duoseg.planning.sizing import (
     is_anisotropic,
     median_triple,
     smallest_class_mm,
-    total_stride,
     voxel_budget,
 )
 
 __all__ = ["make_plan", "override"]
 
 STEPS = {"cpu": 1500, "cuda": 6000, "mps": 3000}
-FIRST_CHANNELS = {"cpu": 16, "cuda": 32, "mps": 32}
+FIRST_CHANNELS = {"cpu": 8, "cuda": 32, "mps": 32}  # at full resolution; twice as many behind a strided stem
 MOST_CHANNELS = {"cpu": 128, "cuda": 320, "mps": 320}
 
 
@@ -185,11 +185,10 @@ def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tupl
     voxels = math.prod(patch)
     strided = device == "cpu" and voxels > STRIDED_STEM_VOXELS and all(side % 2 == 0 for side in patch)
     strides = choose_strides(patch, spacing, strided_stem=strided)
-    channels = tuple(
-        min(FIRST_CHANNELS[device] * 2**level, MOST_CHANNELS[device]) for level in range(len(strides) + 1)
-    )
-    factor = total_stride(strides, strided_stem=strided)
-    bottom = "x".join(str(side // stride) for side, stride in zip(patch, factor, strict=True))
+    first = FIRST_CHANNELS[device] * (2 if strided else 1)
+    channels = tuple(min(first * 2**level, MOST_CHANNELS[device]) for level in range(len(strides) + 1))
+    network = NetworkPlan(stem="strided" if strided else "full", channels=channels, strides=strides)
+    bottom = "x".join(str(side // stride) for side, stride in zip(patch, total_stride(network), strict=True))
     stem = (
         f"a patch of {voxels:,} voxels is too many for full-resolution convolutions on CPU, so a stem of "
         "stride 2 comes first"
@@ -197,7 +196,7 @@ def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tupl
         else "convolutions run at full resolution"
     )
     thick = " A thick axis keeps its size until the others match it." if is_anisotropic(spacing) else ""
-    return NetworkPlan(stem="strided" if strided else "full", channels=channels, strides=strides), (
+    return network, (
         f"{len(channels)} levels leave {bottom} voxels at the deepest (about {BOTTLENECK} to "
         f"{2 * BOTTLENECK} a side); {stem}; channels double from {channels[0]} to at most "
         f"{MOST_CHANNELS[device]} on {device}.{thick}"

@@ -77,9 +77,7 @@ def prepare_image(
             f"{len(plan.channels)} ({', '.join(plan.channels)}). Give one image per channel, in that order."
         )
     if voxels.shape[1:] != tuple(grid.shape):
-        raise InputError(
-            f"{name}: the voxels have shape {voxels.shape[1:]}, but their grid {tuple(grid.shape)}."
-        )
+        raise InputError(f"{name}: the voxels have shape {voxels.shape[1:]}, but their grid {tuple(grid.shape)}.")
     require_finite(voxels, name)
     permutation, flips = grid.canonical()
     canonical = to_canonical(voxels, permutation, flips)
@@ -94,9 +92,7 @@ def prepare_image(
     return resample(torch.from_numpy(inner), prepared).numpy(), placement
 
 
-def prepare_label(
-    voxels: np.ndarray, placement: Placement, plan: Plan, *, name: str = "the label"
-) -> np.ndarray:
+def prepare_label(voxels: np.ndarray, placement: Placement, plan: Plan, *, name: str = "the label") -> np.ndarray:
     """Bring a label ``(X, Y, Z)`` of file values onto the grid of its prepared image.
 
     Returns class indices, int8 of shape ``(x, y, z)``: 0 background, 1..K in the order of ``plan.classes``,
@@ -156,9 +152,7 @@ def _normalise(channel: np.ndarray, rule: Normalisation) -> None:
     """Bring one channel to a common scale, in place; statistics in float64."""
     if rule.scheme == "ct":
         if rule.window is None or rule.mean is None or rule.std is None:
-            raise InputError(
-                f"Plan: channel {rule.channel!r} has scheme 'ct' but lacks a window, mean or std."
-            )
+            raise InputError(f"Plan: channel {rule.channel!r} has scheme 'ct' but lacks a window, mean or std.")
         np.clip(channel, *rule.window, out=channel)
         mean, std = rule.mean, rule.std
     else:

@@ -81,9 +81,7 @@ def choose_patch(extent: Millimetres, spacing: Millimetres, budget: int) -> Trip
     for size in sizes:
         multiple = 2 ** halvings(max(1, round(size * share)))
         candidates.append([multiple * count for count in range(1, math.ceil(round(size) / multiple) + 1)])
-    fitting = [
-        patch for patch in itertools.product(*candidates) if math.prod(patch) <= budget * PATCH_TOLERANCE
-    ]
+    fitting = [patch for patch in itertools.product(*candidates) if math.prod(patch) <= budget * PATCH_TOLERANCE]
     x, y, z = max(fitting, key=lambda patch: (*_coverage_rank(patch, sizes), -math.prod(patch)))
     return x, y, z
 
@@ -116,20 +114,11 @@ def choose_strides(patch: Triple, spacing: Millimetres, *, strided_stem: bool) -
     strides: list[Triple] = []
     while any(left):
         finest = min(mm for mm, count in zip(current, left, strict=True) if count)
-        x, y, z = (
-            2 if count and mm < ANISOTROPIC * finest else 1 for mm, count in zip(current, left, strict=True)
-        )
+        x, y, z = (2 if count and mm < ANISOTROPIC * finest else 1 for mm, count in zip(current, left, strict=True))
         strides.append((x, y, z))
         left = [count - (stride == 2) for count, stride in zip(left, (x, y, z), strict=True)]
         current = [mm * stride for mm, stride in zip(current, (x, y, z), strict=True)]
     return tuple(strides)
-
-
-def total_stride(strides: Sequence[Triple], *, strided_stem: bool) -> Triple:
-    """Return the network's whole down-sampling along each axis: patch sides are multiples of it."""
-    first = 2 if strided_stem else 1
-    x, y, z = (first * math.prod(stride[axis] for stride in strides) for axis in range(3))
-    return x, y, z
 
 
 def _coverage_rank(patch: Sequence[int], sizes: Sequence[float]) -> tuple[float, float]:

@@ -61,9 +61,7 @@ def predict_volume(
     return total[(slice(None), *inner)] / coverage[inner]
 
 
-def window_boxes(
-    shape: Sequence[int], patch: Triple, window: WindowPlan
-) -> Iterator[tuple[slice, slice, slice]]:
+def window_boxes(shape: Sequence[int], patch: Triple, window: WindowPlan) -> Iterator[tuple[slice, slice, slice]]:
     """The windows that cover a volume at least as large as the patch."""
     starts = [
         window_starts(n, p, step=window.step, stride=window.stride[axis] if window.stride else None)
@@ -112,8 +110,6 @@ def _mirrored(predict: Predictor, patches: Tensor, axes: Sequence[int]) -> Tenso
     return total / len(flips)
 
 
-def _batches(
-    items: list[tuple[slice, slice, slice]], size: int
-) -> Iterator[list[tuple[slice, slice, slice]]]:
+def _batches(items: list[tuple[slice, slice, slice]], size: int) -> Iterator[list[tuple[slice, slice, slice]]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -59,7 +59,11 @@ def wants_log(lines: Sequence[Line]) -> bool:
     """Whether a logarithmic axis serves: all values positive, and spread over more than a factor of 20."""
     values = np.concatenate([np.asarray(line.y, float) for line in lines]) if lines else np.zeros(1)
     values = values[np.isfinite(values)]
-    return bool(values.size and values.min() > 0 and np.quantile(values, 0.98) > _LOG_RATIO * np.quantile(values, 0.02))
+    if not values.size or values.min() <= 0:
+        return False
+    # Quantiles, so that one stray value does not decide.
+    low, high = np.quantile(values, (0.02, 0.98))
+    return bool(high > _LOG_RATIO * low)
 
 
 def smooth(line: Line, points: int = _POINTS) -> Line:
@@ -166,7 +170,8 @@ def _y_tick(y: float, text: str) -> Markup:
 
 def _x_tick(x: float, y: float, text: str, top: float | None = None) -> Markup:
     template = Markup(
-        '<path class="grid" d="M{0:.1f} {1}V{2}"/><text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>'
+        '<path class="grid" d="M{0:.1f} {1}V{2}"/>'
+        '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>'
     )
     return template.format(x, y + 4 if top is not None else y, top if top is not None else y + 4, y + 17, text)
 

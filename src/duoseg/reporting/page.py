@@ -119,11 +119,15 @@ def duration(seconds: float) -> str:
 
 def plan_rows(plan: Mapping[str, Any]) -> list[PlanRow]:
     """The plan's choices with their reasons; a reason stands at the key that it names (such as ``network.stem``)."""
-    reasons = dict(plan.get("reasons") or {})
-    rows = [
-        PlanRow(name, value, reasons.pop(name, ""))
-        for name, value in _flatten({key: value for key, value in plan.items() if key != "reasons"}, reasons)
-    ]
+    given = dict(plan.get("reasons") or {})
+    choices = {key: value for key, value in plan.items() if key != "reasons"}
+    names = [name for name, _ in _flatten(choices, given)]
+    # "schedule" is enough to name "optimiser.schedule".
+    reasons = {
+        key if key in names else next((name for name in names if name.endswith(f".{key}")), key): reason
+        for key, reason in given.items()
+    }
+    rows = [PlanRow(name, value, reasons.pop(name, "")) for name, value in _flatten(choices, dict(reasons))]
     return rows + [PlanRow(name, "", reason) for name, reason in reasons.items()]
 
 

@@ -10,6 +10,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -37,7 +38,7 @@ class Plane:
 
 
 _VIEWS = (
-    # Title, fixed axis, axis across, axis down; all axes are shown falling, except where the sagittal runs front to back.
+    # Title, fixed axis, axis across, axis down (both shown falling), letters of the sides.
     ("Axial", 2, 0, 1, ("R", "L", "A", "P")),
     ("Coronal", 1, 0, 2, ("R", "L", "S", "I")),
     ("Sagittal", 0, 1, 2, ("A", "P", "S", "I")),
@@ -122,8 +123,8 @@ def _loops(mask: np.ndarray) -> list[list[tuple[float, float]]]:
             if corner == first:
                 break
             corners.append(corner)
-        ring = [*corners, first]
-        loops.append([((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in zip(ring[:-1], ring[1:], strict=True)])
+        sides = pairwise([*corners, first])
+        loops.append([((x0 + x1) / 2, (y0 + y1) / 2) for (x0, y0), (x1, y1) in sides])
     return loops
 
 

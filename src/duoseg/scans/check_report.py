@@ -71,7 +71,4 @@ class CheckReport:
 
     def _volumes(self, values: dict[int, float]) -> str:
         shown = {value: ml for value, ml in values.items() if value != 0}
-        return (
-            ", ".join(f"{self.class_names.get(value, value)} {ml:.3g}" for value, ml in shown.items())
-            or "empty"
-        )
+        return ", ".join(f"{self.class_names.get(value, value)} {ml:.3g}" for value, ml in shown.items()) or "empty"

@@ -31,9 +31,7 @@ Progress = Callable[[int, int], None]
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
-def check_dataset(
-    dataset: Dataset, *, labelled: int | None = None, progress: Progress | None = None
-) -> CheckReport:
+def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
     """Read every scan of a data set and tell what is there and what is wrong.
 
     Args:

@@ -41,9 +41,7 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
     """Yield classes that no label shows, and the lack of any label."""
     labelled = [one.row for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
     if not labelled:
-        yield Problem(
-            "error", dataset.root, "no training scan has a label that can be read", "annotate at least one"
-        )
+        yield Problem("error", dataset.root, "no training scan has a label that can be read", "annotate at least one")
         return
     present = {value for row in labelled for value in row.values or {}}
     for name, value in dataset.classes.items():

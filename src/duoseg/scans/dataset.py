@@ -79,7 +79,7 @@ class Dataset:
         )
 
 
-def load_dataset(path: Path, *, tolerant: bool = False) -> Dataset:
+def load_dataset(path: str | Path, *, tolerant: bool = False) -> Dataset:
     """Find the cases of a data set, without opening any image or label file.
 
     It is an nnU-Net raw folder, a plain folder with ``images`` and ``labels``, or a CSV table.
@@ -101,9 +101,7 @@ def load_dataset(path: Path, *, tolerant: bool = False) -> Dataset:
         more = f" (and {len(errors) - 1} more; `duoseg check` lists all)" if len(errors) > 1 else ""
         raise InputError(f"{errors[0]}{more}")
     if not (sides.train or sides.test or errors):
-        raise InputError(
-            f"{path}: holds no images that can be read; see the data set layouts in the documentation."
-        )
+        raise InputError(f"{path}: holds no images that can be read; see the data set layouts in the documentation.")
     description = read_description(root)
     return Dataset(
         root=root,
@@ -121,9 +119,7 @@ def _find(path: Path) -> tuple[Path, Found]:
     if path.is_file() and path.suffix.lower() == ".csv":
         return path.parent, find_in_table(path, read_description(path.parent))
     if not path.is_dir():
-        raise InputError(
-            f"{path}: there is no such {'data set' if not path.exists() else 'folder or CSV table'}."
-        )
+        raise InputError(f"{path}: there is no such {'data set' if not path.exists() else 'folder or CSV table'}.")
     found = find_in_folders(path, read_description(path))
     if found is not None:
         return path, found

@@ -103,9 +103,7 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
 def _label_value(path: Path, name: str, value: Any) -> int:
     number = _integer(value[0] if isinstance(value, list) else value)
     if number is None or number < 0:
-        raise InputError(
-            f"{path}: the label '{name}' has the value {value!r}; it must be a whole number from 0 on."
-        )
+        raise InputError(f"{path}: the label '{name}' has the value {value!r}; it must be a whole number from 0 on.")
     return number
 
 

@@ -12,7 +12,7 @@ from duoseg.scans.layouts import Found, Listing, image_files
 
 
 def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
-    """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ... as in data sets.
+    """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ...
 
     Args:
         paths: image files, and folders whose image files are all meant.

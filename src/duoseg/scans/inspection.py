@@ -32,11 +32,7 @@ class LabelCount:
 def problem_from(error: InputError, file: Path) -> Problem:
     """Return a reader's error as a problem of ``file``."""
     message, separator, remedy = str(error).removeprefix(f"{file}: ").rstrip(".").rpartition("; ")
-    return (
-        Problem("error", file, message, remedy)
-        if separator
-        else Problem("error", file, remedy, "mend or remove it")
-    )
+    return Problem("error", file, message, remedy) if separator else Problem("error", file, remedy, "mend or remove it")
 
 
 def content_hash(scan: Scan) -> str:
@@ -84,9 +80,7 @@ def grid_problems(file: Path, grid: Grid, image: Path, expected: Grid) -> Iterat
         )
         remedy = f"save it in the axis order of {image.name}"
     elif not apart.same_shape:
-        message = (
-            f"its shape {shape_text(grid.shape)} is not the {shape_text(expected.shape)} of {image.name}"
-        )
+        message = f"its shape {shape_text(grid.shape)} is not the {shape_text(expected.shape)} of {image.name}"
     else:
         message = (
             f"its voxels lie up to {apart.corner_mm:.3g} mm ({apart.corner_voxels:.3g} voxels) "
@@ -94,9 +88,7 @@ def grid_problems(file: Path, grid: Grid, image: Path, expected: Grid) -> Iterat
         )
         if not np.allclose(grid.spacing, expected.spacing, rtol=1e-3):
             message += f", with a spacing of {_mm(grid.spacing)} rather than {_mm(expected.spacing)}"
-        remedy = (
-            f"if it was drawn on {image.name}, copy that file's header geometry to it; otherwise resample it"
-        )
+        remedy = f"if it was drawn on {image.name}, copy that file's header geometry to it; otherwise resample it"
     yield Problem("error", file, message, remedy)
 
 
@@ -126,9 +118,7 @@ def label_problems(
     yield from _notes(scan)
     file = scan.source
     if count.not_finite:
-        yield Problem(
-            "error", file, f"{count.not_finite} voxels are NaN or infinite", "set them to 0 or to a class"
-        )
+        yield Problem("error", file, f"{count.not_finite} voxels are NaN or infinite", "set them to 0 or to a class")
     if count.fractional:
         yield Problem(
             "error",
@@ -177,6 +167,4 @@ def _mm(spacing: tuple[float, ...]) -> str:
 
 
 def _some(values: list[int], most: int = 8) -> str:
-    return ", ".join(map(str, values[:most])) + (
-        f" and {len(values) - most} more" if len(values) > most else ""
-    )
+    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

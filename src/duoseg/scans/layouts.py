@@ -175,9 +175,7 @@ class Listing:
 def _doubled(paths: list[Path]) -> Iterable[Problem]:
     if len(paths) > 1:
         others = ", ".join(path.name for path in paths[1:])
-        yield Problem(
-            "error", paths[0], f"the same file is there in another format too ({others})", "keep one of them"
-        )
+        yield Problem("error", paths[0], f"the same file is there in another format too ({others})", "keep one of them")
 
 
 def image_files(folder: Path, ending: str | None = None) -> list[Path]:

@@ -131,9 +131,7 @@ def _opened(path: Path) -> Iterator[ByteFile]:
     except EOFError as error:
         raise _cut_short(path, "its compressed data ends too early") from error
     except _READ_ERRORS as error:
-        raise InputError(
-            f"{path}: the file is damaged or not NIfTI ({error}); copy or download it again."
-        ) from error
+        raise InputError(f"{path}: the file is damaged or not NIfTI ({error}); copy or download it again.") from error
 
 
 def _open(path: Path) -> ByteFile:
@@ -175,22 +173,18 @@ def _volume_shape(path: Path, header: nib.Nifti1Header) -> tuple[int, int, int]:
             "save each frame or channel as a file of its own (<case>_0000, <case>_0001, ...)."
         )
     if len(sizes) < 3 or min(sizes) < 1:
-        raise InputError(
-            f"{path}: is not a volume ({shape_text(sizes) or 'no'} voxels); three axes are needed."
-        )
+        raise InputError(f"{path}: is not a volume ({shape_text(sizes) or 'no'} voxels); three axes are needed.")
     return sizes[0], sizes[1], sizes[2]
 
 
 def _affine(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     unit = header.get_xyzt_units()[0]
-    to_mm = np.diag([_MILLIMETRES_PER_UNIT.get(unit, 1.0)] * 3 + [1.0])
+    to_mm = np.diag([_MILLIMETRES_PER_UNIT.get(str(unit), 1.0)] * 3 + [1.0])
     sform = header.get_sform(coded=True)[0]
     qform = header.get_qform(coded=True)[0]
     notes: list[str] = []
     if sform is None and qform is None:
-        notes.append(
-            "neither sform nor qform is set: position and orientation are unknown, only voxel sizes were read"
-        )
+        notes.append("neither sform nor qform is set: position and orientation are unknown, only voxel sizes were read")
         sform = np.diag([*(float(size) for size in header["pixdim"][1:4]), 1.0])
     chosen = to_mm @ (sform if sform is not None else qform)
     if not np.isfinite(chosen).all() or abs(np.linalg.det(chosen[:3, :3])) < 1e-9:
@@ -213,9 +207,7 @@ def _read_voxels(path: Path, file: ByteFile, header: nib.Nifti1Header) -> np.nda
     count, offset = math.prod(header.get_data_shape()), int(header.get_data_offset())
     on_disk, limit = path.stat().st_size, _LARGEST_COMPRESSION if isinstance(file, gzip.GzipFile) else 1
     if offset + count * dtype.itemsize > on_disk * limit:
-        raise _cut_short(
-            path, f"{offset + count * dtype.itemsize} bytes are announced, the file has {on_disk}"
-        )
+        raise _cut_short(path, f"{offset + count * dtype.itemsize} bytes are announced, the file has {on_disk}")
     file.seek(offset)
     voxels = np.empty(count, dtype=dtype)
     view, done = voxels.view(np.uint8).data, 0
@@ -234,9 +226,7 @@ def _scaled(path: Path, voxels: np.ndarray, header: nib.Nifti1Header) -> np.ndar
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
-        raise InputError(
-            f"{path}: its scale factors are not usable ({error}); convert the scan anew."
-        ) from error
+        raise InputError(f"{path}: its scale factors are not usable ({error}); convert the scan anew.") from error
     if voxels.dtype.itemsize > 8:
         voxels = voxels.astype(np.float64)
     voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)

@@ -72,7 +72,7 @@ class Grid:
     @cached_property
     def orientation(self) -> str:
         """Axis codes of the closest canonical order: "RAS" means that the first axis runs to the right."""
-        return "".join(aff2axcodes(self.affine))
+        return "".join(map(str, aff2axcodes(self.affine)))
 
     @property
     def voxel_volume_ml(self) -> float:

@@ -102,9 +102,7 @@ def _list_problems(
         )
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
-        yield Problem(
-            "warning", path, f"the key(s) {_some(unknown)} mean nothing here", f"use {', '.join(_KEYS)}"
-        )
+        yield Problem("warning", path, f"the key(s) {_some(unknown)} mean nothing here", f"use {', '.join(_KEYS)}")
 
 
 def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Problem]:

@@ -106,9 +106,7 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
 def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> _Row:
     empty = [column for column in columns if not cells[column]]
     if empty:
-        raise InputError(
-            f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs its image(s)."
-        )
+        raise InputError(f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs its image(s).")
     split = cells.get("split", "").lower() or "train"
     if split not in SPLITS:
         raise InputError(f"{path}, row {number}: the split '{split}' is not known; use {', '.join(SPLITS)}.")

@@ -91,9 +91,7 @@ def score_masks(
     if not (np.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise InputError(f"a tolerance of {tolerance_mm} mm is not a distance; give 0 or more.")
     if ignore_value is not None and ignore_value in labels.values():
-        raise InputError(
-            f"value {ignore_value} is a class and the ignored value at once; it can be only one."
-        )
+        raise InputError(f"value {ignore_value} is a class and the ignored value at once; it can be only one.")
     unknown = None if ignore_value is None else reference == ignore_value
     return {
         name: _score_label(prediction == value, reference == value, spacing, tolerance_mm, unknown)
@@ -130,9 +128,7 @@ def evaluate(
         else:
             labels = names.classes
             problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
-        scored = score_masks(
-            predicted, expected, spacing, labels, tolerance_mm=tolerance_mm, ignore_value=ignore_value
-        )
+        scored = score_masks(predicted, expected, spacing, labels, tolerance_mm=tolerance_mm, ignore_value=ignore_value)
         cases.append(CaseScores(pair.case, scored))
         if progress:
             progress(done, len(pairs))
@@ -159,9 +155,7 @@ def evaluate_folder(
     for path in (prediction, reference):
         if not path.is_dir():
             raise InputError(f"{path} is not a folder. Give a folder of masks and one of their references.")
-    return evaluate(
-        prediction, reference, dataset_json=dataset_json, tolerance_mm=tolerance_mm, progress=progress
-    )
+    return evaluate(prediction, reference, dataset_json=dataset_json, tolerance_mm=tolerance_mm, progress=progress)
 
 
 def _score_label(
@@ -204,9 +198,7 @@ def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, tuple[float, float, 
     return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid.spacing
 
 
-def _unnamed(
-    pair: Pair, predicted: np.ndarray, expected: np.ndarray, known: set[int | None]
-) -> list[Problem]:
+def _unnamed(pair: Pair, predicted: np.ndarray, expected: np.ndarray, known: set[int | None]) -> list[Problem]:
     """A warning for each mask that holds values without a class name: they are scored as background."""
     problems = []
     for path, mask in ((pair.prediction, predicted), (pair.reference, expected)):

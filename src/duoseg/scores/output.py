@@ -63,9 +63,7 @@ def write_csv(scores: Scores, path: Path) -> None:
         writer.writerow(["case", "label", *METRICS])
         for case in scores.cases:
             for label, values in case.labels.items():
-                writer.writerow(
-                    [case.case, label, *("" if values[m] is None else values[m] for m in METRICS)]
-                )
+                writer.writerow([case.case, label, *("" if values[m] is None else values[m] for m in METRICS)])
 
 
 def format_table(scores: Scores, *, cases: bool = False) -> Table:
@@ -78,9 +76,7 @@ def format_table(scores: Scores, *, cases: bool = False) -> Table:
     rows: list[tuple[str, ...]] = []
     if cases:
         rows += [
-            (case.case, label, *_cells(values), "")
-            for case in scores.cases
-            for label, values in case.labels.items()
+            (case.case, label, *_cells(values), "") for case in scores.cases for label, values in case.labels.items()
         ]
     means = scores.means()
     if len(means) == 2:

@@ -45,9 +45,7 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
     if prediction.is_file() and reference.is_file():
         return [Pair(case_name(reference), prediction, reference)], []
     if prediction.is_file():
-        raise InputError(
-            f"{prediction} is a file but {reference} is a folder: name the reference file for this mask."
-        )
+        raise InputError(f"{prediction} is a file but {reference} is a folder: name the reference file for this mask.")
     references = _masks_in(reference) if reference.is_dir() else {case_name(reference): reference}
     predictions = _masks_in(prediction)
     if not references:
@@ -80,9 +78,7 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description | None
     """
     if dataset_json is not None:
         if dataset_json.name != DESCRIPTION or not dataset_json.is_file():
-            raise InputError(
-                f"{dataset_json}: class names come from a file called {DESCRIPTION}; there is none."
-            )
+            raise InputError(f"{dataset_json}: class names come from a file called {DESCRIPTION}; there is none.")
         return _read_names(dataset_json)
     folder = reference if reference.is_dir() else reference.parent
     for place in (folder, folder.resolve().parent):
@@ -136,9 +132,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
             continue
         case = case_name(path)
         if case in masks:
-            raise InputError(
-                f"{path} and {masks[case].name} are both masks of case '{case}'. Remove one of them."
-            )
+            raise InputError(f"{path} and {masks[case].name} are both masks of case '{case}'. Remove one of them.")
         masks[case] = path
     return masks
 
@@ -159,9 +153,7 @@ def _read_names(path: Path) -> Description:
             f"{path}: no 'labels' that map class names to values, such as {{'background': 0, 'organ': 1}}."
         )
     if "all" in description.classes:
-        raise InputError(
-            f"{path}: a class cannot be called 'all', the name of the mean over classes. Rename it."
-        )
+        raise InputError(f"{path}: a class cannot be called 'all', the name of the mean over classes. Rename it.")
     return description
 
 

@@ -44,9 +44,7 @@ class SurfaceDistances:
         The normalised surface Dice of Nikolov et al. (2021), counting voxels, not surface areas.
         """
         limit = tolerance_mm + ROUNDING_MM
-        within = np.count_nonzero(self.from_prediction <= limit) + np.count_nonzero(
-            self.from_reference <= limit
-        )
+        within = np.count_nonzero(self.from_prediction <= limit) + np.count_nonzero(self.from_reference <= limit)
         return within / (self.from_prediction.size + self.from_reference.size)
 
 

@@ -91,9 +91,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
-def differences(
-    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every leaf that two nested mappings do not share, as (dotted name, old value, new value)."""
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)

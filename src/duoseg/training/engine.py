@@ -57,9 +57,10 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format
 
 
-def lay_out(module: nn.Module, device: torch.device) -> nn.Module:
-    """Move a module to a device in that device's layout."""
-    return module.to(device=device, memory_format=memory_format(device))
+def lay_out(module: nn.Module, device: torch.device) -> None:
+    """Move a module to a device, its weights in that device's layout."""
+    # torch's type stubs leave out the layout.
+    module.to(device=device, memory_format=memory_format(device))  # pyrefly: ignore[no-matching-overload]
 
 
 def keep_freed_memory() -> None:

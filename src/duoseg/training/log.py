@@ -20,7 +20,9 @@ Record = dict[str, float]
 class Logger(Protocol):
     """Receives the records of finished steps, in order, a few at a time."""
 
-    def write(self, records: Sequence[Record]) -> None: ...
+    def write(self, records: Sequence[Record]) -> None:
+        """Take over these records."""
+        ...
 
 
 class JsonLinesLog:

@@ -19,7 +19,7 @@ from duoseg.model.augment import augment
 from duoseg.model.draws import SampleGenerator
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
-from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, make_fabric, memory_format
+from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric, memory_format
 from duoseg.training.interruption import Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
@@ -91,7 +91,8 @@ class Trainer:
     ) -> None:
         keep_freed_memory()
         self._fabric = make_fabric(device, settings.precision)
-        self._method = method.to(memory_format=memory_format(self._fabric.device))
+        lay_out(method, self._fabric.device)
+        self._method = method
         self._sampler = sampler
         self._plan = plan
         self._settings = settings
@@ -159,9 +160,7 @@ class Trainer:
                 raise KeyboardInterrupt
         self._optimiser_state = optimiser.state_dict()
 
-    def _train_step(
-        self, module: Any, optimiser: Any, raw: RawBatch, progress: float
-    ) -> dict[str, Tensor]:
+    def _train_step(self, module: Any, optimiser: Any, raw: RawBatch, progress: float) -> dict[str, Tensor]:
         # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
         torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
         batch = self._batch(raw)
@@ -188,6 +187,7 @@ class Trainer:
                 generator=generator,
                 spacing=self._plan.spacing,
             )
+        assert label is not None  # augment gives back what it was given
         image = image.contiguous(memory_format=memory_format(device))
         return Batch(image, label, generator=generator, plan=self._plan)
 
@@ -216,9 +216,9 @@ class Trainer:
         for name, value in terms.items():
             if not math.isfinite(value):
                 raise InputError(
-                    f"{self._folder}: the loss term '{name}' became {value} at step {circumstances['step']}; training "
-                    "stopped and the last checkpoint is untouched. Lower the learning rate, or look for odd intensities "
-                    "with `duoseg check`."
+                    f"{self._folder}: the loss term '{name}' became {value} at step {circumstances['step']}. Training "
+                    "stopped; the last checkpoint is untouched. Lower the learning rate, or look for odd "
+                    "intensities with `duoseg check`."
                 )
         return {"step": circumstances["step"], "loss": sum(terms.values()), **terms, **circumstances}
 

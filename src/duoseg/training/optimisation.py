@@ -12,17 +12,15 @@ from duoseg.planning.plan import OptimiserPlan
 def make_optimiser(groups: list[dict], plan: OptimiserPlan) -> torch.optim.Optimizer:
     """The plan's optimiser over a method's parameter groups."""
     if plan.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay
-        )
+        return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay)
     return torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
 
 
 def learning_rate(plan: OptimiserPlan, step: int, steps: int) -> float:
     """The rate at ``step`` (from 0) of a stage of ``steps``.
 
-    ``cosine`` falls to 0 at the end of the stage, after a linear rise over its first ``warm_up`` share; ``step`` multiplies by
-    ``step_factor`` every ``step_every`` steps; both start from ``learning_rate``.
+    ``cosine`` falls to 0 at the end of the stage, after a linear rise over its first ``warm_up`` share; ``step``
+    multiplies by ``step_factor`` every ``step_every`` steps; both start from ``learning_rate``.
     """
     if plan.schedule == "step":
         return plan.learning_rate * plan.step_factor ** (step // plan.step_every)

@@ -29,11 +29,22 @@ class PatchSource(Protocol):
     """A prepared scan: what ``planning.cache.PreparedCase`` is."""
 
     @property
-    def shape(self) -> Triple: ...
+    def shape(self) -> Triple:
+        """Voxels along each axis."""
+        ...
+
     @property
-    def foreground(self) -> Sequence[np.ndarray]: ...
-    def read_image(self, box: Box) -> np.ndarray: ...
-    def read_label(self, box: Box) -> np.ndarray: ...
+    def foreground(self) -> Sequence[np.ndarray]:
+        """Some voxels of each class, (n, 3) each."""
+        ...
+
+    def read_image(self, box: Box) -> np.ndarray:
+        """The image within a box, (C, ...) float32."""
+        ...
+
+    def read_label(self, box: Box) -> np.ndarray:
+        """The class indices within a box, int8."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class PatchSampler:
     def _patch(
         self, cases: Sequence[PatchSource], random: np.random.Generator, with_label: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        case = cases[random.integers(len(cases))]
+        case = cases[int(random.integers(len(cases)))]
         start = self._start(case, random, with_label)
         low = [s - m for s, m in zip(start, self._margin, strict=True)]
         sides = zip(start, self._plan.patch, self._margin, strict=True)
@@ -107,9 +118,7 @@ class PatchSampler:
         inside = tuple(
             slice(min(max(lo, 0), n), max(min(hi, n), 0)) for lo, hi, n in zip(low, high, case.shape, strict=True)
         )
-        before_after = [
-            (box.start - lo, hi - box.stop) for lo, hi, box in zip(low, high, inside, strict=True)
-        ]
+        before_after = [(box.start - lo, hi - box.stop) for lo, hi, box in zip(low, high, inside, strict=True)]
         box = (inside[0], inside[1], inside[2])
         image = np.pad(case.read_image(box), [(0, 0), *before_after])
         if not with_label:
@@ -117,7 +126,7 @@ class PatchSampler:
         return image, np.pad(case.read_label(box), before_after, constant_values=IGNORE)
 
     def _start(self, case: PatchSource, random: np.random.Generator, with_label: bool) -> list[int]:
-        """First voxel of the patch (without margin) along each axis; a scan smaller than the patch sits in its middle."""
+        """First voxel of the patch, without its margin; a scan smaller than the patch sits in its middle."""
         patch = self._plan.patch
         room = [n - p for n, p in zip(case.shape, patch, strict=True)]
         present = [voxels for voxels in case.foreground if len(voxels)] if with_label else []

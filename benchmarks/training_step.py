@@ -1,0 +1,76 @@
+"""Cost of a training step: `dtml` against `supervised` on as many images, and the share of time spent waiting for data.
+
+    python benchmarks/training_step.py [--repeats 5] [--steps 8]
+
+Both methods train on the same phantoms with the Hippocampus protocol's patch, network and batch. Their steps are timed
+in CPU seconds on one thread, in turns, and the median of the ratios is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from _common import made_with
+
+import duoseg
+from duoseg.scans.phantoms import write_phantom_dataset
+from duoseg.training.log import read_log
+
+PROTOCOL = Path(__file__).parents[1] / "protocols" / "hippocampus.toml"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8)
+    options = parser.parse_args()
+    costs: dict[str, list[float]] = {"supervised": [], "dtml": []}
+    waits: dict[str, list[float]] = {"supervised": [], "dtml": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = write_phantom_dataset(folder / "data", subjects=8, labelled=4, test=1)
+        for repeat in range(options.repeats):
+            for method in costs:
+                cost, wait = measure(data, folder, method, repeat, options.steps)
+                costs[method].append(cost)
+                waits[method].append(wait)
+    ratios = [d / s for d, s in zip(costs["dtml"], costs["supervised"], strict=True)]
+    print(f"{made_with()}, one thread, batch of 4, median of {options.repeats}\n")
+    print("| method | CPU s a step | waiting for data |\n| --- | ---: | ---: |")
+    for method in costs:
+        print(f"| {method} | {median(costs[method]):.3f} | {median(waits[method]):.2%} |")
+    print(f"\ndtml / supervised: {median(ratios):.2f} (claimed: at most 2.2); waiting: claimed below 5%")
+
+
+def measure(data: Path, folder: Path, method: str, repeat: int, steps: int) -> tuple[float, float]:
+    """CPU seconds of one step, and the share of the training's wall time spent waiting for patches.
+
+    A training of one step is taken off, so that reading, preparing and building do not count.
+    """
+    seconds = []
+    for count in (1, 1 + steps):
+        run = folder / f"{method}-{repeat}-{count}"
+        before = os.times()
+        duoseg.train(
+            data,
+            run,
+            config=PROTOCOL,
+            method=method,
+            steps=count,
+            cache=folder / "cache",
+            device="cpu",
+            threads=1,
+        )
+        after = os.times()
+        seconds.append(after.user + after.system - before.user - before.system)
+    last = read_log(run)[-1]
+    return (seconds[1] - seconds[0]) / steps, last["waited_seconds"] / last["seconds"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The command line as people and scripts meet it: exit codes, messages, files, geometry."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import duoseg
+from duoseg.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the command line in this process: (exit status, standard output, standard error)."""
+
+    def call(*words):
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(phantoms, tiny_protocol, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    cache = tmp_path_factory.mktemp("cache")
+    duoseg.train(phantoms, out, config=tiny_protocol, cache=cache, method="dtml", device="cpu", threads=1)
+    return out
+
+
+def test_help_answers_quickly_and_without_the_numerical_libraries():
+    code = (
+        "import sys\nfrom duoseg.cli import app\napp.help_print([])\n"
+        "heavy = {'torch', 'SimpleITK', 'lightning_fabric', 'scipy', 'nibabel'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("check", "plan", "train", "predict", "evaluate", "demo"))
+    # The claim is 0.4 s on a free machine; twice that leaves room for a busy one.
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.8
+
+
+def test_every_command_has_help_with_an_example(run):
+    for name in ("check", "demo", "evaluate", "plan", "predict", "report", "train"):
+        status, out, _ = run(name, "--help")
+        assert status == 0
+        assert f"duoseg {name}" in out and "Example" in out
+
+
+def test_wrong_usage_exits_with_2(run):
+    status, _, err = run("train", "--no-such-option")
+    assert status == 2 and "no-such-option" in err
+
+
+def test_wrong_input_exits_with_1_and_one_message(run, tmp_path):
+    status, _, err = run("check", tmp_path / "nowhere")
+    assert status == 1
+    assert "nowhere" in err and "Traceback" not in err
+
+
+def test_check_lists_every_case_and_passes(run, phantoms):
+    status, out, _ = run("check", phantoms)
+    assert status == 0
+    assert out.count("unlabelled") == 4 and out.count(" test ") == 2
+
+
+def test_check_fails_where_training_would_be_wrong(run, phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "data")
+    label = next((tmp_path / "data" / "labelsTr").iterdir())
+    label.write_bytes(label.read_bytes()[:100])
+    status, out, _ = run("check", tmp_path / "data")
+    assert status == 1 and label.name in out
+
+
+def test_plan_prints_reasons_and_writes_the_plan(run, phantoms, tmp_path):
+    status, out, _ = run("plan", phantoms, "--patch", "16,16,8", "--out", tmp_path / "plan.json", "--device", "cpu")
+    assert status == 0
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["patch"] == [16, 16, 8]
+    assert "spacing" in out and plan["reasons"]["spacing"].split()[0] in out
+
+
+def test_an_unknown_protocol_key_is_refused_with_the_nearest(run, phantoms, tmp_path):
+    protocol = tmp_path / "p.toml"
+    protocol.write_text("[plan.optimiser]\nlearning_rat = 1\n")
+    status, _, err = run("plan", phantoms, "--config", protocol)
+    assert status == 1 and "learning_rate" in err
+    protocol.write_text("lebelled = 3\n")
+    status, _, err = run("plan", phantoms, "--config", protocol)
+    assert status == 1 and "did you mean 'labelled'" in err
+
+
+def test_a_run_folder_holds_what_the_design_promises(trained):
+    for name in [
+        "config.toml",
+        "plan.json",
+        "cases.json",
+        "log.jsonl",
+        "checkpoint.pt",
+        "model.safetensors",
+        "environment.json",
+    ]:
+        assert (trained / name).is_file(), name
+    cases = json.loads((trained / "cases.json").read_text())
+    assert len(cases["labelled"]) == 3 and len(cases["unlabelled"]) == 4
+
+
+def test_masks_have_their_scans_geometry_and_the_smallest_type(run, trained, phantoms, tmp_path):
+    status, _, _ = run("predict", trained, phantoms / "imagesTs", "--out", tmp_path / "masks", "--probabilities")
+    assert status == 0
+    for image_path in (phantoms / "imagesTs").iterdir():
+        image = nib.load(image_path)
+        mask = nib.load(tmp_path / "masks" / image_path.name.replace("_0000", ""))
+        assert mask.shape == image.shape and mask.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(mask.affine, image.affine)
+        for code in ("qform_code", "sform_code"):
+            assert mask.header[code] == image.header[code]
+        maps = list((tmp_path / "masks" / "probabilities").glob(image_path.name.split("_0000")[0] + ".*"))
+        total = sum(np.asarray(nib.load(path).dataobj) for path in maps)
+        np.testing.assert_allclose(total, 1, atol=1e-4)
+    manifest = json.loads((tmp_path / "masks" / "predictions.json").read_text())
+    assert {entry["case"] for entry in manifest["scans"]} == {
+        path.name.split("_0000")[0] for path in (phantoms / "imagesTs").iterdir()
+    }
+
+
+def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(trained, phantoms, tmp_path):
+    source = next((phantoms / "imagesTs").iterdir())
+    image = nib.load(source)
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    turned = {}
+    for codes in ("RAS", "LPS", "SAR", "PIL"):
+        orientation = nib.orientations.axcodes2ornt(codes)
+        now = nib.orientations.io_orientation(image.affine)
+        moved = image.as_reoriented(nib.orientations.ornt_transform(now, orientation))
+        assert "".join(nib.aff2axcodes(moved.affine)) == codes
+        nib.save(moved, folder / f"{codes}.nii.gz")
+    duoseg.predict([trained], [folder], tmp_path / "masks", device="cpu", threads=1)
+    for codes in ("RAS", "LPS", "SAR", "PIL"):
+        mask = nib.as_closest_canonical(nib.load(tmp_path / "masks" / f"{codes}.nii.gz"))
+        turned[codes] = np.asarray(mask.dataobj)
+    assert turned["RAS"].any()
+    for codes in ("LPS", "SAR", "PIL"):
+        np.testing.assert_array_equal(turned[codes], turned["RAS"])
+
+
+def test_two_runs_are_averaged(run, trained, phantoms, tmp_path):
+    scan = next((phantoms / "imagesTs").iterdir())
+    for name, runs in (("one", [trained]), ("two", [trained, trained])):
+        assert run("predict", *runs, scan, "--out", tmp_path / name)[0] == 0
+    masks = [next((tmp_path / name).glob("*.nii.gz")).read_bytes() for name in ("one", "two")]
+    assert masks[0] == masks[1]
+
+
+def test_a_mask_never_replaces_its_scan(run, trained, phantoms, tmp_path):
+    source = next((phantoms / "imagesTs").iterdir())
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(source.read_bytes())
+    status, _, err = run("predict", trained, scan, "--out", tmp_path)
+    assert status == 1 and "would replace the scan" in err
+    assert scan.read_bytes() == source.read_bytes()
+
+
+def test_predict_tells_runs_from_images(run, trained, phantoms, tmp_path):
+    status, _, err = run("predict", phantoms / "imagesTs", "--out", tmp_path / "x")
+    assert status == 1 and "is not a run folder" in err
+    status, _, err = run("predict", trained, "--out", tmp_path / "x")
+    assert status == 1 and "nothing to predict" in err
+
+
+def test_perfect_masks_score_one(run, phantoms, tmp_path):
+    out = tmp_path / "scores.json"
+    status, text, _ = run(
+        "evaluate", phantoms / "labelsTs", phantoms / "labelsTs", "--json", out, "--csv", tmp_path / "s.csv"
+    )
+    assert status == 0 and "Dice" in text
+    scores = json.loads(out.read_text())
+    assert list(scores) == ["cases", "mean", "policy", "problems"]
+    assert scores["mean"]["all"]["dice"] == 1 and scores["mean"]["all"]["hd95_mm"] == 0
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 3
+
+
+def test_the_report_of_a_run_is_one_page(run, trained, tmp_path):
+    status, out, _ = run("report", trained, "--out", tmp_path / "page.html")
+    assert status == 0 and "page.html" in out
+    page = (tmp_path / "page.html").read_text()
+    assert "mutual" in page and "<svg" in page
+
+
+def test_the_demo_ends_with_both_scores_and_a_page(run, tmp_path):
+    status, out, _ = run("demo", "--out", tmp_path / "demo", "--steps", "2", "--threads", "1", "--device", "cpu")
+    assert status == 0
+    assert "supervised" in out and "dtml" in out
+    page = Path(out.strip().splitlines()[-1].removeprefix("Report: "))
+    assert page.is_file() and "<svg" in page.read_text()
+
+
+def test_a_model_in_memory_predicts_arrays(trained, phantoms):
+    from duoseg.scans.formats import read_scan
+
+    scan = read_scan(next((phantoms / "imagesTs").iterdir()))
+    model = duoseg.load(trained, device="cpu")
+    prediction = model.predict(scan.voxels[None], scan.grid)
+    assert prediction.mask.shape == scan.grid.shape
+    assert set(np.unique(prediction.mask)) <= {0, *model.plan.classes.values()}

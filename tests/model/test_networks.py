@@ -1,0 +1,94 @@
+"""The networks: shapes, refusals, and normalisation against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from duoseg.errors import InputError
+from duoseg.model.networks import InstanceNorm, NetworkFactory, ResidualUNet, VNet
+from duoseg.planning.plan import NetworkPlan
+
+VNET = NetworkPlan(architecture="vnet", channels=(16, 32, 64, 128, 256), strides=((2, 2, 2),) * 4, dropout=0.5)
+
+
+@pytest.mark.parametrize("stem", ["full", "strided"])
+@pytest.mark.parametrize("strides", [((2, 2, 2), (2, 2, 2)), ((2, 2, 1), (2, 2, 1)), ((2, 2, 2), (1, 1, 1))])
+def test_every_plan_maps_a_patch_to_maps_of_the_same_size(stem, strides):
+    plan = NetworkPlan(stem=stem, channels=(4, 6, 8), strides=strides)
+    factory = NetworkFactory(plan, in_channels=2, classes=3, patch=(16, 24, 8))
+    image = torch.randn(2, 2, 16, 24, 8)
+    assert factory.region()(image).shape == (2, 4, 16, 24, 8)
+    assert factory.distance()(image).shape == (2, 3, 16, 24, 8)
+
+
+def test_the_v_net_has_the_published_number_of_parameters():
+    # 9.4 million: the figure that the semi-supervised papers give for their V-Net (e.g. UPCoL, MC-Net: 9.44 M).
+    parameters = sum(p.numel() for p in VNet(1, 2).parameters())
+    assert round(parameters / 1e6, 2) == 9.45
+
+
+def test_the_v_net_maps_a_patch_to_maps_of_the_same_size():
+    network = NetworkFactory(
+        VNET.model_copy(update={"channels": (2, 3, 4, 5, 6)}), in_channels=1, classes=1, patch=(32, 16, 16)
+    )
+    assert network.region()(torch.randn(2, 1, 32, 16, 16)).shape == (2, 2, 32, 16, 16)
+
+
+def test_a_patch_that_does_not_fit_is_refused_with_the_sizes_that_do():
+    with pytest.raises(InputError, match=r"multiples of 16x16x16.*\(48 or 64\) x \(48 or 64\) x \(32 or 48\)"):
+        NetworkFactory(VNET, in_channels=1, classes=1, patch=(56, 56, 40))
+
+
+def test_a_patch_that_shrinks_to_one_voxel_is_refused():
+    with pytest.raises(InputError, match="single voxel"):
+        NetworkFactory(VNET, in_channels=1, classes=1, patch=(16, 16, 16))
+
+
+def test_a_v_net_of_another_shape_is_refused():
+    with pytest.raises(InputError, match="5 levels"):
+        NetworkFactory(NetworkPlan(architecture="vnet"), in_channels=1, classes=1, patch=(32, 32, 32))
+
+
+def test_levels_that_do_not_add_up_are_refused():
+    with pytest.raises(InputError, match="one stride fewer"):
+        NetworkFactory(NetworkPlan(channels=(4, 8)), in_channels=1, classes=1, patch=(32, 32, 32))
+
+
+def test_students_start_from_different_weights_and_the_same_seed_gives_the_same_pair():
+    factory = NetworkFactory(
+        NetworkPlan(channels=(4, 8), strides=((2, 2, 2),)), in_channels=1, classes=1, patch=(8, 8, 8)
+    )
+
+    def pair():
+        torch.manual_seed(5)
+        return [torch.cat([p.flatten() for p in factory.distance().parameters()]) for _ in range(2)]
+
+    first, second = pair()
+    assert not torch.equal(first, second)
+    assert all(torch.equal(a, b) for a, b in zip((first, second), pair(), strict=True))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_instance_norm_equals_pytorchs_forward_and_backward(layout):
+    image = torch.randn(3, 5, 6, 7, 8).contiguous(memory_format=layout)
+    ours, theirs = InstanceNorm(5), nn.InstanceNorm3d(5, affine=True)
+    for norm in (ours, theirs):
+        nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(1))
+        nn.init.normal_(norm.bias, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn_like(image)
+    results = []
+    for norm in (ours, theirs):
+        x = image.clone().requires_grad_()
+        y = norm(x)
+        (y * weights).sum().backward()
+        results.append((y.detach(), x.grad, norm.weight.grad, norm.bias.grad))
+    for ours_value, theirs_value in zip(*results, strict=True):
+        torch.testing.assert_close(ours_value, theirs_value, rtol=1e-4, atol=1e-4)
+
+
+def test_samples_of_a_batch_do_not_see_each_other():
+    network = ResidualUNet(1, 2, channels=(4, 8), strides=((2, 2, 2),), strided_stem=True)
+    image = torch.randn(3, 1, 16, 16, 16)
+    torch.testing.assert_close(network(image)[1:2], network(image[1:2]), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,109 @@
+"""Sliding windows: coverage, blending, mirroring, padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers import SlidingWindowInferer
+
+from duoseg.planning.plan import WindowPlan
+from duoseg.prediction.inference import predict_volume, window_boxes, window_starts, window_weight
+
+CPU = torch.device("cpu")
+
+
+def voxelwise(patches):
+    """A predictor that looks at each voxel alone: wherever the windows lie, the answer must be the same."""
+    p = torch.sigmoid(patches[:, :1])
+    return torch.cat([1 - p, p], dim=1)
+
+
+def predict(image, predictor=voxelwise, patch=(8, 8, 4), mirror=(), **window):
+    return predict_volume(
+        image, predictor, classes=2, patch=patch, window=WindowPlan(**window), mirror_axes=mirror, device=CPU
+    )
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (20, 13, 9), (5, 30, 4), (3, 2, 1)])
+@pytest.mark.parametrize("blending", ["gaussian", "uniform"])
+def test_a_voxelwise_predictor_is_reproduced_exactly_whatever_the_windows(shape, blending):
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    result = predict(image, blending=blending)
+    assert result.shape == (2, *shape)
+    torch.testing.assert_close(result, voxelwise(image[None])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_probabilities_sum_to_one_everywhere():
+    def uneven(patches):
+        return torch.softmax(torch.cat([patches, patches.cumsum(2)], dim=1), dim=1)
+
+    result = predict(torch.randn(1, 19, 17, 7), uneven)
+    torch.testing.assert_close(result.sum(0), torch.ones(19, 17, 7))
+
+
+def test_uniform_windows_agree_with_monais():
+    def position_dependent(patches):
+        ramp = torch.linspace(0, 1, patches.shape[2]).view(1, 1, -1, 1, 1)
+        p = torch.sigmoid(patches) * ramp
+        return torch.cat([1 - p, p], dim=1)
+
+    image = torch.randn(1, 16, 12, 8)
+    # Sizes that divide evenly, so that both place the same windows.
+    oracle = SlidingWindowInferer(roi_size=(8, 8, 4), sw_batch_size=1, overlap=0.5, mode="constant")
+    expected = oracle(image[None], position_dependent)[0]
+    torch.testing.assert_close(predict(image, position_dependent, blending="uniform"), expected)
+
+
+def test_every_voxel_is_covered_and_no_window_leaves_the_volume():
+    for shape in [(8, 8, 4), (9, 21, 5), (40, 8, 11)]:
+        covered = np.zeros(shape, bool)
+        for box in window_boxes(shape, (8, 8, 4), WindowPlan()):
+            assert all(s.start >= 0 and s.stop <= n for s, n in zip(box, shape, strict=True))
+            covered[box] = True
+        assert covered.all()
+
+
+def test_windows_overlap_by_half_at_least():
+    starts = window_starts(100, 32, step=0.5, stride=None)
+    assert starts[0] == 0 and starts[-1] == 68
+    assert max(np.diff(starts)) <= 16
+
+
+def test_a_fixed_stride_is_that_of_the_published_test_code():
+    # ceil((w - patch) / stride) + 1 windows at stride * i, the last one moved inside
+    for size in (112, 113, 150, 202):
+        count = int(np.ceil((size - 112) / 18)) + 1
+        published = sorted({min(18 * i, size - 112) for i in range(count)})
+        assert window_starts(size, 112, step=0.5, stride=18) == published
+
+
+def test_gaussian_weights_trust_the_centre_most_and_no_voxel_too_little():
+    weight = window_weight((16, 16, 8), "gaussian")
+    assert weight.max() == 1 and weight.min() >= 1e-4
+    assert weight[7, 7, 3] == weight.max() and weight[0, 0, 0] == weight.min()
+    torch.testing.assert_close(weight, weight.flip(0, 1, 2))
+
+
+def test_mirroring_averages_over_all_flips_of_the_axes_named():
+    def lopsided(patches):
+        p = torch.sigmoid(patches) * torch.linspace(0.2, 0.8, patches.shape[2]).view(1, 1, -1, 1, 1)
+        return torch.cat([1 - p, p], dim=1)
+
+    image = torch.randn(1, 8, 8, 4)
+    plain, mirrored = predict(image, lopsided), predict(image, lopsided, mirror=(0,))
+    flipped = predict(image.flip(1), lopsided).flip(1)
+    torch.testing.assert_close(mirrored, (plain + flipped) / 2)
+
+
+def test_a_scan_smaller_than_the_patch_is_seen_amid_zeros():
+    seen = []
+
+    def watch(patches):
+        seen.append(patches.clone())
+        return voxelwise(patches)
+
+    image = torch.ones(1, 4, 4, 2)
+    predict(image, watch)
+    assert seen[0].shape == (1, 1, 8, 8, 4)
+    assert torch.equal(seen[0][0, :, 2:6, 2:6, 1:3], image) and seen[0].sum() == image.sum()

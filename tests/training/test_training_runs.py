@@ -1,0 +1,220 @@
+"""Whole trainings on small phantoms: resume is exact, changed settings are refused, unlabelled truth is never read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+import duoseg
+from duoseg.errors import InputError
+from duoseg.methods.base import Stage
+from duoseg.training.checkpoint import load_checkpoint
+from duoseg.training.log import read_log
+from duoseg.training.loop import spans
+
+
+def train(data, out, protocol, cache, **options):
+    return duoseg.train(data, out, config=protocol, cache=cache, device="cpu", threads=1, **options)
+
+
+def weights(run: Path) -> bytes:
+    return (run / "model.safetensors").read_bytes()
+
+
+def command(data: Path, out: Path, protocol: Path, cache: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "duoseg", "train", str(data), "--out", str(out), "--config", str(protocol)),
+        *("--cache", str(cache), "--device", "cpu", "--threads", "1", "--method", "dtml", *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while not (read_log(run) and read_log(run)[-1]["step"] >= step):
+        assert time.monotonic() < deadline, "the training does not advance"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def long_protocol(tmp_path_factory, tiny_protocol):
+    """Long enough to be killed in its middle; a checkpoint about every half second."""
+    path = tmp_path_factory.mktemp("protocol") / "long.toml"
+    text = tiny_protocol.read_text().replace("steps = 12", "steps = 150")
+    path.write_text(text + "\n[training]\ncheckpoint_seconds = 0.5\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(phantoms, long_protocol, cache, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(phantoms, out, long_protocol, cache, method="dtml")
+    return out
+
+
+def test_killed_twice_and_resumed_gives_the_same_weights_to_the_byte(
+    phantoms, long_protocol, cache, uninterrupted, tmp_path
+):
+    out = tmp_path / "killed"
+    resume: tuple[str, ...] = ()
+    for step in (20, 70):
+        process = subprocess.Popen(command(phantoms, out, long_protocol, cache, "--quiet", *resume))
+        wait_for_step(out, step)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        resume = ("--resume",)
+    subprocess.run(command(phantoms, out, long_protocol, cache, "--quiet", "--resume"), check=True)
+    assert weights(out) == weights(uninterrupted)
+    assert [record["step"] for record in read_log(out)] == list(range(1, 151))
+
+
+def test_an_interrupt_saves_the_last_step_and_exits_with_130(phantoms, long_protocol, cache, uninterrupted, tmp_path):
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(command(phantoms, out, long_protocol, cache), stderr=subprocess.PIPE, text=True)
+    wait_for_step(out, 10)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in errors and "Traceback" not in errors
+    done = load_checkpoint(out)["step"]
+    assert done == read_log(out)[-1]["step"] < 150
+    train(phantoms, out, long_protocol, cache, resume=True)
+    assert weights(out) == weights(uninterrupted)
+
+
+def test_resume_names_the_settings_that_differ(phantoms, tiny_protocol, cache, tmp_path):
+    out = tmp_path / "run"
+    train(phantoms, out, tiny_protocol, cache, method="dtml")
+    with pytest.raises(InputError, match=r"training\.seed was 0 and is now 7"):
+        duoseg.train(phantoms, out, seed=7, resume=True, cache=cache, device="cpu", threads=1)
+    with pytest.raises(InputError, match=r"plan\.steps was 12 and is now 13"):
+        duoseg.train(phantoms, out, steps=13, resume=True, cache=cache, device="cpu", threads=1)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(phantoms, tiny_protocol, cache, tmp_path):
+    out = tmp_path / "run"
+    train(phantoms, out, tiny_protocol, cache)
+    before = weights(out)
+    with pytest.raises(InputError, match="already holds a run"):
+        train(phantoms, out, tiny_protocol, cache)
+    assert weights(out) == before
+
+
+def test_resuming_nothing_is_refused(phantoms, tiny_protocol, cache, tmp_path):
+    with pytest.raises(InputError, match="no run to resume"):
+        train(phantoms, tmp_path / "none", tiny_protocol, cache, resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(phantoms, tiny_protocol, cache, tmp_path):
+    out = tmp_path / "run"
+    train(phantoms, out, tiny_protocol, cache)
+    (out / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes()[:200])
+    with pytest.raises(InputError, match=r"checkpoint\.pt: the checkpoint cannot be read"):
+        duoseg.train(phantoms, out, resume=True, cache=cache, device="cpu", threads=1)
+
+
+def with_all_labels(phantoms: Path, folder: Path) -> Path:
+    """The phantoms with a (made up) label file beside every unlabelled scan as well."""
+    shutil.copytree(phantoms, folder)
+    labels = {path.name for path in (folder / "labelsTr").iterdir()}
+    for image in (folder / "imagesTr").iterdir():
+        name = image.name.replace("_0000", "")
+        if name not in labels:
+            scan = nib.load(image)
+            mask = (np.asarray(scan.dataobj) > np.median(scan.dataobj)).astype(np.uint8)
+            nib.save(nib.Nifti1Image(mask, scan.affine), folder / "labelsTr" / name)
+    return folder
+
+
+def test_unlabelled_truth_is_never_read(phantoms, tiny_protocol, tmp_path):
+    """With garbage for the labels beyond the first N, the plan and the weights stay the same to the byte."""
+    data = with_all_labels(phantoms, tmp_path / "data")
+    train(data, tmp_path / "clean", tiny_protocol, tmp_path / "cache", method="dtml", labelled=3)
+    labelled = json.loads((tmp_path / "clean" / "cases.json").read_text())["labelled"]
+    spoilt = [path for path in (data / "labelsTr").iterdir() if path.name.split(".")[0] not in labelled]
+    assert len(spoilt) == 4
+    for path in spoilt:
+        path.write_bytes(b"this is no label")
+    train(data, tmp_path / "garbage", tiny_protocol, tmp_path / "cache2", method="dtml", labelled=3)
+    for name in ("plan.json", "cases.json", "model.safetensors"):
+        assert (tmp_path / "clean" / name).read_bytes() == (tmp_path / "garbage" / name).read_bytes(), name
+
+
+def test_an_unlabelled_image_matters_to_dtml_and_not_to_supervised(phantoms, tiny_protocol, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    plan = tmp_path / "plan.json"
+    duoseg.plan(data, config=tiny_protocol, out=plan, device="cpu")
+    methods = ("dtml", "supervised")
+
+    def run(name):
+        for method in methods:
+            train(data, tmp_path / name / method, tiny_protocol, tmp_path / "cache", method=method, plan=plan)
+
+    run("before")
+    unlabelled = json.loads((tmp_path / "before" / "dtml" / "cases.json").read_text())["unlabelled"]
+    for case in unlabelled:
+        path = data / "imagesTr" / f"{case}_0000.nii.gz"
+        scan = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(scan.dataobj)[::-1].copy(), scan.affine, scan.header), path)
+    run("after")
+    assert weights(tmp_path / "before" / "dtml") != weights(tmp_path / "after" / "dtml")
+    assert weights(tmp_path / "before" / "supervised") == weights(tmp_path / "after" / "supervised")
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(phantoms, tiny_protocol, cache, tmp_path):
+    protocol = tmp_path / "wild.toml"
+    protocol.write_text(
+        tiny_protocol.read_text() + '\n[plan.optimiser]\nname = "sgd"\nlearning_rate = 1e30\nclip_norm = 0\n'
+    )
+    with pytest.raises(InputError, match=r"the loss term 'region' became nan at step \d+"):
+        train(phantoms, tmp_path / "run", protocol, cache, method="supervised")
+
+
+def test_training_can_start_from_another_runs_weights(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "first", tiny_protocol, cache, method="supervised")
+    train(phantoms, tmp_path / "second", tiny_protocol, cache, method="supervised", start_from=tmp_path / "first")
+    first, second = (read_log(tmp_path / name)[0]["loss"] for name in ("first", "second"))
+    assert second < first
+
+
+def test_steps_are_divided_among_stages_without_gap_or_overlap():
+    stages = [Stage("a", 0.3), Stage("b", 0.3), Stage("c", 0.4)]
+    for steps in (7, 10, 1500):
+        found = spans(stages, steps)
+        assert [found[0].first, found[-1].last] == [0, steps]
+        assert all(one.last == other.first for one, other in pairwise(found))
+
+
+def test_the_log_holds_every_term_of_every_step(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="dtml")
+    records = read_log(tmp_path / "run")
+    assert [record["step"] for record in records] == list(range(1, 13))
+    for record in records:
+        assert record["loss"] == pytest.approx(record["region"] + record["boundary"] + record["mutual"], rel=1e-6)
+
+
+def test_a_checkpoint_is_loaded_without_running_code_in_it(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"step": Harmful()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_checkpoint(tmp_path)
+    assert not (tmp_path / "ran").exists()

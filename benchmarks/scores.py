@@ -33,7 +33,8 @@ def make_pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     axes = [np.linspace(-1, 1, size) for size in SHAPE]
     radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij")))
     walls = [ndimage.gaussian_filter(rng.normal(size=SHAPE), 4) * 2 for _ in range(2)]
-    return tuple((radius + wall < 0.56).astype(np.uint8) for wall in walls)
+    prediction, reference = ((radius + wall < 0.56).astype(np.uint8) for wall in walls)
+    return prediction, reference
 
 
 def ours(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float | None]:

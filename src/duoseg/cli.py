@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token
 
@@ -30,12 +30,16 @@ Labelled = Annotated[
 Steps = Annotated[int | None, Parameter(help="Training steps; the plan's choice where absent.")]
 ConfigFile = Annotated[Path | None, Parameter(help="A TOML file of settings, such as a protocol; options win.")]
 Data = Annotated[Path, Parameter(help="Data set: a folder (nnU-Net or plain layout) or a CSV table.")]
-Three = tuple[float, float, float]
 
 
-def _three(_: object, tokens: Sequence[Token]) -> Three:
-    """Read "X,Y,Z"."""
-    x, y, z = (float(part) for part in tokens[0].value.split(","))
+def _three(kind: type, tokens: Sequence[Token]) -> tuple:
+    """Read "X,Y,Z" into the annotated kind of numbers."""
+    number = int if int in get_args(kind) else float
+    try:
+        x, y, z = (number(part) for part in tokens[0].value.split(","))
+    except ValueError as fault:
+        example = "64,64,48" if number is int else "1,1,2.5"
+        raise ValueError(f"give three numbers with commas between them, such as {example}") from fault
     return x, y, z
 
 
@@ -85,10 +89,12 @@ def plan(
     labelled: Labelled = None,
     steps: Steps = None,
     spacing: Annotated[
-        Three | None, Parameter(converter=_three, n_tokens=1, help="Voxel sides to train at, in mm: X,Y,Z.")
+        tuple[float, float, float] | None,
+        Parameter(converter=_three, n_tokens=1, negative="", help="Voxel sides to train at, in mm: X,Y,Z."),
     ] = None,
     patch: Annotated[
-        Three | None, Parameter(converter=_three, n_tokens=1, help="Patch sides in voxels: X,Y,Z.")
+        tuple[int, int, int] | None,
+        Parameter(converter=_three, n_tokens=1, negative="", help="Patch sides in voxels: X,Y,Z."),
     ] = None,
     config: ConfigFile = None,
     out: Annotated[Path | None, Parameter(help="Write the plan to this file.")] = None,
@@ -103,14 +109,13 @@ def plan(
     from duoseg.console import Console
 
     console = Console(quiet=quiet)
-    sides = None if patch is None else (int(patch[0]), int(patch[1]), int(patch[2]))
     with console.progress() as progress:
         made = duoseg.plan(
             data,
             labelled=labelled,
             steps=steps,
             spacing=spacing,
-            patch=sides,
+            patch=patch,
             config=config,
             out=out,
             device=device,
@@ -267,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as fault:
         sys.stderr.write(f"duoseg: {fault}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("duoseg: interrupted; `duoseg train --resume` goes on from the saved state.\n")
+    except KeyboardInterrupt as interrupt:
+        saved = f" {interrupt} Go on with --resume." if str(interrupt) else ""
+        sys.stderr.write(f"duoseg: interrupted.{saved}\n")
         sys.exit(130)

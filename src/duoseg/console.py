@@ -97,7 +97,7 @@ class Console:
 
     def demo(self, demo: Demo) -> None:
         """Both methods' scores and the page."""
-        rows = [[name, f"{dice:.3f}", f"{hd95:.2f}"] for name, dice, hd95 in demo.rows]
+        rows = [[name, f"{dice:.3f}", "-" if hd95 is None else f"{hd95:.2f}"] for name, dice, hd95 in demo.rows]
         self._table(["method", "Dice", "HD95 (mm)"], rows, text_columns=1)
         self._out.print(demo.verdict, markup=False)
         self._out.print(f"Report: {demo.report}", markup=False)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+StrPath = str | os.PathLike[str]
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

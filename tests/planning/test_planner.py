@@ -40,7 +40,7 @@ LEFT_ATRIUM = fingerprint((190, 142, 88), (0.625,) * 3, extent=(100.0, 60.0, 35.
 def test_small_scans_keep_their_spacing_and_fit_into_one_patch() -> None:
     plan = make_plan(HIPPOCAMPUS, device="cpu")
     assert plan.spacing == (1.0, 1.0, 1.0) and plan.patch == (40, 56, 40)
-    assert plan.network.stem == "full" and plan.network.channels == (16, 32, 64, 128)
+    assert plan.network.stem == "full" and plan.network.channels == (8, 16, 32, 64)
     assert plan.steps == 1500
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from duoseg.errors import InputError
-from duoseg.scores.evaluate import evaluate, evaluate_folder
+from duoseg.scores.evaluate import evaluate
 from duoseg.scores.output import format_table, to_json, write_csv, write_json
 
 METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
@@ -44,7 +44,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_json_holds_names_keys_and_order_of_the_contract(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    write_json(evaluate_folder(*folders), tmp_path / "scores.json")
+    write_json(evaluate(*folders), tmp_path / "scores.json")
     content = json.loads((tmp_path / "scores.json").read_text())
     assert list(content) == ["cases", "mean", "policy", "problems"]
     assert [case["case"] for case in content["cases"]] == ["a", "b", "c"]
@@ -58,7 +58,7 @@ def test_json_holds_names_keys_and_order_of_the_contract(folders: tuple[Path, Pa
 
 
 def test_means_leave_undefined_distances_out_and_count_them(folders: tuple[Path, Path]) -> None:
-    mean = to_json(evaluate_folder(*folders))["mean"]
+    mean = to_json(evaluate(*folders))["mean"]
     assert mean["anterior"]["dice"] == pytest.approx(2 / 3)
     assert mean["posterior"]["dice"] == pytest.approx(1 / 3)
     assert mean["all"]["dice"] == pytest.approx(1 / 2)
@@ -71,7 +71,7 @@ def test_means_leave_undefined_distances_out_and_count_them(folders: tuple[Path,
 
 
 def test_missing_prediction_is_a_problem_and_scores_as_empty(folders: tuple[Path, Path]) -> None:
-    scores = evaluate_folder(*folders)
+    scores = evaluate(*folders)
     missing = scores.cases[2].labels["anterior"]
     assert missing["dice"] == 0.0 and missing["hd95_mm"] is None and missing["volume_ml"] == 0.0
     (problem,) = scores.problems
@@ -80,14 +80,14 @@ def test_missing_prediction_is_a_problem_and_scores_as_empty(folders: tuple[Path
 
 def test_empty_prediction_folder_scores_every_case_as_empty(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    scores = evaluate_folder(tmp_path / "none", folders[1])
+    scores = evaluate(tmp_path / "none", folders[1])
     assert scores.means()["all"]["dice"] == 0.0 and scores.means()["all"]["hd95_mm"] is None
     assert len(scores.problems) == 3
 
 
 def test_predictions_without_reference_are_noted_and_not_scored(folders: tuple[Path, Path]) -> None:
     save(folders[0] / "z.nii.gz", block(1, 2))
-    scores = evaluate_folder(*folders)
+    scores = evaluate(*folders)
     assert [case.case for case in scores.cases] == ["a", "b", "c"]
     assert [p.severity for p in scores.problems] == ["error", "note"]
 
@@ -133,10 +133,10 @@ def test_other_grid_is_refused_with_the_distance_in_mm(folders: tuple[Path, Path
     moved[0, 3] = 4.0
     save(folders[0] / "b.nii.gz", block(1, 3), moved)
     with pytest.raises(InputError, match=r"b\.nii\.gz.*4\.00 mm.*nearest neighbour"):
-        evaluate_folder(*folders)
+        evaluate(*folders)
     save(folders[0] / "b.nii.gz", np.zeros((8, 8, 9), np.uint8))
     with pytest.raises(InputError, match="8 x 8 x 9 voxels in place of 8 x 8 x 8"):
-        evaluate_folder(*folders)
+        evaluate(*folders)
 
 
 def test_other_axis_order_is_named(folders: tuple[Path, Path]) -> None:
@@ -144,17 +144,17 @@ def test_other_axis_order_is_named(folders: tuple[Path, Path]) -> None:
     turned = stored.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
     nib.save(turned, folders[0] / "b.nii.gz")
     with pytest.raises(InputError, match="same points in another axis order"):
-        evaluate_folder(*folders)
+        evaluate(*folders)
 
 
 def test_rounding_of_the_affine_is_no_difference(folders: tuple[Path, Path]) -> None:
     save(folders[0] / "b.nii.gz", block(1, 3), AFFINE + 1e-5)
-    assert evaluate_folder(*folders).cases[1].labels["anterior"]["dice"] == 1.0
+    assert evaluate(*folders).cases[1].labels["anterior"]["dice"] == 1.0
 
 
 def test_unnamed_values_are_reported(folders: tuple[Path, Path]) -> None:
     save(folders[0] / "b.nii.gz", block(1, 3) + block(5, 6, 9))
-    problems = evaluate_folder(*folders).problems
+    problems = evaluate(*folders).problems
     assert any(p.severity == "warning" and "values 9" in p.message and p.file.name == "b.nii.gz" for p in problems)
 
 
@@ -178,7 +178,7 @@ def test_empty_masks_without_names_are_one_perfect_label(tmp_path: Path) -> None
 def test_unusable_names_are_refused(folders: tuple[Path, Path], labels: dict, message: str) -> None:
     folders[1].joinpath("dataset.json").write_text(json.dumps({"labels": labels}))
     with pytest.raises(InputError, match=message):
-        evaluate_folder(*folders)
+        evaluate(*folders)
 
 
 def test_folders_that_do_not_pair_are_refused(tmp_path: Path) -> None:
@@ -190,15 +190,15 @@ def test_folders_that_do_not_pair_are_refused(tmp_path: Path) -> None:
         evaluate(tmp_path / "absent", reference)
     with pytest.raises(InputError, match=r"names\.json"):
         evaluate(reference, reference, dataset_json=tmp_path / "names.json")
-    with pytest.raises(InputError, match="not a folder"):
-        evaluate_folder(prediction, reference.parent)
+    with pytest.raises(InputError, match="is a file but"):
+        evaluate(prediction, reference.parent)
     save(tmp_path / "p" / "a_0000.nii", block(1, 3))
     with pytest.raises(InputError, match="both masks of case 'a_0000'"):
         evaluate(prediction.parent, reference.parent)
 
 
 def test_csv_has_a_row_per_case_and_label_and_empty_cells_where_undefined(folders, tmp_path: Path) -> None:
-    write_csv(evaluate_folder(*folders), tmp_path / "scores.csv")
+    write_csv(evaluate(*folders), tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["case"], row["label"]) for row in rows[:2]] == [("a", "anterior"), ("a", "posterior")]
@@ -207,7 +207,7 @@ def test_csv_has_a_row_per_case_and_label_and_empty_cells_where_undefined(folder
 
 
 def test_table_shows_means_and_on_request_cases(folders: tuple[Path, Path]) -> None:
-    scores = evaluate_folder(*folders, tolerance_mm=2.0)
+    scores = evaluate(*folders, tolerance_mm=2.0)
     means = format_table(scores)
     assert [row[0] for row in means.rows] == ["anterior", "posterior", "all"]
     assert "NSD 2 mm" in means.columns and means.rows[0][1] == "0.667" and means.rows[1][-1] == "2"
@@ -219,5 +219,5 @@ def test_table_shows_means_and_on_request_cases(folders: tuple[Path, Path]) -> N
 
 def test_progress_is_told_of_every_case(folders: tuple[Path, Path]) -> None:
     told: list[tuple[int, int]] = []
-    evaluate_folder(*folders, progress=lambda done, of: told.append((done, of)))
+    evaluate(*folders, progress=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]

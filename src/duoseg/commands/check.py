@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from duoseg.files import StrPath
 from duoseg.progress import Progress, counted
 from duoseg.scans.check_report import CheckReport
 from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
 
 
-def check(data: str | Path, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
+def check(data: StrPath, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
     """Read every scan of a data set and list what is there and what is wrong.
 
     Args:

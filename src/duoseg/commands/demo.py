@@ -17,6 +17,7 @@ from duoseg.commands.runs import PLAN
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
+from duoseg.files import StrPath
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.progress import Progress
 from duoseg.reporting.comparison import verdict
@@ -47,7 +48,7 @@ class Demo:
 
 
 def demo(
-    out: str | Path,
+    out: StrPath,
     *,
     steps: int = 300,
     device: DeviceName = "auto",

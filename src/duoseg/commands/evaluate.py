@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from duoseg.files import StrPath
 from duoseg.progress import Progress, counted
 from duoseg.scores import evaluate as scoring
 from duoseg.scores.evaluate import Scores
@@ -11,13 +12,13 @@ from duoseg.scores.output import write_csv, write_json
 
 
 def evaluate(
-    prediction: Path,
-    reference: Path,
+    prediction: StrPath,
+    reference: StrPath,
     *,
-    json: Path | None = None,
-    csv: Path | None = None,
+    json: StrPath | None = None,
+    csv: StrPath | None = None,
     tolerance_mm: float = 1.0,
-    dataset: Path | None = None,
+    dataset: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a mask against its reference, or a folder of masks against a folder of references.
@@ -35,10 +36,14 @@ def evaluate(
         InputError: files are missing, cannot be read, or lie on different grids.
     """
     scores = scoring.evaluate(
-        prediction, reference, dataset_json=dataset, tolerance_mm=tolerance_mm, progress=counted(progress, "evaluate")
+        Path(prediction),
+        Path(reference),
+        dataset_json=Path(dataset) if dataset else None,
+        tolerance_mm=tolerance_mm,
+        progress=counted(progress, "evaluate"),
     )
     if json is not None:
-        write_json(scores, json)
+        write_json(scores, Path(json))
     if csv is not None:
-        write_csv(scores, csv)
+        write_csv(scores, Path(csv))
     return scores

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from duoseg.commands.runs import save_plan
 from duoseg.config import Config, load_config
+from duoseg.files import StrPath
 from duoseg.planning.fingerprint import take_fingerprint
 from duoseg.planning.plan import Plan, Spacing, Triple
 from duoseg.planning.planner import make_plan, override
@@ -16,14 +17,14 @@ from duoseg.training.engine import DeviceName, resolve_device
 
 
 def plan(
-    data: str | Path,
+    data: StrPath,
     *,
     labelled: int | None = None,
     steps: int | None = None,
     spacing: Spacing | None = None,
     patch: Triple | None = None,
-    config: Path | None = None,
-    out: Path | None = None,
+    config: StrPath | None = None,
+    out: StrPath | None = None,
     device: DeviceName = "auto",
     progress: Progress | None = None,
 ) -> Plan:
@@ -43,14 +44,14 @@ def plan(
     Raises:
         InputError: the data or the request are wrong.
     """
-    settings = (load_config(config) if config else Config()).with_options(labelled=labelled, steps=steps)
+    settings = (load_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
     dataset = load_dataset(data)
     split = dataset.split(labelled=settings.labelled)
     made = plan_dataset(
         dataset, split, settings, device=resolve_device(device), spacing=spacing, patch=patch, progress=progress
     )
     if out is not None:
-        save_plan(out, made)
+        save_plan(Path(out), made)
     return made
 
 
@@ -66,12 +67,9 @@ def plan_dataset(
 ) -> Plan:
     """The plan for these cases: automatic, then as ``settings`` and the arguments have it."""
     asked: dict[str, Any] = dict(settings.plan)
+    settled: dict[str, Any] = {"steps": settings.steps, "spacing": spacing, "patch": patch}
+    for name, option in settled.items():
+        in_file = asked.pop(name, None)
+        settled[name] = in_file if option is None else option
     fingerprint = take_fingerprint(split, dataset, progress=counted(progress, "plan"))
-    automatic = make_plan(
-        fingerprint,
-        device=device,
-        steps=settings.steps or asked.pop("steps", None),
-        spacing=spacing or asked.pop("spacing", None),
-        patch=patch or asked.pop("patch", None),
-    )
-    return override(automatic, asked)
+    return override(make_plan(fingerprint, device=device, **settled), asked)

@@ -14,6 +14,7 @@ import torch
 from duoseg.commands.runs import load, write_json
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
+from duoseg.files import StrPath
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.model import Model, Prediction
 from duoseg.progress import Progress
@@ -41,9 +42,9 @@ class PredictedScan:
 
 
 def predict(
-    runs: Sequence[str | Path],
-    inputs: Sequence[str | Path],
-    out: str | Path,
+    runs: Sequence[StrPath],
+    inputs: Sequence[StrPath],
+    out: StrPath,
     *,
     probabilities: bool = False,
     mirror: bool | None = None,
@@ -58,7 +59,7 @@ def predict(
         runs: run folders.
         inputs: image files, or folders of them.
         out: folder for ``<case>.nii.gz`` masks and ``predictions.json``.
-        probabilities: also write each class's probability as ``<case>.<class>.nii.gz``.
+        probabilities: also write each class's probability as ``probabilities/<case>.<class>.nii.gz``.
         mirror: average over the flips that training used; the run's own setting where absent.
         largest_component: keep each class's largest connected body; the run's own setting where absent.
         device: where to compute.
@@ -105,7 +106,7 @@ def _write(
 
 
 def _write_manifest(
-    path: Path, runs: Sequence[str | Path], cases: Sequence[Case], scans: Sequence[PredictedScan], model: Model
+    path: Path, runs: Sequence[StrPath], cases: Sequence[Case], scans: Sequence[PredictedScan], model: Model
 ) -> None:
     """``predictions.json``; scans of an earlier call in the same folder stay listed."""
     entries: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
+from duoseg.files import StrPath
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import RunSummary
 from duoseg.training.log import read_log
@@ -16,7 +17,7 @@ from duoseg.training.log import read_log
 REPORT = "report.html"
 
 
-def report(run: str | Path, *, out: Path | None = None) -> Path:
+def report(run: StrPath, *, out: StrPath | None = None) -> Path:
     """Write a run's page: losses, plan with reasons, settings, environment.
 
     Args:
@@ -28,7 +29,7 @@ def report(run: str | Path, *, out: Path | None = None) -> Path:
     """
     folder = Path(run)
     summary = summarise_run(folder)
-    return write_report(out or folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
+    return write_report(Path(out) if out else folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
 
 
 def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None) -> RunSummary:

@@ -10,7 +10,7 @@ from typing import Any
 import duoseg
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
-from duoseg.files import write_text
+from duoseg.files import StrPath, write_text
 from duoseg.methods.base import Method
 from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
@@ -61,7 +61,7 @@ def build_method(config: Config, plan: Plan) -> Method:
     return kind(networks, settings)
 
 
-def load(*runs: str | Path, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
+def load(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
     """Load one run, or several as an ensemble, to predict scans in memory.
 
     Args:

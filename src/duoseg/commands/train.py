@@ -22,6 +22,7 @@ from duoseg.commands.runs import (
 )
 from duoseg.config import CONFIG, Config, load_config, save_config
 from duoseg.errors import InputError
+from duoseg.files import StrPath
 from duoseg.methods.base import Method
 from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.plan import Plan
@@ -60,17 +61,17 @@ class Run:
 
 
 def train(
-    data: str | Path,
-    out: str | Path,
+    data: StrPath,
+    out: StrPath,
     *,
     method: str | None = None,
     labelled: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    plan: Path | None = None,
-    config: Path | None = None,
-    cache: Path | None = None,
-    start_from: Path | None = None,
+    plan: StrPath | None = None,
+    config: StrPath | None = None,
+    cache: StrPath | None = None,
+    start_from: StrPath | None = None,
     resume: bool = False,
     device: DeviceName = "auto",
     threads: int | None = None,
@@ -86,7 +87,7 @@ def train(
         labelled: use the labels of the first so many training scans only.
         steps: training steps.
         seed: of initial weights and all draws.
-        plan: a plan file to use as it is.
+        plan: a plan file to use as it is, but for ``steps``.
         config: a TOML file with any of these and more; options here win.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
         start_from: a finished run whose weights to begin with.
@@ -98,7 +99,7 @@ def train(
 
     Raises:
         InputError: the request or the data are wrong.
-        KeyboardInterrupt: interrupted; the state is saved and ``resume`` goes on from it.
+        Interrupted: Ctrl-C or a request to terminate came during the steps; the state is saved.
     """
     out = Path(out)
     if threads is not None:
@@ -111,16 +112,15 @@ def train(
     torch.manual_seed(settings.training.seed)
     learner = build_method(settings, chosen)
     if start_from is not None:
-        load_weights(start_from / WEIGHTS, learner)
+        load_weights(Path(start_from) / WEIGHTS, learner)
 
-    folder = cache or dataset.root / CACHE
+    folder = Path(cache) if cache else dataset.root / CACHE
     prepared, unlabelled = _prepare(learner, split, chosen, folder, progress)
     identity = {
         "config": settings.model_dump(mode="json"),
         "plan": chosen.model_dump(mode="json"),
         "labelled": _contents(prepared, with_label=True),
         "unlabelled": _contents(unlabelled, with_label=False),
-        "from": str(start_from) if start_from else None,
     }
     state = _saved_state(out, identity, resume)
     save_config(out / CONFIG, settings)
@@ -144,7 +144,7 @@ def train(
     return Run(out, settings, chosen, split)
 
 
-def _settings(out: Path, config: Path | None, resume: bool) -> Config:
+def _settings(out: Path, config: StrPath | None, resume: bool) -> Config:
     begun = (out / CONFIG).is_file()
     if begun and not resume:
         raise InputError(
@@ -153,7 +153,7 @@ def _settings(out: Path, config: Path | None, resume: bool) -> Config:
     if resume and not begun:
         raise InputError(f"{out}: there is no run to resume. Start it without --resume.")
     if config is not None:
-        return load_config(config)
+        return load_config(Path(config))
     return load_config(out / CONFIG) if resume else Config()
 
 
@@ -161,16 +161,20 @@ def _plan(
     dataset: Dataset,
     split: Split,
     settings: Config,
-    plan: Path | None,
+    plan: StrPath | None,
     out: Path,
     resume: bool,
     device: Any,
     progress: Progress | None,
 ) -> Plan:
+    if plan is not None and settings.plan:
+        raise InputError(
+            f"{plan}: a plan file is used as it is; take [plan] out of the settings, or leave --plan away."
+        )
     if plan is None and resume and (out / PLAN).is_file():
         plan = out / PLAN
     if plan is not None:
-        chosen = load_plan(plan)
+        chosen = load_plan(Path(plan))
         return chosen.model_copy(update={"steps": settings.steps}) if settings.steps else chosen
     return plan_dataset(dataset, split, settings, device=device, progress=progress)
 

@@ -12,17 +12,22 @@ from duoseg.errors import InputError
 from duoseg.planning.fitting import require_fitting_patch
 from duoseg.planning.plan import Plan
 
+PUBLISHED_VNET = {"channels": (16, 32, 64, 128, 256), "strides": ((2, 2, 2),) * 4, "dropout": 0.5, "stem": "full"}
+"""What choosing the V-Net means where nothing else is said: the levels and dropout of the semi-supervised papers."""
+
 
 def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     """Return the plan with ``changes`` merged in; sections merge key by key, all other values are replaced.
 
-    Each changed setting is noted in ``reasons``.
+    Each changed setting is noted in ``reasons``. Choosing the V-Net brings its published levels and dropout with it.
 
     Raises:
         InputError: a key is unknown (the nearest known one is named), a value is not valid, or the patch no
-            longer fits
-            the network.
+            longer fits the network.
     """
+    network = changes.get("network")
+    if isinstance(network, Mapping) and network.get("architecture") == "vnet":
+        changes = {**changes, "network": {**PUBLISHED_VNET, **network}}
     merged, changed = _merge(plan, changes, "")
     reasons = dict(merged["reasons"])
     for path in changed:

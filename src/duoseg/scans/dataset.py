@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from duoseg.errors import InputError
+from duoseg.files import StrPath
 from duoseg.scans.cases import Case, Problem
 from duoseg.scans.description import read_description
 from duoseg.scans.layouts import Found, find_in_folders
@@ -79,7 +80,7 @@ class Dataset:
         )
 
 
-def load_dataset(path: str | Path, *, tolerant: bool = False) -> Dataset:
+def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
     """Find the cases of a data set, without opening any image or label file.
 
     It is an nnU-Net raw folder, a plain folder with ``images`` and ``labels``, or a CSV table.

@@ -139,25 +139,6 @@ def evaluate(
     )
 
 
-def evaluate_folder(
-    prediction: Path,
-    reference: Path,
-    *,
-    dataset_json: Path | None = None,
-    tolerance_mm: float = 1.0,
-    progress: Progress | None = None,
-) -> Scores:
-    """Score a folder of masks: `evaluate`, where a path that is not a folder is an error.
-
-    Raises:
-        InputError: As `evaluate`, and where either path is not a folder.
-    """
-    for path in (prediction, reference):
-        if not path.is_dir():
-            raise InputError(f"{path} is not a folder. Give a folder of masks and one of their references.")
-    return evaluate(prediction, reference, dataset_json=dataset_json, tolerance_mm=tolerance_mm, progress=progress)
-
-
 def _score_label(
     prediction: np.ndarray,
     reference: np.ndarray,

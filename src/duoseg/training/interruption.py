@@ -8,6 +8,10 @@ from types import FrameType, TracebackType
 from typing import Self
 
 
+class Interrupted(KeyboardInterrupt):
+    """A training was interrupted and has saved its state."""
+
+
 class Interruption:
     """While entered, the first SIGINT or SIGTERM only sets ``requested``; a second one acts as usual.
 

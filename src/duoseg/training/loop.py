@@ -20,7 +20,7 @@ from duoseg.model.draws import SampleGenerator
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
 from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric, memory_format
-from duoseg.training.interruption import Interruption
+from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
 from duoseg.training.patches import PatchSampler, RawBatch, ReadAhead
@@ -117,7 +117,7 @@ class Trainer:
 
         Raises:
             InputError: a loss term became infinite or undefined; the message names the step and the term.
-            KeyboardInterrupt: Ctrl-C or a request to terminate; the state is saved first.
+            Interrupted: Ctrl-C or a request to terminate came; the state is saved first.
         """
         with Interruption() as interruption:
             for span in spans(self._method.stages, self._plan.steps):
@@ -157,7 +157,7 @@ class Trainer:
                 self._save(optimiser.state_dict())
                 saved = time.monotonic()
             if interruption.requested:
-                raise KeyboardInterrupt
+                raise Interrupted(f"{self._folder}: interrupted at step {self._step}; the state is saved.")
         self._optimiser_state = optimiser.state_dict()
 
     def _train_step(self, module: Any, optimiser: Any, raw: RawBatch, progress: float) -> dict[str, Tensor]:

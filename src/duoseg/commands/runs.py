@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import duoseg
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
@@ -93,11 +93,9 @@ def load(*runs: StrPath, settings: PredictionSettings | None = None, device: Dev
 
 def environment(device: str, threads: int) -> dict[str, Any]:
     """What a run was computed with: versions, machine, device."""
-    from importlib.metadata import version
-
     packages = ("torch", "numpy", "scipy", "nibabel", "blosc2", "lightning-fabric")
     return {
-        "duoseg": duoseg.__version__,
+        "duoseg": version("duoseg"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

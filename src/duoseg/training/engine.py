@@ -18,6 +18,12 @@ from duoseg.errors import InputError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32", "bf16", "16"]
 
+FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
 
 def resolve_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
     """The device that ``name`` means on this machine.
@@ -48,8 +54,7 @@ def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
         precision = "32" if name != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "16"
     if name != "cuda" and precision == "16":
         raise InputError("16-bit floats need a CUDA device: leave precision at 'auto' or '32'.")
-    wanted = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
-    return Fabric(accelerator=name, devices=1, precision=wanted)  # type: ignore[arg-type]
+    return Fabric(accelerator=name, devices=1, precision=FABRIC_PRECISION[precision])
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

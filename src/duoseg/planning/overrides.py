@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -29,18 +29,28 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     if isinstance(network, Mapping) and network.get("architecture") == "vnet":
         changes = {**changes, "network": {**PUBLISHED_VNET, **network}}
     merged, changed = _merge(plan, changes, "")
-    reasons = dict(merged["reasons"])
-    for path in changed:
-        section, _, rest = path.partition(".")
-        if section != "reasons":
-            note = f"Set by hand: {path}." if rest else "Set by hand."
-            reasons[section] = f"{reasons[section]} {note}" if rest and section in reasons else note
+    reasons = _reasons_after(merged["reasons"], changed)
     try:
         result = Plan.model_validate({**merged, "reasons": reasons})
     except ValidationError as error:
         raise InputError(_explain(error)) from None
     require_fitting_patch(result.network, result.patch)
     return result
+
+
+def _reasons_after(reasons: Mapping[str, str], changed: Sequence[str]) -> dict[str, str]:
+    """Say what was set by hand; of a section that was changed in part, keep the automatic choice's reason as well."""
+    told = dict(reasons)
+    by_section: dict[str, list[str]] = {}
+    for path in changed:
+        section, _, rest = path.partition(".")
+        by_section.setdefault(section, []).extend([rest] if rest else [])
+    for section, parts in by_section.items():
+        if section == "reasons":
+            continue
+        automatic = f" The automatic choice: {reasons[section]}" if parts and section in reasons else ""
+        told[section] = f"Set by hand{': ' + ', '.join(parts) if parts else ''}.{automatic}"
+    return told
 
 
 def _merge(model: BaseModel, changes: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list[str]]:

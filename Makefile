@@ -1,6 +1,7 @@
 # Everything a developer or a continuous-integration machine runs. `make` alone lists it.
 
-PYTHON ?= python3.11
+# The first of these that there is; 3.11 is what constraints.txt was made with.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(name)),$(name))))
 DATA ?= ../shared/data
 DEMO ?= demo-output
 PYTEST_ARGS ?=

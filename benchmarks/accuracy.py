@@ -10,6 +10,7 @@ is printed, and written as Markdown with --markdown FILE and as JSON with --json
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,8 @@ def main() -> None:
     if not options.report_only:
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda one: run_combination(one, options), combinations))
-    rows = [row for one in combinations if (row := read_row(options.out / f"{one.name}.json")) is not None]
+    paths = [options.out / f"{one.name}.json" for one in combinations]
+    rows = [row for path in paths if (row := read_row(path, options)) is not None]
     table = as_markdown(rows, options)
     print(table)
     if options.markdown:
@@ -79,7 +81,7 @@ def main() -> None:
 def run_combination(one: Combination, options: argparse.Namespace) -> None:
     """Train, predict and score one combination, unless its row is there already."""
     row_path = options.out / f"{one.name}.json"
-    if row_path.is_file():
+    if read_row(row_path, options) is not None:
         return
     run, masks, scores = (options.out / kind / one.name for kind in ("runs", "masks", "scores"))
     dataset = load_dataset(options.data)
@@ -89,25 +91,28 @@ def run_combination(one: Combination, options: argparse.Namespace) -> None:
     train = ["train", options.data, "--config", options.protocol, "--method", one.method, "--seed", one.seed]
     train += ["--steps", options.steps] if options.steps else []
     train += [*labelled, "--out", run, "--cache", options.out / "cache", "--threads", 1, "--device", "cpu"]
-    if (run / "config.toml").is_file():
+    resumed = (run / "config.toml").is_file()
+    if resumed:
         train.append("--resume")
     training = duoseg(*train)
     predicting = duoseg("predict", run, options.data / "imagesTs", "--out", masks, "--threads", 1, "--device", "cpu")
     scores_file = scores.with_suffix(".json")
     duoseg("evaluate", masks, options.data / "labelsTs", "--json", scores_file, "--quiet")
-    row = {
+    row: dict = {
+        **experiment(options),
+        "made_with": made_with(),
         "method": one.method,
         "labelled": len(json.loads((run / "cases.json").read_text())["labelled"]),
         "ceiling": one.labelled == ALL_LABELS,
         "seed": one.seed,
         "mean": json.loads(scores_file.read_text())["mean"],
-        "train": asdict(training),
+        # The cost of an interrupted attempt is lost, so a resumed run shows none rather than too little.
+        "train": None if resumed else asdict(training),
         "predict": asdict(predicting),
         "steps": json.loads((run / "plan.json").read_text())["steps"],
     }
     write_text(row_path, json.dumps(row, indent=2) + "\n")
-    dice = row["mean"]["all"]["dice"]
-    print(f"{one.name}: Dice {dice:.4f}, {training.cpu_s:.0f} CPU s", file=sys.stderr, flush=True)
+    print(f"{one.name}: Dice {row['mean']['all']['dice']:.4f}", file=sys.stderr, flush=True)
 
 
 def holdout_as_test(data: Path, folder: Path) -> Path:
@@ -130,22 +135,35 @@ def holdout_as_test(data: Path, folder: Path) -> Path:
     return folder
 
 
-def read_row(path: Path) -> dict | None:
-    """A finished combination's figures."""
-    return json.loads(path.read_text()) if path.is_file() else None
+def experiment(options: argparse.Namespace) -> dict:
+    """What all rows of one table share."""
+    protocol = hashlib.sha256(options.protocol.read_bytes()).hexdigest()[:12]
+    return {"protocol": options.protocol.stem, "protocol_sha256": protocol, "on": options.on, "asked": options.steps}
+
+
+def read_row(path: Path, options: argparse.Namespace) -> dict | None:
+    """A finished combination's figures, or None where there are none yet.
+
+    Raises:
+        SystemExit: the folder holds the rows of another experiment.
+    """
+    if not path.is_file():
+        return None
+    row = json.loads(path.read_text())
+    if any(row.get(key) != value for key, value in experiment(options).items()):
+        raise SystemExit(f"{path}: is of another protocol, scan set or number of steps: choose another --out.")
+    return row
 
 
 def as_markdown(rows: list[dict], options: argparse.Namespace) -> str:
     """The table of all seeds, their means, and what it was made with."""
     if not rows:
         return "Nothing is finished yet.\n"
-    classes = list(rows[0]["mean"])
-    if len(classes) == 2:
-        classes = classes[:1]
+    classes = [name for name in rows[0]["mean"] if name != "all" or len(rows[0]["mean"]) > 2]
     heads = [f"{name} Dice | {name} HD95 (mm)" for name in classes]
     lines = [
-        f"| method | labelled | seed | {' | '.join(heads)} | train wall (s) | train CPU (s) | peak (MiB) |",
-        "| --- |" + " ---: |" * (5 + 2 * len(classes)),
+        f"| method | labelled | seed | {' | '.join(heads)} | no surface | wall (s) | CPU (s) | peak (MiB) |",
+        "| --- |" + " ---: |" * (6 + 2 * len(classes)),
     ]
     groups: dict[tuple[str, int], list[dict]] = {}
     for row in rows:
@@ -154,23 +172,34 @@ def as_markdown(rows: list[dict], options: argparse.Namespace) -> str:
         lines += [_line(method, labelled, str(row["seed"]), [row], classes) for row in group]
         if len(group) > 1:
             lines.append(_line(f"**{method}**", labelled, f"mean of {len(group)}", group, classes))
+    flags = " --on holdout" if options.on == "holdout" else ""
+    flags += f" --steps {options.steps}" if options.steps else ""
     return (
         f"# {options.protocol.stem}\n\n"
-        f"Command: `python benchmarks/accuracy.py DATA --protocol {options.protocol} --out WORK`; "
-        f"{rows[0]['steps']} steps, last checkpoint, scored on the {options.on} scans' original grid. Each run had one "
-        f"thread, {options.jobs} side by side.\n\n"
-        f"{made_with()}.\n\n" + "\n".join(lines) + "\n"
+        f"`python benchmarks/accuracy.py DATA --protocol {options.protocol} --out WORK{flags}`\n\n"
+        f"{rows[0]['steps']} steps, last checkpoint, means over the {options.on} scans on their original grid. Wall "
+        "time, CPU time and peak memory are those of the training, each on one thread, two side by side. "
+        f"'No surface' counts pairs of scan and class without a distance.\n\n{'; '.join(sorted({row['made_with'] for row in rows}))}.\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 
 def _line(method: str, labelled: int, seed: str, group: list[dict], classes: list[str]) -> str:
     cells = []
     for name in classes:
-        cells.append(f"{mean(row['mean'][name]['dice'] for row in group):.4f}")
-        cells.append(f"{mean(row['mean'][name]['hd95_mm'] for row in group):.2f}")
+        cells.append(_mean([row["mean"][name]["dice"] for row in group], 4))
+        cells.append(_mean([row["mean"][name]["hd95_mm"] for row in group], 2))
+    cells.append(str(sum(row["mean"]["all"]["n_undefined"] for row in group)))
     for kind in ("wall_s", "cpu_s", "peak_mib"):
-        cells.append(f"{mean(row['train'][kind] for row in group):.0f}")
+        cells.append(_mean([row["train"] and row["train"][kind] for row in group], 0))
     return f"| {method} | {labelled} | {seed} | {' | '.join(cells)} |"
+
+
+def _mean(values: list[float | None], decimals: int) -> str:
+    """The mean, or a dash where a value is missing: a mean of the others would flatter."""
+    known = [value for value in values if value is not None]
+    return f"{mean(known):.{decimals}f}" if len(known) == len(values) else "–"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from duoseg.version import __version__
+
 if TYPE_CHECKING:
     from duoseg.commands.check import check
     from duoseg.commands.demo import demo
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
     from duoseg.commands.runs import load
     from duoseg.commands.train import train
 
-__version__ = "0.1.0"
-__all__ = ["check", "demo", "evaluate", "load", "plan", "predict", "report", "train"]
+__all__ = ["__version__", "check", "demo", "evaluate", "load", "plan", "predict", "report", "train"]
 
-_MODULES = {name: f"duoseg.commands.{name}" for name in __all__} | {"load": "duoseg.commands.runs"}
+_MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name not in ("__version__", "load")}
+_MODULES["load"] = "duoseg.commands.runs"
 
 
 def __getattr__(name: str) -> Any:
@@ -42,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from cyclopts import App, CycloptsError, Parameter, Token
+from cyclopts import App, CycloptsError, Parameter, Token, validators
 
-from duoseg import __version__
 from duoseg.errors import InputError
+from duoseg.files import CACHE
+from duoseg.version import __version__
 
 app = App(
     name="duoseg",
@@ -21,9 +23,20 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
-Threads = Annotated[int | None, Parameter(help="CPU threads; all cores where absent.")]
-Quiet = Annotated[bool, Parameter(negative="", help="Print results and errors only.")]
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Options of every command; those that train no network use one CPU core whatever they say."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto"
+    threads: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1), help="CPU threads; torch's choice where absent.")
+    ] = None
+    quiet: Annotated[bool, Parameter(negative="", help="Print results and errors only.")] = False
+
+
+EVERYWHERE = Computing()
 Labelled = Annotated[
     int | None, Parameter(help="Use the labels of the first N training scans; all there are where absent.")
 ]
@@ -48,9 +61,7 @@ def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder for data, runs, masks and the report.")] = Path("duoseg-demo"),
     steps: Annotated[int, Parameter(help="Training steps of each method.")] = 300,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Run everything on synthetic scans: check, plan, train two methods, predict, evaluate, report.
 
@@ -59,14 +70,14 @@ def demo(
     import duoseg
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     with console.progress() as progress:
-        result = duoseg.demo(out, steps=steps, device=device, threads=threads, progress=progress)
+        result = duoseg.demo(out, steps=steps, device=computing.device, threads=computing.threads, progress=progress)
     console.demo(result)
 
 
 @app.command
-def check(data: Data, *, labelled: Labelled = None, quiet: Quiet = False) -> None:
+def check(data: Data, *, labelled: Labelled = None, computing: Computing = EVERYWHERE) -> None:
     """Read every scan; list what is there and every problem. Exits with 1 where training would be wrong.
 
     Example: `duoseg check scans`
@@ -74,7 +85,7 @@ def check(data: Data, *, labelled: Labelled = None, quiet: Quiet = False) -> Non
     import duoseg
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     with console.progress() as progress:
         report = duoseg.check(data, labelled=labelled, progress=progress)
     console.check(report)
@@ -98,8 +109,7 @@ def plan(
     ] = None,
     config: ConfigFile = None,
     out: Annotated[Path | None, Parameter(help="Write the plan to this file.")] = None,
-    device: Device = "auto",
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Choose spacing, patch, network and schedule, and say why. Reads no label beyond the first N.
 
@@ -108,7 +118,7 @@ def plan(
     import duoseg
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     with console.progress() as progress:
         made = duoseg.plan(
             data,
@@ -118,7 +128,7 @@ def plan(
             patch=patch,
             config=config,
             out=out,
-            device=device,
+            device=computing.device,
             progress=progress,
         )
     console.plan(made, out)
@@ -139,9 +149,7 @@ def train(
     start_from: Annotated[Path | None, Parameter(name="--from", help="Start from another run's weights.")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on exactly where the run stopped.")] = False,
     tensorboard: Annotated[bool, Parameter(negative="", help="Also write TensorBoard logs.")] = False,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Train a segmenter. Ctrl-C saves and stops; `--resume` goes on.
 
@@ -150,7 +158,7 @@ def train(
     import duoseg
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     with console.progress() as progress:
         run = duoseg.train(
             data,
@@ -165,8 +173,8 @@ def train(
             start_from=start_from,
             resume=resume,
             tensorboard=tensorboard,
-            device=device,
-            threads=threads,
+            device=computing.device,
+            threads=computing.threads,
             progress=progress,
         )
     console.train(run)
@@ -185,9 +193,7 @@ def predict(
     largest_component: Annotated[
         bool | None, Parameter(help="Keep each class's largest body; the run's setting where absent.")
     ] = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Write a mask for each scan, on that scan's own grid. Several runs are averaged.
 
@@ -197,7 +203,7 @@ def predict(
     from duoseg.commands.predict import runs_and_inputs
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     runs, inputs = runs_and_inputs(paths)
     with console.progress() as progress:
         scans = duoseg.predict(
@@ -207,8 +213,8 @@ def predict(
             probabilities=probabilities,
             mirror=mirror,
             largest_component=largest_component,
-            device=device,
-            threads=threads,
+            device=computing.device,
+            threads=computing.threads,
             progress=progress,
         )
     console.predict(scans, out)
@@ -223,7 +229,7 @@ def evaluate(
     csv: Annotated[Path | None, Parameter(help="Write one row per case and class to this file.")] = None,
     tolerance_mm: Annotated[float, Parameter(help="Tolerance of the normalised surface distance.")] = 1.0,
     dataset: Annotated[Path | None, Parameter(help="A dataset.json that names the classes.")] = None,
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Score masks: Dice, Jaccard, HD95, ASSD, NSD and volumes.
 
@@ -232,7 +238,7 @@ def evaluate(
     import duoseg
     from duoseg.console import Console
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=computing.quiet)
     with console.progress() as progress:
         scores = duoseg.evaluate(
             prediction,
@@ -251,7 +257,7 @@ def report(
     run: Annotated[Path, Parameter(help="Run folder.")],
     *,
     out: Annotated[Path | None, Parameter(help="The page; `report.html` in the run folder where absent.")] = None,
-    quiet: Quiet = False,
+    computing: Computing = EVERYWHERE,
 ) -> None:
     """Write one self-contained page about a run.
 
@@ -260,7 +266,7 @@ def report(
     import duoseg
     from duoseg.console import Console
 
-    Console(quiet=quiet).report(duoseg.report(run, out=out))
+    Console(quiet=computing.quiet).report(duoseg.report(run, out=out))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -272,7 +278,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as fault:
         sys.stderr.write(f"duoseg: {fault}\n")
         sys.exit(1)
+    except OSError as fault:
+        if fault.filename is None:
+            raise
+        hint = " Choose another folder for prepared scans by --cache." if CACHE in str(fault.filename) else ""
+        sys.stderr.write(f"duoseg: {fault.filename}: {fault.strerror}.{hint}\n")
+        sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        saved = f" {interrupt} Go on with --resume." if str(interrupt) else ""
+        saved = f" {interrupt} `duoseg train` goes on from there with --resume." if str(interrupt) else ""
         sys.stderr.write(f"duoseg: interrupted.{saved}\n")
         sys.exit(130)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
@@ -69,7 +70,7 @@ class Console:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, reason in plan.reasons.items():
-            table.add_row(name, reason)
+            table.add_row(escape(name), escape(reason))
         self._out.print(table)
         if out is not None:
             self._say(f"Written to {out}.")
@@ -110,9 +111,9 @@ class Console:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for index, heading in enumerate(headings):
             side = "left" if index < text_columns else "right"
-            table.add_column(heading, justify=side, overflow="fold", no_wrap=index + 1 < len(headings))
+            table.add_column(escape(heading), justify=side, overflow="fold", no_wrap=index + 1 < len(headings))
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         self._out.print(table)
 
     def _say(self, remark: str) -> None:
@@ -125,11 +126,11 @@ class _Bars:
 
     def __init__(self, console: RichConsole) -> None:
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}

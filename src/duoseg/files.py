@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CACHE = ".duoseg-cache"
+"""Name of the folder of prepared scans, in the data set's own folder where nothing else is asked for."""
+
 StrPath = str | os.PathLike[str]
 
 

@@ -14,11 +14,11 @@ class Progress(Protocol):
         ...
 
 
-def counted(progress: Progress | None, what: str) -> Callable[[int, int], None]:
+def counted(progress: Progress | None, what: str, detail: str = "") -> Callable[[int, int], None]:
     """A callback for work that only counts: forwards under the name ``what``, or does nothing where nobody listens."""
 
     def report(done: int, total: int) -> None:
         if progress is not None:
-            progress(what, done, total)
+            progress(what, done, total, detail)
 
     return report

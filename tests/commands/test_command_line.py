@@ -107,15 +107,8 @@ def test_an_unknown_protocol_key_is_refused_with_the_nearest(run, phantoms, tmp_
 
 
 def test_a_run_folder_holds_what_the_design_promises(trained):
-    for name in [
-        "config.toml",
-        "plan.json",
-        "cases.json",
-        "log.jsonl",
-        "checkpoint.pt",
-        "model.safetensors",
-        "environment.json",
-    ]:
+    settings, results = ("config.toml", "plan.json", "cases.json"), ("log.jsonl", "checkpoint.pt", "model.safetensors")
+    for name in (*settings, *results, "environment.json", "report.html"):
         assert (trained / name).is_file(), name
     cases = json.loads((trained / "cases.json").read_text())
     assert len(cases["labelled"]) == 3 and len(cases["unlabelled"]) == 4
@@ -161,12 +154,56 @@ def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(tra
         np.testing.assert_array_equal(turned[codes], turned["RAS"])
 
 
-def test_two_runs_are_averaged(run, trained, phantoms, tmp_path):
+def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path):
+    second, cache = tmp_path / "second", tmp_path / "cache"
+    duoseg.train(phantoms, second, config=tiny_protocol, cache=cache, seed=1, device="cpu", threads=1)
     scan = next((phantoms / "imagesTs").iterdir())
-    for name, runs in (("one", [trained]), ("two", [trained, trained])):
-        assert run("predict", *runs, scan, "--out", tmp_path / name)[0] == 0
-    masks = [next((tmp_path / name).glob("*.nii.gz")).read_bytes() for name in ("one", "two")]
-    assert masks[0] == masks[1]
+    maps = {}
+    for name, runs in (("first", [trained]), ("second", [second]), ("both", [trained, second])):
+        assert run("predict", *runs, scan, "--out", tmp_path / name, "--probabilities")[0] == 0
+        path = next((tmp_path / name / "probabilities").glob("*.background.*"))
+        maps[name] = np.asarray(nib.load(path).dataobj)
+    assert np.abs(maps["first"] - maps["second"]).max() > 0.01
+    np.testing.assert_allclose(maps["both"], (maps["first"] + maps["second"]) / 2, atol=1e-5)
+
+
+def test_predictions_say_which_run_made_which_mask(run, trained, phantoms, tmp_path):
+    scans = sorted((phantoms / "imagesTs").iterdir())
+    assert run("predict", trained, scans[0], "--out", tmp_path / "masks")[0] == 0
+    assert run("predict", trained, scans[1], "--out", tmp_path / "masks", "--mirror")[0] == 0
+    entries = json.loads((tmp_path / "masks" / "predictions.json").read_text())["scans"]
+    assert [entry["settings"]["mirror"] for entry in entries] == [False, True]
+
+
+def test_references_are_never_replaced(run, trained, phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "data")
+    labels = {path: path.read_bytes() for path in (tmp_path / "data" / "labelsTs").iterdir()}
+    status, _, err = run("predict", trained, tmp_path / "data" / "imagesTs", "--out", tmp_path / "data" / "labelsTs")
+    assert status == 1 and "choose another --out" in err
+    assert all(path.read_bytes() == content for path, content in labels.items())
+
+
+def test_every_command_takes_device_threads_and_quiet(run):
+    for name in ("check", "demo", "evaluate", "plan", "predict", "report", "train"):
+        _, out, _ = run(name, "--help")
+        assert all(option in out for option in ("--device", "--threads", "--quiet")), name
+    assert run("check", "x", "--threads", "0")[0] == 2
+
+
+def test_brackets_in_names_are_printed_as_they_are(capsys):
+    from duoseg.commands.predict import PredictedScan
+    from duoseg.console import Console
+
+    Console(quiet=True).predict([PredictedScan("scan[old]", Path("x"), {"left [mm]": 1.0})], Path("y"))
+    out = capsys.readouterr().out
+    assert "scan[old]" in out and "left [mm] (ml)" in out
+
+
+def test_misspelt_method_settings_are_refused(run, phantoms, tiny_protocol, tmp_path):
+    protocol = tmp_path / "p.toml"
+    protocol.write_text(tiny_protocol.read_text() + "\n[methods.dtlm]\nk = 20\n")
+    status, _, err = run("train", phantoms, "--config", protocol, "--out", tmp_path / "run")
+    assert status == 1 and "Did you mean 'dtml'" in err
 
 
 def test_a_mask_never_replaces_its_scan(run, trained, phantoms, tmp_path):
@@ -174,7 +211,7 @@ def test_a_mask_never_replaces_its_scan(run, trained, phantoms, tmp_path):
     scan = tmp_path / "scan.nii.gz"
     scan.write_bytes(source.read_bytes())
     status, _, err = run("predict", trained, scan, "--out", tmp_path)
-    assert status == 1 and "would replace the scan" in err
+    assert status == 1 and "not written by `duoseg predict`" in err
     assert scan.read_bytes() == source.read_bytes()
 
 
@@ -220,3 +257,17 @@ def test_a_model_in_memory_predicts_arrays(trained, phantoms):
     prediction = model.predict(scan.voxels[None], scan.grid)
     assert prediction.mask.shape == scan.grid.shape
     assert set(np.unique(prediction.mask)) <= {0, *model.plan.classes.values()}
+
+
+def test_a_folder_that_cannot_be_written_is_named(run, phantoms, tiny_protocol, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    status, _, err = run("train", phantoms, "--config", tiny_protocol, "--out", tmp_path / "file" / "run")
+    assert status == 1 and str(tmp_path / "file") in err and "Traceback" not in err
+
+
+def test_a_label_that_belongs_to_no_image_is_told_before_planning(run, phantoms, tmp_path, caplog):
+    shutil.copytree(phantoms, tmp_path / "data")
+    label = next((tmp_path / "data" / "labelsTr").iterdir())
+    shutil.copy(label, label.with_name("stray.nii.gz"))
+    assert run("plan", tmp_path / "data", "--device", "cpu")[0] == 0
+    assert "stray" in caplog.text

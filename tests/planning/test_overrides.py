@@ -13,7 +13,7 @@ def test_sections_merge_and_other_values_are_replaced() -> None:
     assert changed.steps == 5 and changed.patch == (32, 16, 16)
     assert changed.optimiser.learning_rate == 0.1 and changed.optimiser.name == plan.optimiser.name
     assert changed.reasons["steps"] == "Set by hand."
-    assert "optimiser.learning_rate" in changed.reasons["optimiser"]
+    assert changed.reasons["optimiser"].startswith("Set by hand: learning_rate. The automatic choice: ")
     assert plan.steps == 10
 
 

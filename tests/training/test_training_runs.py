@@ -100,7 +100,7 @@ def test_an_interrupt_saves_the_last_step_and_exits_with_130(phantoms, long_prot
 def test_resume_names_the_settings_that_differ(phantoms, tiny_protocol, cache, tmp_path):
     out = tmp_path / "run"
     train(phantoms, out, tiny_protocol, cache, method="dtml")
-    with pytest.raises(InputError, match=r"training\.seed was 0 and is now 7"):
+    with pytest.raises(InputError, match=r"config\.training\.seed was 0 and is now 7"):
         duoseg.train(phantoms, out, seed=7, resume=True, cache=cache, device="cpu", threads=1)
     with pytest.raises(InputError, match=r"plan\.steps was 12 and is now 13"):
         duoseg.train(phantoms, out, steps=13, resume=True, cache=cache, device="cpu", threads=1)
@@ -164,7 +164,7 @@ def test_an_unlabelled_image_matters_to_dtml_and_not_to_supervised(phantoms, tin
 
     def run(name):
         for method in methods:
-            train(data, tmp_path / name / method, tiny_protocol, tmp_path / "cache", method=method, plan=plan)
+            train(data, tmp_path / name / method, None, tmp_path / "cache", method=method, plan=plan)
 
     run("before")
     unlabelled = json.loads((tmp_path / "before" / "dtml" / "cases.json").read_text())["unlabelled"]
@@ -218,3 +218,50 @@ def test_a_checkpoint_is_loaded_without_running_code_in_it(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         load_checkpoint(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_from_its_own_beginning(
+    phantoms, long_protocol, tiny_protocol, cache, tmp_path
+):
+    """Also where it began from another run's weights, which need not be named again."""
+    train(phantoms, tmp_path / "first", tiny_protocol, cache, method="dtml")
+    start = ("--from", str(tmp_path / "first"), "--quiet")
+    rare = tmp_path / "rare.toml"
+    rare.write_text(long_protocol.read_text().replace("checkpoint_seconds = 0.5", "checkpoint_seconds = 60"))
+    subprocess.run(command(phantoms, tmp_path / "whole", rare, cache, *start), check=True)
+    process = subprocess.Popen(command(phantoms, tmp_path / "killed", rare, cache, *start))
+    wait_for_step(tmp_path / "killed", 5)
+    process.kill()
+    process.wait()
+    assert load_checkpoint(tmp_path / "killed")["step"] == 0
+    train(phantoms, tmp_path / "killed", None, cache, resume=True)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_weights_that_are_not_finite_are_never_saved(phantoms, tiny_protocol, cache, tmp_path, monkeypatch):
+    from duoseg.methods.supervised import Supervised
+
+    def spoil(self, progress):
+        with torch.no_grad():
+            next(self.parameters()).fill_(float("nan"))
+
+    monkeypatch.setattr(Supervised, "after_step", spoil)
+    protocol = tmp_path / "one.toml"
+    protocol.write_text(tiny_protocol.read_text().replace("steps = 12", "steps = 1"))
+    with pytest.raises(InputError, match="weights became infinite or undefined at step 1"):
+        train(phantoms, tmp_path / "run", protocol, cache, method="supervised")
+    assert load_checkpoint(tmp_path / "run")["step"] == 0
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_cluster_job_of_several_tasks_trains_all_the_same(phantoms, tiny_protocol, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "segmentation")
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_and_resuming_on_cuda(phantoms, tiny_protocol, cache, tmp_path):
+    duoseg.train(phantoms, tmp_path / "run", config=tiny_protocol, cache=cache, method="dtml", device="cuda")
+    duoseg.train(phantoms, tmp_path / "run", cache=cache, resume=True, device="cuda")
+    assert np.isfinite([record["loss"] for record in read_log(tmp_path / "run")]).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from duoseg.planning.planner import make_plan, override
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
 from duoseg.training.engine import DeviceName, resolve_device
+
+logger = logging.getLogger("duoseg")
 
 
 def plan(
@@ -46,6 +49,7 @@ def plan(
     """
     settings = (load_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
     dataset = load_dataset(data)
+    warn_of_problems(dataset)
     split = dataset.split(labelled=settings.labelled)
     made = plan_dataset(
         dataset, split, settings, device=resolve_device(device), spacing=spacing, patch=patch, progress=progress
@@ -53,6 +57,13 @@ def plan(
     if out is not None:
         save_plan(Path(out), made)
     return made
+
+
+def warn_of_problems(dataset: Dataset) -> None:
+    """Log what a person should know of a data set's layout, such as a label that belongs to no image."""
+    for problem in dataset.problems:
+        if problem.severity == "warning":
+            logger.warning(str(problem))
 
 
 def plan_dataset(

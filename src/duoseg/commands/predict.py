@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from duoseg.commands.runs import load, write_json
 from duoseg.config import CONFIG
@@ -21,7 +20,7 @@ from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import format_suffix, write_like
 from duoseg.scans.inputs import find_inputs
-from duoseg.training.engine import DeviceName
+from duoseg.training.engine import DeviceName, use_threads
 
 PREDICTIONS = "predictions.json"
 
@@ -67,24 +66,26 @@ def predict(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: a run or a scan cannot be read, or a mask would replace one of the scans.
+        InputError: a run or a scan cannot be read, or a mask would replace a file that is no earlier prediction.
     """
     out = Path(out)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     model = load(*runs, device=device)
     changes = {"mirror": mirror, "largest_component": largest_component}
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
-    _require_new_names(cases, out)
+    manifest = _read_manifest(out / PREDICTIONS)
+    _require_own_files(cases, out, manifest)
     scans = []
     for done, case in enumerate(cases, start=1):
         voxels, grid = read_channels(case)
         prediction = model.predict(voxels, grid, name=str(case.images[0]))
-        scans.append(_write(case, prediction, out, model, grid.voxel_volume_ml, probabilities))
+        scan = _write(case, prediction, out, model, grid.voxel_volume_ml, probabilities)
+        scans.append(scan)
+        manifest[case.name] = _entry(case, scan, runs, model)
+        write_json(out / PREDICTIONS, {"scans": list(manifest.values())})
         if progress is not None:
             progress("predict", done, len(cases))
-    _write_manifest(out / PREDICTIONS, runs, cases, scans, model)
     return scans
 
 
@@ -105,37 +106,37 @@ def _write(
     return PredictedScan(case.name, path, volumes)
 
 
-def _write_manifest(
-    path: Path, runs: Sequence[StrPath], cases: Sequence[Case], scans: Sequence[PredictedScan], model: Model
-) -> None:
-    """``predictions.json``; scans of an earlier call in the same folder stay listed."""
-    entries: dict[str, Any] = {}
-    if path.is_file():
-        entries = {entry["case"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["scans"]}
-    for case, scan in zip(cases, scans, strict=True):
-        entries[scan.case] = {
-            "case": scan.case,
-            "images": [str(image) for image in case.images],
-            "mask": scan.mask.name,
-            "volume_ml": scan.volumes_ml,
-        }
-    write_json(
-        path,
-        {
-            "runs": [str(run) for run in runs],
-            "settings": model.settings.model_dump(),
-            "classes": model.plan.classes,
-            "scans": list(entries.values()),
-        },
-    )
+def _entry(case: Case, scan: PredictedScan, runs: Sequence[StrPath], model: Model) -> dict[str, Any]:
+    """One scan's record in ``predictions.json``."""
+    return {
+        "case": case.name,
+        "images": [str(image) for image in case.images],
+        "mask": scan.mask.name,
+        "classes": model.plan.classes,
+        "volume_ml": scan.volumes_ml,
+        "runs": [str(run) for run in runs],
+        "settings": model.settings.model_dump(),
+    }
 
 
-def _require_new_names(cases: Sequence[Case], out: Path) -> None:
-    images = {image.resolve() for case in cases for image in case.images}
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The records of scans predicted into this folder before, by case."""
+    if not path.is_file():
+        return {}
+    try:
+        return {entry["case"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["scans"]}
+    except (ValueError, KeyError, TypeError) as fault:
+        raise InputError(f"{path}: is no list of predictions: move it away, or choose another --out folder.") from fault
+
+
+def _require_own_files(cases: Sequence[Case], out: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse to replace any file but a mask that an earlier prediction wrote here."""
     for case in cases:
         target = out / f"{case.name}{format_suffix(case.images[0])}"
-        if target.resolve() in images:
-            raise InputError(f"{target}: the mask would replace the scan itself: choose another --out folder.")
+        if target.exists() and case.name not in manifest:
+            raise InputError(
+                f"{target}: is already there and was not written by `duoseg predict`: choose another --out folder."
+            )
 
 
 def _file_safe(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from duoseg.planning.plan import Plan
 from duoseg.prediction.model import Model, PredictionSettings
 from duoseg.training.checkpoint import WEIGHTS, load_weights
 from duoseg.training.engine import DeviceName
+from duoseg.version import __version__
 
 PLAN = "plan.json"
 CASES = "cases.json"
@@ -53,12 +55,14 @@ def build_method(config: Config, plan: Plan) -> Method:
     """A fresh method for a plan; its weights come from torch's global generator.
 
     Raises:
-        InputError: the method or one of its settings is unknown, or the patch does not fit the network.
+        InputError: a method that is named or one of its settings is unknown, or the patch does not fit the network.
     """
-    kind = find_method(config.method)
-    settings = parse(kind.Settings, config.methods.get(config.method, {}), source=f"[methods.{config.method}]")
+    settings = {
+        name: parse(find_method(name).Settings, values, source=f"[methods.{name}]")
+        for name, values in {config.method: {}, **config.methods}.items()
+    }
     networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
-    return kind(networks, settings)
+    return find_method(config.method)(networks, settings[config.method])
 
 
 def load(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
@@ -82,8 +86,8 @@ def load(*runs: StrPath, settings: PredictionSettings | None = None, device: Dev
         plans.append(plan)
         methods.append(method)
     for folder, plan in zip(folders[1:], plans[1:], strict=True):
-        for part in ("channels", "classes", "spacing", "patch", "normalisation", "window"):
-            if getattr(plan, part) != getattr(plans[0], part):
+        for part in ("channels", "classes", "spacing", "patch", "normalisation", "window", "augmentation.mirror_axes"):
+            if attrgetter(part)(plan) != attrgetter(part)(plans[0]):
                 raise InputError(
                     f"{folder}: its plan has another '{part}' than {folders[0]}: their predictions cannot be averaged. "
                     "Train both with the same --plan."
@@ -95,7 +99,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
     """What a run was computed with: versions, machine, device."""
     packages = ("torch", "numpy", "scipy", "nibabel", "blosc2", "lightning-fabric")
     return {
-        "duoseg": version("duoseg"),
+        "duoseg": __version__,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from duoseg.commands.plan import plan_dataset
+from duoseg.commands.plan import plan_dataset, warn_of_problems
+from duoseg.commands.report import report
 from duoseg.commands.runs import (
     CASES,
     ENVIRONMENT,
@@ -22,25 +23,25 @@ from duoseg.commands.runs import (
 )
 from duoseg.config import CONFIG, Config, load_config, save_config
 from duoseg.errors import InputError
-from duoseg.files import StrPath
+from duoseg.files import CACHE, StrPath
 from duoseg.methods.base import Method
 from duoseg.planning.cache import PreparedCase, prepare_cases
+from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
 from duoseg.training.checkpoint import (
-    CHECKPOINT,
     WEIGHTS,
     load_checkpoint,
     load_weights,
     refuse_changes,
 )
-from duoseg.training.engine import DeviceName, resolve_device
+from duoseg.training.engine import DeviceName, resolve_device, resolve_precision, use_threads
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
 
-CACHE = ".duoseg-cache"
+MOST_WORKERS = 4  # each holds a scan: more cores must not mean more memory
 
 
 @dataclass(frozen=True)
@@ -102,35 +103,29 @@ def train(
         Interrupted: Ctrl-C or a request to terminate came during the steps; the state is saved.
     """
     out = Path(out)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
+    state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data)
+    warn_of_problems(dataset)
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
+    identity = _settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
+    if state is not None:  # before the work of preparing scans, and again with their contents
+        refuse_changes({key: state["identity"][key] for key in identity}, identity)
 
     torch.manual_seed(settings.training.seed)
     learner = build_method(settings, chosen)
     if start_from is not None:
         load_weights(Path(start_from) / WEIGHTS, learner)
-
-    folder = Path(cache) if cache else dataset.root / CACHE
-    prepared, unlabelled = _prepare(learner, split, chosen, folder, progress)
-    identity = {
-        "config": settings.model_dump(mode="json"),
-        "plan": chosen.model_dump(mode="json"),
-        "labelled": _contents(prepared, with_label=True),
-        "unlabelled": _contents(unlabelled, with_label=False),
-    }
-    state = _saved_state(out, identity, resume)
-    save_config(out / CONFIG, settings)
-    save_plan(out / PLAN, chosen)
-    write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
-    write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
+    labelled_cases, unlabelled_cases = _prepare(
+        learner, split, chosen, Path(cache) if cache else dataset.root / CACHE, progress
+    )
+    identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases])}
 
     trainer = Trainer(
         learner,
-        PatchSampler(prepared, unlabelled, chosen, seed=settings.training.seed),
+        PatchSampler(labelled_cases, unlabelled_cases, chosen, seed=settings.training.seed),
         chosen,
         settings=settings.training,
         folder=out,
@@ -138,9 +133,17 @@ def train(
         identity=identity,
         device=device,
     )
-    if state:
+    if state is not None:
+        refuse_changes(state["identity"], identity)
         trainer.restore(state)
+    else:
+        save_plan(out / PLAN, chosen)
+        write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
+        trainer.begin()
+        save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
+    write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
     trainer.run()
+    report(out)
     return Run(out, settings, chosen, split)
 
 
@@ -175,7 +178,7 @@ def _plan(
         plan = out / PLAN
     if plan is not None:
         chosen = load_plan(Path(plan))
-        return chosen.model_copy(update={"steps": settings.steps}) if settings.steps else chosen
+        return override(chosen, {"steps": settings.steps} if settings.steps else {})
     return plan_dataset(dataset, split, settings, device=device, progress=progress)
 
 
@@ -187,8 +190,13 @@ def _prepare(
     if any(stage.batch != "labelled" for stage in learner.stages):
         cases += split.unlabelled
 
+    described = f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled scans"
     prepared = prepare_cases(
-        cases, plan, cache, workers=max(1, torch.get_num_threads()), progress=counted(progress, "prepare")
+        cases,
+        plan,
+        cache,
+        workers=min(MOST_WORKERS, torch.get_num_threads()),
+        progress=counted(progress, "prepare", described),
     )
     count = len(split.labelled)
     return prepared[:count], prepared[count:]
@@ -197,26 +205,22 @@ def _prepare(
 def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None) -> list[Logger]:
     loggers: list[Logger] = [JsonLinesLog(out, steps_done=steps_done)]
     if tensorboard:
-        loggers.append(TensorBoardLog(out))
+        loggers.append(TensorBoardLog(out, steps_done=steps_done))
     if progress is not None:
         loggers.append(ProgressLog(progress, steps=plan.steps))
     return loggers
 
 
-def _saved_state(out: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
-    """The checkpoint to go on from; None where the run is new, or was stopped before its first step."""
-    if not resume or not (out / CHECKPOINT).is_file():
-        return None
-    state = load_checkpoint(out)
-    refuse_changes(state["identity"], identity)
-    return state
+def _settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:
+    """What a resumed run must share: not how often it saves, nor how it will predict."""
+    config = settings.model_dump(mode="json", exclude={"prediction": True, "training": {"checkpoint_seconds"}})
+    return {"config": config, "plan": plan.model_dump(mode="json", exclude={"reasons"}), "precision": precision}
 
 
-def _contents(cases: Sequence[PreparedCase], *, with_label: bool) -> dict[str, str]:
-    """Case -> names of its cache files, which carry a hash of the scan's content and the plan."""
-    if with_label:
-        return {c.name: f"{c.image_path.name} {c.label_path.name if c.label_path else ''}" for c in cases}
-    return {case.name: case.image_path.name for case in cases}
+def _contents(cases: Sequence[PreparedCase]) -> dict[str, str]:
+    """The cache files of each scan, whose names carry a hash of its content and of how it is prepared."""
+    contents = {f"image of {case.name}": case.image_path.name for case in cases}
+    return contents | {f"label of {case.name}": case.label_path.name for case in cases if case.label_path}
 
 
 def _names(cases: Sequence[Any]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
@@ -14,7 +17,7 @@ from duoseg.model.networks import NetworkFactory
 class BoundarySettings(Settings):
     """k: slope of the transform from distance to mask."""
 
-    k: float = 1500.0
+    k: Annotated[float, Field(gt=0)] = 1500.0
 
 
 class Boundary(Method):

@@ -133,8 +133,11 @@ def apply_warps(
         return warped, None
     # Shifted by one, the zeros that stand for "outside" become the ignore value.
     shifted = (label[:, None] + 1).float()
-    found = F.grid_sample(shifted, grid[: len(label)], mode="nearest", padding_mode="zeros", align_corners=False)
-    return warped, found[:, 0].long() - 1
+    places = grid[: len(label)]
+    if label.device.type == "mps":  # which has no nearest-voxel sampling of volumes
+        shifted, places = shifted.cpu(), places.cpu()
+    found = F.grid_sample(shifted, places, mode="nearest", padding_mode="zeros", align_corners=False)
+    return warped, found[:, 0].to(label.device).long() - 1
 
 
 def centre_crop(volume: Tensor, size: Triple) -> Tensor:

@@ -61,7 +61,7 @@ def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
         InputError: the file is missing, damaged, or belongs to another network.
     """
     if not path.is_file():
-        raise InputError(f"{path}: there are no trained weights. Has the run finished its first checkpoint?")
+        raise InputError(f"{path}: there are no trained weights. Has the training finished?")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as fault:

@@ -1,6 +1,6 @@
 """Where a run computes: the device, its precision and memory layout, behind Lightning Fabric.
 
-Nothing outside this module touches Fabric, so that another engine could take its place.
+Only this module makes a Fabric, and only the loop calls it: another engine could take its place.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 
 from duoseg.errors import InputError
@@ -26,24 +27,26 @@ FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 
 
 def resolve_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
-    """The device that ``name`` means on this machine.
+    """The device that ``name`` means on this machine; ``auto`` is CUDA where it is, else the CPU.
+
+    Apple's ``mps`` is taken only where it is asked for: no run on it has been checked yet.
 
     Raises:
         InputError: the device asked for is not here.
     """
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return "cuda" if here["cuda"] else "mps" if here["mps"] else "cpu"
+        return "cuda" if here["cuda"] else "cpu"
     if not here[name]:
         usable = ", ".join(key for key, value in here.items() if value)
         raise InputError(f"--device {name}: there is no such device on this machine. Usable here: {usable}.")
     return name
 
 
-def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
-    """An engine for one process on one device.
+def resolve_precision(device: DeviceName, precision: Precision) -> Literal["32", "bf16", "16"]:
+    """The precision that ``precision`` means on a device.
 
-    ``auto`` precision is bf16 on CUDA devices that have it, fp16 on older ones, and 32 bits elsewhere: CPUs
+    ``auto`` is bf16 on CUDA devices that compute in it natively, fp16 on older ones, and 32 bits elsewhere: CPUs
     without native bf16 convolutions get hundreds of times slower with it.
 
     Raises:
@@ -51,10 +54,40 @@ def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
     """
     name = resolve_device(device)
     if precision == "auto":
-        precision = "32" if name != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "16"
-    if name != "cuda" and precision == "16":
-        raise InputError("16-bit floats need a CUDA device: leave precision at 'auto' or '32'.")
-    return Fabric(accelerator=name, devices=1, precision=FABRIC_PRECISION[precision])
+        if name != "cuda":
+            return "32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
+    if (name, precision) in {("cpu", "16"), ("mps", "16"), ("mps", "bf16")}:
+        raise InputError(f"{name} cannot train in precision '{precision}': leave it at 'auto' or '32'.")
+    return precision
+
+
+def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
+    """An engine for one process on one device.
+
+    Raises:
+        InputError: the device is missing or cannot compute in that precision.
+    """
+    return Fabric(
+        accelerator=resolve_device(device),
+        devices=1,
+        precision=FABRIC_PRECISION[resolve_precision(device, precision)],
+        # One process, even inside a cluster job that could hold several.
+        plugins=[LightningEnvironment()],
+    )
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many CPU threads; its own choice where None.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"--threads {threads}: give 1 or more.")
+    torch.set_num_threads(threads)
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -65,14 +65,14 @@ class TensorBoardLog:
         InputError: the ``tensorboard`` extra is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, steps_done: int) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as fault:
             raise InputError(
                 "--tensorboard needs the package tensorboard: pip install 'duoseg[tensorboard]'."
             ) from fault
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
 
     def write(self, records: Sequence[Record]) -> None:
         """Add every value of every record under its own name."""

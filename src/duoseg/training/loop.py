@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +23,9 @@ from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
 from duoseg.training.patches import PatchSampler, RawBatch, ReadAhead
+from duoseg.training.recorder import Recorder
 
 REPORT_SECONDS = 0.5
-"""Loss terms stay on the device between reports: asking for them each step would make the device wait for us."""
 
 
 class TrainingSettings(BaseModel):
@@ -97,13 +96,12 @@ class Trainer:
         self._plan = plan
         self._settings = settings
         self._folder = folder
-        self._loggers = loggers
+        self._recorder = Recorder(loggers, run=str(folder))
         self._identity = identity
         self._step = 0
         self._seconds = 0.0
         self._waited = 0.0
         self._optimiser_state: dict[str, Any] | None = None
-        self._pending: list[tuple[Record, dict[str, Tensor]]] = []
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a checkpoint's step, weights, optimiser and clock."""
@@ -112,18 +110,21 @@ class Trainer:
         self._fabric.strategy.precision.load_state_dict(state["precision"])
         self._step, self._seconds, self._waited = state["step"], state["seconds"], state["waited"]
 
+    def begin(self) -> None:
+        """Save the state before the first step, so that a run is exact to resume from its very beginning."""
+        self._save({})
+
     def run(self) -> None:
         """Train from the current step to the plan's last one.
 
         Raises:
-            InputError: a loss term became infinite or undefined; the message names the step and the term.
+            InputError: a loss term or a weight became infinite or undefined; the message names the step.
             Interrupted: Ctrl-C or a request to terminate came; the state is saved first.
         """
         with Interruption() as interruption:
             for span in spans(self._method.stages, self._plan.steps):
                 if self._step < span.last:
                     self._run_stage(span, interruption)
-        self._save(self._optimiser_state or {})
         save_weights(self._folder, self._method)
 
     def _run_stage(self, span: Span, interruption: Interruption) -> None:
@@ -135,9 +136,10 @@ class Trainer:
             optimiser.load_state_dict(self._optimiser_state)
         module, optimiser = self._fabric.setup(self._method, optimiser)
         self._method.train()
-        began = saved = reported = time.monotonic()
-        seconds_before, waited_before = self._seconds, self._waited
         reader = ReadAhead(lambda step: self._sampler.batch(step, span.stage.batch), range(self._step, span.last))
+        seconds_before, waited_before = self._seconds, self._waited
+        began = saved = reported = before = time.monotonic()
+        longest = 0.0
         for raw in reader:
             progress = (self._step - span.first) / (span.last - span.first)
             rate = learning_rate(self._plan.optimiser, self._step - span.first, span.last - span.first)
@@ -145,15 +147,17 @@ class Trainer:
             terms = self._train_step(module, optimiser, raw, progress)
             self._step += 1
             now = time.monotonic()
+            longest, before = max(longest, now - before), now
             self._seconds = seconds_before + now - began
             self._waited = waited_before + reader.waited
-            self._pending.append((self._circumstances(rate), terms))
-            done = self._step == span.last
-            if done or interruption.requested or now - reported >= REPORT_SECONDS:
-                self._report()
+            self._recorder.add(self._circumstances(rate), terms)
+            last = self._step == span.last or interruption.requested
+            # The next step and the saving itself must still fall within the limit.
+            due = now - saved + 2 * longest >= self._settings.checkpoint_seconds
+            if last or due or now - reported >= REPORT_SECONDS:
+                self._recorder.report()
                 reported = now
-            if done or interruption.requested or now - saved >= self._settings.checkpoint_seconds:
-                self._report()
+            if last or due:
                 self._save(optimiser.state_dict())
                 saved = time.monotonic()
             if interruption.requested:
@@ -180,8 +184,8 @@ class Trainer:
         generator = SampleGenerator(self._settings.seed, self._step, range(len(raw.image)), device)
         with torch.no_grad():
             image, label = augment(
-                raw.image.to(device, non_blocking=True),
-                raw.label.to(device, non_blocking=True).long(),
+                raw.image.to(device),
+                raw.label.to(device).long(),
                 size=self._plan.patch,
                 plan=self._plan.augmentation,
                 generator=generator,
@@ -199,30 +203,13 @@ class Trainer:
             "waited_seconds": round(self._waited, 3),
         }
 
-    def _report(self) -> None:
-        """Fetch the pending loss terms, refuse non-finite ones, hand the records to the loggers."""
-        if not self._pending:
-            return
-        values = torch.stack([torch.stack(list(terms.values())) for _, terms in self._pending]).tolist()
-        records = [
-            self._record(circumstances, dict(zip(terms, row, strict=True)))
-            for (circumstances, terms), row in zip(self._pending, values, strict=True)
-        ]
-        self._pending.clear()
-        for logger in self._loggers:
-            logger.write(records)
-
-    def _record(self, circumstances: Record, terms: dict[str, float]) -> Record:
-        for name, value in terms.items():
-            if not math.isfinite(value):
-                raise InputError(
-                    f"{self._folder}: the loss term '{name}' became {value} at step {circumstances['step']}. Training "
-                    "stopped; the last checkpoint is untouched. Lower the learning rate, or look for odd "
-                    "intensities with `duoseg check`."
-                )
-        return {"step": circumstances["step"], "loss": sum(terms.values()), **terms, **circumstances}
-
     def _save(self, optimiser_state: dict[str, Any]) -> None:
+        finite = torch.stack([weight.isfinite().all() for weight in self._method.parameters()])
+        if not bool(finite.all()):
+            raise InputError(
+                f"{self._folder}: weights became infinite or undefined at step {self._step} or shortly before. "
+                "Training stopped; the last checkpoint is untouched. Lower the learning rate, or clip the gradients."
+            )
         save_checkpoint(
             self._folder,
             {

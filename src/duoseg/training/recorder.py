@@ -1,0 +1,59 @@
+"""Loss terms on their way from the device to the loggers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from duoseg.errors import InputError
+from duoseg.training.log import Logger, Record
+
+
+class Recorder:
+    """Keeps each step's loss terms on the device until they are asked for all at once.
+
+    Fetching them every step would make the device wait for the host.
+
+    Args:
+        loggers: receive the records of finished steps.
+        run: what error messages call the training.
+    """
+
+    def __init__(self, loggers: Sequence[Logger], *, run: str) -> None:
+        self._loggers = loggers
+        self._run = run
+        self._pending: list[tuple[Record, dict[str, Tensor]]] = []
+
+    def add(self, circumstances: Record, terms: dict[str, Tensor]) -> None:
+        """Take over a finished step: its number, learning rate and clock, and its detached loss terms."""
+        self._pending.append((circumstances, terms))
+
+    def report(self) -> None:
+        """Hand all steps since the last report to the loggers.
+
+        Raises:
+            InputError: a term is infinite or undefined; the message names the step and the term.
+        """
+        if not self._pending:
+            return
+        values = iter(torch.stack([term for _, terms in self._pending for term in terms.values()]).tolist())
+        records = [
+            self._record(circumstances, {name: next(values) for name in terms})
+            for circumstances, terms in self._pending
+        ]
+        self._pending.clear()
+        for logger in self._loggers:
+            logger.write(records)
+
+    def _record(self, circumstances: Record, terms: dict[str, float]) -> Record:
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{self._run}: the loss term '{name}' became {value} at step {circumstances['step']}. Training "
+                    "stopped; the last checkpoint is untouched. Lower the learning rate, or look for odd "
+                    "intensities with `duoseg check`."
+                )
+        return {"step": circumstances["step"], "loss": sum(terms.values()), **terms, **circumstances}

@@ -174,15 +174,14 @@ def as_markdown(rows: list[dict], options: argparse.Namespace) -> str:
             lines.append(_line(f"**{method}**", labelled, f"mean of {len(group)}", group, classes))
     flags = " --on holdout" if options.on == "holdout" else ""
     flags += f" --steps {options.steps}" if options.steps else ""
+    machines = "; ".join(sorted({row["made_with"] for row in rows}))
     return (
         f"# {options.protocol.stem}\n\n"
         f"`python benchmarks/accuracy.py DATA --protocol {options.protocol} --out WORK{flags}`\n\n"
         f"{rows[0]['steps']} steps, last checkpoint, means over the {options.on} scans on their original grid. Wall "
         "time, CPU time and peak memory are those of the training, each on one thread, two side by side. "
-        f"'No surface' counts pairs of scan and class without a distance.\n\n{'; '.join(sorted({row['made_with'] for row in rows}))}.\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
+        f"'No surface' counts pairs of scan and class without a distance.\n\n{machines}.\n\n"
+    ) + "\n".join([*lines, ""])
 
 
 def _line(method: str, labelled: int, seed: str, group: list[dict], classes: list[str]) -> str:

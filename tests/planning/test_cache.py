@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import os
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import planning_cases as make
 import pytest
 
 from duoseg.errors import InputError
-from duoseg.planning.cache import chunk_shape, prepare_cases
+from duoseg.planning import cache
+from duoseg.planning.cache import prepare_cases
+from duoseg.planning.frames import chunk_shape
 from duoseg.planning.plan import Normalisation
 from duoseg.planning.prepare import prepare_image, prepare_label
 
@@ -61,7 +66,36 @@ def test_second_run_writes_nothing_and_a_lost_file_alone_is_made_again(cases, tm
     prepare_cases(cases, make.plan(), folder)
     after = files(folder)
     assert after.keys() == before.keys()
-    assert all(after[name] == before[name] for name in before if not name.startswith("c1"))
+    assert all(after[name] == before[name] for name in before if name != lost)
+
+
+def test_label_that_comes_later_leaves_the_image_alone_and_fits_it(cases, tmp_path: Path) -> None:
+    folder, plan = tmp_path / "cache", make.plan(spacing=(1.5, 1.0, 1.0))
+    unlabelled = prepare_cases([cases[0].without_label()], plan, folder)[0]
+    before = files(folder)
+    later = prepare_cases(cases[:1], plan, folder)[0]
+    assert files(folder)[unlabelled.image_path.name] == before[unlabelled.image_path.name]
+    at_once = prepare_cases(cases[:1], plan, tmp_path / "other")[0]
+    assert later.placement == at_once.placement
+    assert later.label_path and at_once.label_path
+    assert later.label_path.read_bytes() == at_once.label_path.read_bytes()
+
+
+def test_half_written_files_are_removed_once_nobody_can_be_writing_them(cases, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    hour_ago = time.time() - 3700
+    for name, moment in {
+        ".0123abcd.c9.image.0123456789abcdef.prepared": hour_ago,
+        ".0123abcd.c8.image.0123456789abcdef.prepared": time.time(),
+        ".other.prepared": hour_ago,
+        "c7.image.0123456789abcdef.prepared": hour_ago,
+    }.items():
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (moment, moment))
+    prepare_cases(cases[:1], make.plan(), folder)
+    left = {name.partition(".image")[0] for name in files(folder)}
+    assert left >= {".0123abcd.c8", ".other.prepared", "c7"} and ".0123abcd.c9" not in left
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "emptied"])
@@ -90,9 +124,23 @@ def test_only_changes_that_matter_make_new_files(cases, tmp_path: Path) -> None:
     assert len(names(make.plan()) & base) == 0
 
 
-def test_label_of_an_unlabelled_case_is_never_opened(cases, tmp_path: Path) -> None:
-    (tmp_path / "data" / "c2_label.nii.gz").write_bytes(b"garbage")
-    assert not prepare_cases(cases[2:], make.plan(), tmp_path / "cache")[0].labelled
+def test_label_of_an_unlabelled_case_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make.dataset([make.write_case(tmp_path / "data", f"c{i}", seed=i) for i in range(3)])
+    hidden = [case.label for case in data.train[1:]]
+    for path in hidden:
+        assert path is not None
+        path.write_bytes(b"garbage")
+    opened: list[Path | None] = []
+    hash_source, read_label = cache.hash_source, cache.read_label
+    monkeypatch.setattr(cache, "hash_source", lambda path: opened.append(path) or hash_source(path))
+    monkeypatch.setattr(cache, "read_label", lambda case, grid: opened.append(case.label) or read_label(case, grid))
+
+    split = data.split(labelled=1)
+    prepared = prepare_cases([*split.labelled, *split.unlabelled], make.plan(), tmp_path / "cache")
+    assert [case.labelled for case in prepared] == [True, False, False]
+    assert data.train[0].label in opened and not set(hidden) & set(opened)
+    with pytest.raises(InputError, match="c1_label"):
+        prepare_cases(data.split(labelled=2).labelled, make.plan(), tmp_path / "cache")
 
 
 def test_unusable_scan_is_named_and_leaves_no_file_of_its_own(cases, tmp_path: Path) -> None:
@@ -105,8 +153,15 @@ def test_unusable_scan_is_named_and_leaves_no_file_of_its_own(cases, tmp_path: P
 def test_label_on_another_grid_is_refused_with_the_distance(cases, tmp_path: Path) -> None:
     shifted = make.write_case(tmp_path / "shifted", "c0", spacing=(1.0, 1.0, 1.1))
     crossed = type(cases[0])("c0", cases[0].images, shifted.label, "c0")
-    with pytest.raises(InputError, match=r"c0_label.*1\.7 mm off"):
+    with pytest.raises(InputError, match=r"c0_label.*up to 1\.7 mm \(1\.7 voxels\)"):
         prepare_cases([crossed], make.plan(), tmp_path / "cache")
+
+
+def test_label_in_another_axis_order_is_told_as_such(cases, tmp_path: Path) -> None:
+    label = nib.nifti1.load(cases[0].label)
+    nib.save(label.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]])), cases[0].label)
+    with pytest.raises(InputError, match=r"c0_label.*same points in the world as c0_0000.*axis order"):
+        prepare_cases(cases[:1], make.plan(), tmp_path / "cache")
 
 
 def test_workers_give_the_same_files_in_the_order_asked_for(cases, tmp_path: Path) -> None:

@@ -61,5 +61,37 @@ def test_label_that_is_no_mask_is_refused(tmp_path: Path) -> None:
     case = make.write_case(tmp_path, "a")
     nib.save(nib.Nifti1Image(np.full((20, 24, 18), 0.5, np.float32), make.affine()), tmp_path / "a_label.nii.gz")
     data = make.dataset([case])
-    with pytest.raises(InputError, match=r"a_label.*holds 0\.5"):
+    with pytest.raises(InputError, match=r"a_label.*fractional values such as 0\.5"):
         take_fingerprint(data.split(labelled=1), data)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 3e9])
+def test_label_with_a_value_that_is_no_integer_is_refused_whatever_the_classes(tmp_path: Path, wrong: float) -> None:
+    case = make.write_case(tmp_path, "a")
+    label = make.volume()[1].astype(np.float32)
+    label[0, 0, 0] = wrong
+    nib.save(nib.Nifti1Image(label, make.affine()), tmp_path / "a_label.nii.gz")
+    for classes in ({}, {"organ": 1, "tumour": 4}):
+        data = make.dataset([case], classes=classes)
+        with pytest.raises(InputError, match=r"a_label.*1 voxels (are|have)"):
+            take_fingerprint(data.split(labelled=1), data)
+
+
+def test_rounding_in_a_label_changes_nothing(tmp_path: Path) -> None:
+    data = make.dataset([make.write_case(tmp_path, "a")], classes={})
+    exact = take_fingerprint(data.split(labelled=1), data)
+    rounded = make.volume()[1] * np.float32(1 + 1e-6)
+    nib.save(nib.Nifti1Image(rounded, make.affine()), tmp_path / "a_label.nii.gz")
+    assert take_fingerprint(data.split(labelled=1), data) == exact
+
+
+def test_volume_of_sheared_voxels_is_that_of_the_parallelepiped(tmp_path: Path) -> None:
+    case = make.write_case(tmp_path, "a")
+    image, label = make.volume()
+    tilted = make.affine()
+    tilted[1, 2] = 0.36
+    nib.save(nib.Nifti1Image(image, tilted), case.images[0])
+    nib.save(nib.Nifti1Image(label, tilted), tmp_path / "a_label.nii.gz")
+    data = make.dataset([case])
+    _, tumour = take_fingerprint(data.split(labelled=1), data).anatomy
+    assert tumour.volumes_ml[0] == pytest.approx(4 * 5 * 4 / 1000)  # a shear keeps volumes

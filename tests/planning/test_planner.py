@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import CaseFacts, ChannelFacts, ClassFacts, Fingerprint
-from duoseg.planning.fitting import total_stride
+from duoseg.planning.fitting import require_fitting_patch, total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.planner import make_plan
-from duoseg.planning.sizing import choose_strides
+from duoseg.planning.sizing import choose_strides, is_anisotropic
 
 
 def fingerprint(content, spacing, *, extent=None, classes=("organ",), channels=("MRI",), unlabelled=3):
@@ -75,20 +75,28 @@ def test_pooling_of_isotropic_patches_leaves_four_to_eight_voxels() -> None:
     assert choose_strides((40, 56, 40), (1.0, 1.0, 1.0), strided_stem=False) == ((2, 2, 2),) * 3
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    st.tuples(*[st.integers(4, 512)] * 3),
+    st.tuples(*[st.integers(1, 8) | st.integers(1, 512)] * 3),
     st.tuples(*[st.sampled_from([0.4, 0.7, 1.0, 2.5, 6.0])] * 3),
     st.sampled_from(["cpu", "cuda", "mps"]),
+    st.sampled_from([1, 8, 9, 127]),
 )
-def test_every_plan_fits_its_network_its_budget_and_survives_json(content, spacing, device) -> None:
-    facts = fingerprint(content, spacing)
-    plan = make_plan(facts, device=device)
+def test_every_plan_fits_its_network_its_budget_and_survives_json(content, spacing, device, classes) -> None:
+    facts = fingerprint(content, spacing, classes=tuple(f"class {index}" for index in range(classes)))
+    try:
+        plan = make_plan(facts, device=device)
+    except InputError as error:
+        assert math.prod(content) == 1 and "single voxel" in str(error)
+        return
     network = plan.network
+    require_fitting_patch(network, plan.patch)
+    assert network.stem == "full" or (device == "cpu" and not is_anisotropic(plan.spacing))
     stride = total_stride(network)
     assert all(side % step == 0 for side, step in zip(plan.patch, stride, strict=True))
     assert all(side // step <= 16 for side, step in zip(plan.patch, stride, strict=True))
-    assert math.prod(plan.patch) <= 1.05 * (128 * 128 * 96 if device != "cpu" else 64 * 64 * 48)
+    budget = 128 * 128 * 96 if device != "cpu" else 64 * 64 * 48
+    assert math.prod(plan.patch) * max(8, classes) <= 8 * 1.05 * budget
     assert len(network.channels) == len(network.strides) + 1
     assert all(new <= 3 * min(spacing) or new == old for new, old in zip(plan.spacing, spacing, strict=True))
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
@@ -105,6 +113,41 @@ def test_sides_in_class_names_forbid_mirroring() -> None:
     assert make_plan(HIPPOCAMPUS, device="cpu").augmentation.mirror_axes == (0,)
     sided = fingerprint((40, 40, 40), (1.0,) * 3, classes=("kidney_left", "kidney_right"))
     assert make_plan(sided, device="cpu").augmentation.mirror_axes == ()
+
+
+@pytest.mark.parametrize(
+    ("classes", "mirrored"),
+    [
+        (("KidneyLeft", "KidneyRight"), False),
+        (("Kidney_L", "Kidney_R"), False),
+        (("LKidney", "spleen"), False),
+        (("Lt kidney", "Rt kidney"), False),
+        (("ren sin.", "ren dex."), False),
+        (("left_atrium",), False),
+        (("Niere links", "Niere rechts"), False),
+        (("1", "2"), False),
+        (("1",), True),
+        (("liver", "3"), True),
+        (("Rectum", "LV", "bright spot", "lesion"), True),
+    ],
+)
+def test_mirroring_follows_the_words_of_class_names(classes, mirrored) -> None:
+    plan = make_plan(fingerprint((40, 40, 40), (1.0,) * 3, classes=classes), device="cpu")
+    assert plan.augmentation.mirror_axes == ((0,) if mirrored else ())
+    if classes == ("1", "2"):
+        assert "have no names" in plan.reasons["augmentation"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "scheme"),
+    [
+        *((channel, "ct") for channel in ("CT", "cta", "CBCT-1", "ldct_low", "T1 (CT grid)")),
+        *((channel, "zscore") for channel in ("T1ct", "CT1", "channel 0", "octa")),
+    ],
+)
+def test_ct_is_told_by_a_whole_word(channel, scheme) -> None:
+    plan = make_plan(fingerprint((40, 40, 40), (1.0,) * 3, channels=(channel,)), device="cpu")
+    assert plan.normalisation[0].scheme == scheme
 
 
 def test_ct_gets_a_fixed_window_and_other_channels_their_own_scale() -> None:
@@ -124,8 +167,60 @@ def test_given_patch_is_used_and_an_impossible_one_refused_with_the_nearest() ->
         make_plan(LEFT_ATRIUM, device="cpu", patch=(51, 64, 48))
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"spacing": (0, 1, 1)}, "spacing.*three positive, finite numbers of mm"),
+        ({"spacing": (math.nan, 1, 1)}, "spacing.*three positive"),
+        ({"spacing": (math.inf, 1, 1)}, "spacing.*three positive"),
+        ({"spacing": [1.0, 1.0]}, "spacing.*three positive"),
+        ({"spacing": "1,1,1"}, "spacing.*'1,1,1'.*three positive"),
+        ({"patch": (0, 16, 16)}, "patch.*three whole numbers of voxels"),
+        ({"patch": [16.5, 16, 16]}, "patch.*three whole numbers"),
+        ({"patch": 16}, "patch.*three whole numbers"),
+        ({"steps": 0}, "steps.*whole number from 1 on"),
+        ({"steps": "many"}, "steps.*'many'.*whole number"),
+    ],
+)
+def test_option_that_is_no_such_value_is_refused_with_what_it_must_be(asked, expected) -> None:
+    with pytest.raises(InputError, match=expected):
+        make_plan(LEFT_ATRIUM, device="cpu", **asked)
+
+
+def test_spacing_that_leaves_a_single_voxel_is_refused_with_the_scans_size() -> None:
+    with pytest.raises(InputError, match=r"35 x 50 x 36 mm.*60 x 60 x 60 mm.*finer spacing"):
+        make_plan(HIPPOCAMPUS, device="cpu", spacing=(60.0, 60.0, 60.0))
+    with pytest.raises(InputError, match="single voxel"):
+        make_plan(HIPPOCAMPUS, device="cpu", patch=(1, 1, 1))
+
+
+@pytest.mark.parametrize("spacing", [(math.nan, 1.0, 1.0), (1.0, math.inf, 1.0)])
+def test_plan_holds_no_spacing_that_is_not_finite(spacing) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        Plan.model_validate({**make_plan(HIPPOCAMPUS, device="cpu").model_dump(), "spacing": spacing})
+
+
+def test_many_classes_make_the_patch_smaller_and_the_reason_says_so() -> None:
+    few, many = (
+        make_plan(fingerprint((512, 512, 400), (0.8,) * 3, classes=tuple(f"k{i}" for i in range(n))), device="cuda")
+        for n in (8, 104)
+    )
+    assert math.prod(many.patch) * 104 <= 1.05 * 8 * 128 * 128 * 96 < 1.2 * 8 * math.prod(few.patch)
+    assert "104 classes" in many.reasons["patch"] and "classes" not in few.reasons["patch"]
+
+
+def test_thick_slices_never_meet_a_strided_stem_whatever_patch_is_asked_for() -> None:
+    plan = make_plan(fingerprint((320, 320, 24), (0.5, 0.5, 5.0)), device="cpu", patch=(128, 128, 16))
+    assert plan.network.stem == "full"
+
+
 def test_given_spacing_is_used() -> None:
     assert make_plan(LEFT_ATRIUM, device="cpu", spacing=(2.0, 2.0, 2.0), steps=7).spacing == (2.0, 2.0, 2.0)
+
+
+def test_no_labelled_scan_is_refused_even_where_classes_are_named() -> None:
+    with pytest.raises(InputError, match="Annotate at least one scan"):
+        make_plan(HIPPOCAMPUS.model_copy(update={"labelled": 0}), device="cpu")
 
 
 def test_labels_without_any_class_are_refused() -> None:

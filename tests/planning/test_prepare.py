@@ -145,6 +145,17 @@ def test_label_value_that_is_no_class_is_refused_with_the_known_ones() -> None:
         prepare_label(label, placement, plan, name="x.nii")
 
 
+def test_rounding_in_a_label_is_no_other_class_and_nan_is_none() -> None:
+    image, label = make.volume()
+    plan = make.plan()
+    _, placement = prepare_image(image[None], make.grid(image.shape), plan)
+    noisy = label.astype(np.float32) + np.where(label > 0, np.float32(2e-5), np.float32(0))
+    assert np.array_equal(prepare_label(noisy, placement, plan), prepare_label(label, placement, plan))
+    noisy[0, 0, 0] = np.nan
+    with pytest.raises(InputError, match=r"x\.nii: 1 voxels are NaN"):
+        prepare_label(noisy, placement, plan, name="x.nii")
+
+
 def test_ignored_voxels_become_minus_one() -> None:
     image, label = np.ones((6, 6, 6), np.float32), np.zeros((6, 6, 6), np.uint8)
     label[:2], label[2:4] = 9, 4

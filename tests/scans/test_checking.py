@@ -145,6 +145,7 @@ def test_a_label_in_another_axis_order_is_not_mistaken_for_another_place(data):
             r"4 voxels.* negative values \(-3\)",
         ),
         (lambda voxels: np.where(voxels == 2, np.nan, voxels), "4 voxels are NaN"),
+        (lambda voxels: np.where(voxels == 2, 3e9, voxels), r"4 voxels have values beyond 32-bit.*3e\+09"),
     ],
 )
 def test_wrong_label_values_are_counted(data, change, message):
@@ -260,6 +261,42 @@ def test_channels_on_different_grids_and_repeated_channels_are_told(tmp_path):
     assert "4 mm (4 voxels)" in told["a_0001.nii.gz"].message
     assert "the same voxels" in told["b_0001.nii.gz"].message
     assert len(told) == 2
+
+
+def test_sheared_axes_are_a_warning(data):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 2 * np.tan(np.radians(20))
+    save(data / "imagesTr/c_0000.nii.gz", image(2), tilted)
+    assert "20 degrees off right angles" in only(check(data), "warning").message
+
+
+def test_more_classes_than_can_be_told_apart_are_an_error(tmp_path):
+    save(tmp_path / "images/a.nii.gz", image(0))
+    save(tmp_path / "labels/a.nii.gz", np.arange(720, dtype=np.int16).reshape(SHAPE) % 129)
+    report = check(tmp_path)
+    assert not report.ok
+    assert "there are 128 classes; at most 127" in report.problems[0].message
+
+
+def test_labelled_voxels_outside_the_images_content_are_counted(data):
+    voxels = image(0)
+    voxels[:3] = 0
+    save(data / "imagesTr/a_0000.nii.gz", voxels)
+    ignored = label()
+    ignored[0, 0, :5] = 9
+    save(data / "labelsTr/a.nii.gz", ignored)
+    problem = only(check(data), "warning")
+    assert problem.file.name == "a.nii.gz"
+    assert "4 of 12 labelled voxels lie outside" in problem.message
+
+
+def test_values_of_ct_under_another_name_are_noted_once(data):
+    for seed, case in enumerate("abc"):
+        save(data / f"imagesTr/{case}_0000.nii.gz", image(seed) - 1100)
+    assert "in 3 of 5 scans" in only(check(data), "note").message
+    names = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps({**names, "channel_names": {"0": "CTA"}}))
+    assert check(data).problems == ()
 
 
 def test_missing_form_codes_are_a_warning(data):

@@ -10,6 +10,7 @@ import pytest
 
 from duoseg.errors import InputError
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.inputs import find_inputs
 
 
 def touch(root: Path, *names: str) -> None:
@@ -137,6 +138,51 @@ def test_case_names_that_end_like_channel_numbers_are_told_by_their_labels(tmp_p
     assert len(dataset.channels) == 1
 
 
+def test_names_like_channel_numbers_are_told_by_one_label_for_all_folders(tmp_path):
+    touch(tmp_path, *(f"images/pat_{n:04d}.nii.gz" for n in range(3)), "labels/pat_0000.nii.gz")
+    touch(tmp_path, *(f"imagesUn/raw_{n:04d}.nii.gz" for n in range(2)), "imagesTs/pat_0003.nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert names(dataset.train) == ["pat_0000", "pat_0001", "pat_0002", "raw_0000", "raw_0001"]
+    assert names(dataset.test) == ["pat_0003"]
+    assert len(dataset.channels) == 1
+
+
+def test_channel_numbers_of_cases_that_end_in_numbers_are_told_by_the_labels(tmp_path):
+    touch(tmp_path, "imagesTr/pat_0000_0000.nii.gz", "imagesTr/pat_0000.nii.gz", "imagesUn/x_0000.nii.gz")
+    touch(tmp_path, "labelsTr/pat.nii.gz", "labelsTr/pat_0000.nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert names(dataset.train) == ["pat", "pat_0000", "x"]
+    assert all(case.label for case in dataset.train[:2])
+
+
+def test_a_folder_without_channel_numbers_stands_beside_one_with_them(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/t.nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert (names(dataset.train), names(dataset.test)) == (["a"], ["t"])
+
+
+def test_inputs_of_one_channel_keep_numbers_that_cannot_be_channels(tmp_path):
+    touch(tmp_path, *(f"images/pat_{n:04d}.nii.gz" for n in range(3)), "other/a_0000.nii.gz", "other/b_0000.nii.gz")
+    assert names(find_inputs([tmp_path / "images"], channels=("MR",))) == ["pat_0000", "pat_0001", "pat_0002"]
+    assert names(find_inputs([tmp_path / "other"], channels=("MR",))) == ["a", "b"]
+    several = find_inputs([tmp_path / "images"], channels=("T1", "T2", "T3"))
+    assert names(several) == ["pat"] and len(several[0].images) == 3
+
+
+def test_an_input_with_more_channels_than_the_plan_is_told_of_the_plan(tmp_path):
+    touch(tmp_path, *(f"a_{n:04d}.nii.gz" for n in range(3)))
+    with pytest.raises(InputError, match="channel 2 is one more than the 2 channels of the plan"):
+        find_inputs([tmp_path], channels=("T1", "T2"))
+
+
+def test_inputs_of_one_name_in_two_folders_are_told_with_both_paths(tmp_path):
+    touch(tmp_path, "x/a.nii.gz", "y/a.nii.gz")
+    message = f"{tmp_path}/x/a.nii.gz: this and {tmp_path}/y/a.nii.gz are two scans of one name"
+    with pytest.raises(InputError, match=message):
+        find_inputs([tmp_path / "x", tmp_path / "y"], channels=("MR",))
+    assert names(find_inputs([tmp_path / "x", tmp_path / "x/a.nii.gz"], channels=("MR",))) == ["a"]
+
+
 @pytest.mark.parametrize("absolute", [False, True])
 def test_a_table_lists_scans_anywhere(tmp_path, absolute):
     touch(tmp_path, "x/z.nii.gz", "x/y.nii", "l/z.nii.gz", "x/t.nii.gz", "x/h.nii.gz")
@@ -240,8 +286,21 @@ def test_wrong_splits_are_refused_by_name(tmp_path, splits, message):
 def test_one_name_on_both_sides_of_the_folders_is_refused(nnunet):
     for channel in (0, 1):
         touch(nnunet, f"imagesTs/b_000{channel}.nii.gz")
-    with pytest.raises(InputError, match="both for training and for testing: b"):
+    with pytest.raises(InputError, match=r"1 case name.*more than one scan: b \(imagesTr, imagesTs\)"):
         load_dataset(nnunet)
+
+
+@pytest.mark.parametrize("splits", [{"subjects": {"b": "Ann"}}, {"holdout": ["d"]}, {"train": ["b"], "test": ["t"]}])
+@pytest.mark.parametrize("other", ["imagesTs", "imagesUn"])
+def test_one_name_in_two_folders_is_refused_whatever_the_splits_say(nnunet, splits, other):
+    for channel in (0, 1):
+        touch(nnunet, f"{other}/b_000{channel}.nii.gz")
+    write_json(nnunet / "splits.json", splits)
+    with pytest.raises(InputError, match=rf"more than one scan: b \(imagesTr, {other}\)"):
+        load_dataset(nnunet)
+    tolerated = load_dataset(nnunet, tolerant=True)
+    assert "b" not in names([*tolerated.train, *tolerated.test])
+    assert [problem.severity for problem in tolerated.problems].count("error") == 1
 
 
 @pytest.mark.parametrize(
@@ -252,6 +311,7 @@ def test_one_name_on_both_sides_of_the_folders_is_refused(nnunet):
         ({"labels": {"background": 1, "a": 2}}, "'background' has the value 1"),
         ({"labels": {"background": 0, "a": -1}}, "'a' has the value -1"),
         ({"labels": {"background": 0, "a": 1.5}}, "'a' has the value 1.5"),
+        ({"labels": {"background": 0, "all": 1}}, "cannot be called 'all'"),
         ({"labels": ["a"]}, '"labels" must be an object'),
         ({"channel_names": {"0": "T1", "2": "T2"}}, "numbered"),
         ({"file_ending": ".mha"}, r"'\.mha' cannot be read"),

@@ -132,10 +132,10 @@ def test_other_grid_is_refused_with_the_distance_in_mm(folders: tuple[Path, Path
     moved = AFFINE.copy()
     moved[0, 3] = 4.0
     save(folders[0] / "b.nii.gz", block(1, 3), moved)
-    with pytest.raises(InputError, match=r"b\.nii\.gz.*4\.00 mm.*nearest neighbour"):
+    with pytest.raises(InputError, match=r"b\.nii\.gz.*up to 4 mm \(8 voxels\).*nearest neighbour"):
         evaluate(*folders)
     save(folders[0] / "b.nii.gz", np.zeros((8, 8, 9), np.uint8))
-    with pytest.raises(InputError, match="8 x 8 x 9 voxels in place of 8 x 8 x 8"):
+    with pytest.raises(InputError, match="its shape 8 x 8 x 9 is not the 8 x 8 x 8 of"):
         evaluate(*folders)
 
 
@@ -143,7 +143,7 @@ def test_other_axis_order_is_named(folders: tuple[Path, Path]) -> None:
     stored = nib.Nifti1Image(block(1, 3), AFFINE)
     turned = stored.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
     nib.save(turned, folders[0] / "b.nii.gz")
-    with pytest.raises(InputError, match="same points in another axis order"):
+    with pytest.raises(InputError, match=r"same points in the world.*axis order ... rather than RAS"):
         evaluate(*folders)
 
 
@@ -173,12 +173,45 @@ def test_empty_masks_without_names_are_one_perfect_label(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [({"whole": [1, 2]}, "regions"), ({"all": 1}, "'all'"), ({}, "no 'labels'")],
+    [({"whole": [1, 2]}, "regions"), ({"all": 1}, "'all'")],
 )
 def test_unusable_names_are_refused(folders: tuple[Path, Path], labels: dict, message: str) -> None:
     folders[1].joinpath("dataset.json").write_text(json.dumps({"labels": labels}))
     with pytest.raises(InputError, match=message):
         evaluate(*folders)
+
+
+def test_description_without_classes_leaves_values_to_name_themselves(folders: tuple[Path, Path]) -> None:
+    described = folders[1].parent / "dataset.json"
+    described.write_text(json.dumps({"channel_names": {"0": "MR"}}))
+    assert list(evaluate(*folders).means()) == ["1", "2", "all"]
+    described.write_text(json.dumps({"labels": {"background": 0, "ignore": 2}}))
+    scores = evaluate(*folders)
+    assert list(scores.means()) == ["1", "all"] and scores.policy["ignore_value"] == 2
+    with pytest.raises(InputError, match="no 'labels'"):
+        evaluate(*folders, dataset_json=described)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 3e9])
+def test_masks_with_values_that_are_no_integers_are_refused(tmp_path: Path, wrong: float) -> None:
+    mask = block(1, 3).astype(np.float32)
+    mask[0, 0, 0] = wrong
+    path = save(tmp_path / "r" / "x.nii", mask)
+    with pytest.raises(InputError, match=r"x\.nii: 1 voxels"):
+        evaluate(path, path)
+
+
+def test_rounding_in_a_mask_is_no_other_value(tmp_path: Path) -> None:
+    exact = save(tmp_path / "r" / "x.nii", block(1, 3, 3))
+    rounded = save(tmp_path / "p" / "x.nii", block(1, 3, 3) * np.float32(1 + 1e-6))
+    assert evaluate(rounded, exact).means()["3"]["dice"] == 1.0
+
+
+def test_volume_of_sheared_voxels_is_that_of_the_parallelepiped(tmp_path: Path) -> None:
+    tilted = np.diag([1.0, 1.0, 1.0, 1.0])
+    tilted[1, 2] = 0.36
+    mask = save(tmp_path / "r" / "x.nii", block(1, 3), tilted)
+    assert evaluate(mask, mask).means()["1"]["volume_ml"] == pytest.approx(2 * 4 * 4 / 1000)
 
 
 def test_folders_that_do_not_pair_are_refused(tmp_path: Path) -> None:

@@ -1,36 +1,37 @@
 """Prepared cases on disk, in compressed chunks: a patch is read without reading the scan.
 
-One file holds a case's image (float16), one its label (int8): a SHA-256 digest and, behind it, a blosc2
-frame. A file's name carries the hash of everything that made
-it: the bytes of its sources and the settings that matter. So a changed scan or setting finds no file and is
-    prepared anew,
-while an unrelated setting finds the file it wants. Files appear by rename, complete or not at all; the digest
-finds those that were damaged later.
+One file holds a case's image (float16), one its label (int8). A file's name carries the hash of everything
+that made it: the bytes of its sources and the settings that matter. So a changed scan or setting finds no file
+and is prepared anew, while an unrelated setting finds the file it wants. Files appear by rename, complete or
+not at all; a digest finds those that were damaged later.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 
-from duoseg.files import atomic_path
+from duoseg.planning.frames import intact_metadata, open_frame, read_metadata, write_frame
 from duoseg.planning.plan import Normalisation, Plan
 from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
+from duoseg.scans.formats import read_grid
 
 FORMAT = 1  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000
-DIGEST_BYTES = 32  # SHA-256 of the rest of the file, at its start
-BLOCK_SIDE = 32  # a block is what is decompressed at once
+STALE_SECONDS = 3600  # no file takes so long to write
+TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+\.prepared")  # the names that `atomic_path` writes ours under
 
 Box = tuple[slice, slice, slice]
 Progress = Callable[[int, int], None]
@@ -60,7 +61,7 @@ class PreparedCase:
 
     def read_image(self, box: Box) -> np.ndarray:
         """Return the image within ``box``, float32 ``(C, ...)``; only blocks it touches are decompressed."""
-        return np.asarray(_open(self.image_path)[(slice(None), *box)], dtype=np.float32)
+        return np.asarray(open_frame(self.image_path)[(slice(None), *box)], dtype=np.float32)
 
     def read_label(self, box: Box) -> np.ndarray:
         """Return the class indices within ``box``, int8, -1 where ignored.
@@ -68,12 +69,12 @@ class PreparedCase:
         Raises:
             ValueError: the case is unlabelled.
         """
-        return np.asarray(_open(self._label_file())[box], dtype=np.int8)
+        return np.asarray(open_frame(self._label_file())[box], dtype=np.int8)
 
     @property
     def foreground(self) -> tuple[np.ndarray, ...]:
         """Up to 5000 voxels of each class 1..K, int32 of shape ``(n, 3)`` each; read anew, not kept."""
-        meta = _metadata(self._label_file())
+        meta = read_metadata(self._label_file())
         return tuple(
             np.frombuffer(meta[f"foreground_{index}"], np.int32).reshape(-1, 3) for index in range(1, self.classes + 1)
         )
@@ -92,12 +93,14 @@ def prepare_cases(
     Files there are reused if their key and digest fit, and rewritten if not; an interrupted run goes on where
     it stopped. The label of a case with ``label=None`` is never looked for. Memory holds ``workers`` scans,
     however many cases there are. ``workers`` threads share the work (reading, decompressing and resampling
-    all leave the interpreter free). ``progress(done, all)`` is called after each case.
+    all leave the interpreter free). ``progress(done, all)`` is called after each case. What a run that was killed
+    left half-written there is removed after an hour.
 
     Raises:
         InputError: a scan or label is not usable; the message names the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
     prepared: list[PreparedCase] = []
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
@@ -122,18 +125,21 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
         label_key = _key("label", image_bytes, plan.spacing, label_bytes, values, plan.ignore_value)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
 
-    image_meta = _intact_meta(image_path, image_key)
-    label_meta = _intact_meta(label_path, label_key) if label_path is not None else {}
-    if image_meta is None or label_meta is None:
+    image_meta = intact_metadata(image_path, image_key)
+    grid = None
+    if image_meta is None:
         voxels, grid = read_channels(case)
         image, placement = prepare_image(voxels, grid, plan, name=str(case.images[0]))
         del voxels
         image_meta = {"placement": json.dumps(placement.to_dict()).encode()}
-        _write(image_path, _half(image), image_key, image_meta, plan)
-        if label_meta is None and label_path is not None:
-            label = prepare_label(read_label(case, grid), placement, plan, name=str(case.label))
-            _write(label_path, label, label_key, _foreground_meta(label, len(plan.classes)), plan)
+        write_frame(image_path, _half(image), key=image_key, meta=image_meta, patch=plan.patch)
+        del image
     placement = Placement.from_dict(json.loads(image_meta["placement"]))
+    if label_path is not None and intact_metadata(label_path, label_key) is None:
+        voxels = read_label(case, grid or read_grid(case.images[0]))
+        label = prepare_label(voxels, placement, plan, name=str(case.label))
+        meta = _foreground_meta(label, len(plan.classes))
+        write_frame(label_path, label, key=label_key, meta=meta, patch=plan.patch)
     return PreparedCase(
         name=case.name,
         labelled=label_path is not None,
@@ -155,10 +161,13 @@ def hash_source(path: Path) -> str:
     return total.hexdigest()
 
 
-def chunk_shape(shape: Sequence[int], patch: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the chunk (about a patch) and the block (at most 32 voxels a side) of the spatial axes."""
-    chunk = tuple(min(size, max(side, BLOCK_SIDE)) for size, side in zip(shape, patch, strict=True))
-    return chunk, tuple(min(side, BLOCK_SIDE) for side in chunk)
+def _remove_stale(folder: Path) -> None:
+    """Remove half-written files of runs that were killed, and leave those that another run may be writing."""
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # another run removed or finished it
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
 
 
 def _key(*parts: Any) -> str:
@@ -184,46 +193,3 @@ def _foreground_meta(label: np.ndarray, classes: int) -> dict[str, bytes]:
         voxels = np.stack(np.unravel_index(np.sort(where), label.shape), axis=1)
         meta[f"foreground_{index}"] = voxels.astype(np.int32).tobytes()
     return meta
-
-
-def _open(path: Path) -> blosc2.NDArray:
-    # one thread: the readers are themselves parallel; opening takes 0.1 ms, so no handle is kept
-    return blosc2.open(str(path), mode="r", offset=DIGEST_BYTES, dparams={"nthreads": 1})
-
-
-def _metadata(path: Path) -> dict[str, bytes]:
-    stored = _open(path)  # named, since its metadata do not outlive it
-    return dict(stored.schunk.vlmeta.getall())
-
-
-def _write(path: Path, array: np.ndarray, key: str, meta: dict[str, bytes], plan: Plan) -> None:
-    lead = (1,) * (array.ndim - 3)
-    chunk, block = chunk_shape(array.shape[-3:], plan.patch)
-    stored = blosc2.empty(
-        array.shape,
-        array.dtype,
-        chunks=lead + chunk,
-        blocks=lead + block,
-        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-    )
-    assert isinstance(stored, blosc2.NDArray)  # the other kinds hold text
-    stored[:] = array
-    for name, value in {**meta, "key": key.encode()}.items():
-        stored.schunk.vlmeta[name] = value
-    frame = stored.to_cframe()
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        stream.write(hashlib.sha256(frame).digest())
-        stream.write(frame)
-
-
-def _intact_meta(path: Path, key: str) -> dict[str, bytes] | None:
-    """Return a cached file's metadata, or None if the file is missing, damaged or another's."""
-    if not path.is_file():
-        return None
-    # the digest comes first: a damaged frame can make the decoder ask for any amount of memory
-    with path.open("rb") as stream:
-        digest = stream.read(DIGEST_BYTES)
-        if hashlib.file_digest(stream, "sha256").digest() != digest:
-            return None
-    meta = _metadata(path)
-    return meta if meta.pop("key", None) == key.encode() else None

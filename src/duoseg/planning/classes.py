@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from duoseg.errors import InputError
+from duoseg.scans.texts import some_text
+from duoseg.scans.values import MAX_CLASSES, as_integers
 
-MAX_CLASSES = 127  # a label is int8
 
-
-def label_values(voxels: np.ndarray, *, name: str = "the label") -> tuple[int, ...]:
+def label_values(voxels: np.ndarray, *, name: Path | str = "the label") -> tuple[int, ...]:
     """Return the values present in a label, in increasing order.
 
     Raises:
         InputError: a value is not a whole number.
     """
-    values = np.unique(voxels)
-    strange = values[values != np.rint(values)] if np.issubdtype(values.dtype, np.inexact) else values[:0]
-    if strange.size:
-        raise InputError(
-            f"{name}: holds {strange[0]:g}, but a label's values are whole numbers. "
-            "It may have been interpolated or be an image: give the mask itself."
-        )
-    return tuple(int(value) for value in values)
+    return tuple(int(value) for value in np.unique(as_integers(voxels, name)))
 
 
 def class_indices(
-    voxels: np.ndarray, classes: Mapping[str, int], ignore_value: int | None, *, name: str = "the label"
+    voxels: np.ndarray, classes: Mapping[str, int], ignore_value: int | None, *, name: Path | str = "the label"
 ) -> np.ndarray:
     """Return file values as class indices (int8): 1..K in the order of ``classes``, -1 for the ignore value.
 
     Raises:
-        InputError: a value is neither 0, nor a class of the plan, nor its ignore value.
+        InputError: a value is no whole number, or neither 0, nor a class of the plan, nor its ignore value.
     """
     if len(classes) > MAX_CLASSES:
         raise InputError(f"The plan has {len(classes)} classes; at most {MAX_CLASSES} are supported.")
+    voxels = as_integers(voxels, name)
     known = {0: 0, **{value: index for index, value in enumerate(classes.values(), start=1)}}
     if ignore_value is not None:
         known[ignore_value] = -1
@@ -48,7 +43,7 @@ def class_indices(
         indices[where] = index
     if not explained.all():
         strange = np.unique(voxels[~explained])
-        shown = ", ".join(f"{value:g}" for value in strange[:5]) + (", ..." if len(strange) > 5 else "")
+        shown = some_text(list(strange), 5)
         allowed = ", ".join(f"{value} ({label})" for label, value in classes.items())
         raise InputError(
             f"{name}: {int((~explained).sum())} voxel(s) hold {shown}, which the plan does not know. "

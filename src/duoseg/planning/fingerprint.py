@@ -14,10 +14,11 @@ from pydantic import Field
 
 from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices, label_values
-from duoseg.planning.orient import canonical_spacing, content_box, to_canonical
+from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.planning.plan import Section, Spacing, Triple
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Dataset, Split
+from duoseg.scans.scan import Grid, content_box
 
 SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
 Progress = Callable[[int, int], None]
@@ -107,7 +108,7 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
         )
         if case.label is not None:
             label = to_canonical(read_label(case, grid), *order)
-            _measure_label(label, voxels, spacing, dataset, measured, str(case.label))
+            _measure_label(label, voxels, grid, dataset, measured, str(case.label))
         if progress is not None:
             progress(done, len(cases))
     classes = dataset.classes or {str(value): value for value in sorted(measured.volumes)}
@@ -134,22 +135,22 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
 def _measure_label(
     label: np.ndarray,
     image: np.ndarray,
-    spacing: tuple[float, float, float],
+    grid: Grid,
     dataset: Dataset,
     measured: _Measured,
     name: str,
 ) -> None:
+    spacing = canonical_spacing(grid)
     found = [value for value in label_values(label, name=name) if value not in (0, dataset.ignore_value)]
     if dataset.classes:
         class_indices(label, dataset.classes, dataset.ignore_value, name=name)
     elif found and found[0] < 0:
         raise InputError(f"{name}: holds {found[0]}, but a label's values are 0 (background) and above.")
-    voxel_ml = float(np.prod(spacing)) / 1000
     for value in found:
         mask = label == value
         sides = [stop - start for start, stop in content_box(mask[None])]
         x, y, z = (side * mm for side, mm in zip(sides, spacing, strict=True))
-        measured.volumes.setdefault(value, []).append(int(mask.sum()) * voxel_ml)
+        measured.volumes.setdefault(value, []).append(int(mask.sum()) * grid.voxel_volume_ml)
         measured.extents.setdefault(value, []).append((x, y, z))
     # canonical order first: the sample must not depend on how the axes are stored
     foreground = np.flatnonzero(np.isin(label, found))

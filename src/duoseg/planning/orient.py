@@ -7,8 +7,6 @@ import numpy as np
 from duoseg.planning.plan import Triple
 from duoseg.scans.scan import Grid
 
-Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-
 
 def to_canonical(voxels: np.ndarray, permutation: Triple, flips: tuple[bool, bool, bool]) -> np.ndarray:
     """Return a view of ``voxels`` (..., X, Y, Z) with its last three axes in canonical order."""
@@ -29,16 +27,3 @@ def canonical_spacing(grid: Grid) -> tuple[float, float, float]:
     permutation, _ = grid.canonical()
     x, y, z = (float(grid.spacing[axis]) for axis in permutation)
     return x, y, z
-
-
-def content_box(voxels: np.ndarray) -> Pairs:
-    """Return the bounding box of the non-zero voxels of ``(C, X, Y, Z)``; the whole if there is none.
-
-    A voxel counts where any channel is non-zero.
-    """
-    content = (voxels != 0).any(axis=0)
-    pairs: list[tuple[int, int]] = []
-    for axis in range(3):
-        inside = np.flatnonzero(content.any(axis=tuple(other for other in range(3) if other != axis)))
-        pairs.append((int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, content.shape[axis]))
-    return pairs[0], pairs[1], pairs[2]

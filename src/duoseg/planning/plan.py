@@ -11,7 +11,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Triple = tuple[int, int, int]
-Spacing = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Spacing = tuple[Length, Length, Length]
+Side = Annotated[int, Field(ge=1)]
+Patch = tuple[Side, Side, Side]
+Steps = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -110,12 +114,12 @@ class Plan(Section):
     classes: dict[str, int]
     ignore_value: int | None = None
     spacing: Spacing
-    patch: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    patch: Patch
     normalisation: tuple[Normalisation, ...]
     network: NetworkPlan = NetworkPlan()
     batch: BatchPlan = BatchPlan()
     optimiser: OptimiserPlan = OptimiserPlan()
     augmentation: AugmentationPlan = AugmentationPlan()
     window: WindowPlan = WindowPlan()
-    steps: Annotated[int, Field(ge=1)]
+    steps: Steps
     reasons: dict[str, str] = {}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from duoseg.errors import InputError
-from duoseg.planning.classes import MAX_CLASSES
 from duoseg.planning.fingerprint import Fingerprint
-from duoseg.planning.fitting import total_stride
+from duoseg.planning.fitting import require_fitting_patch, total_stride
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import (
     NetworkPlan,
@@ -17,11 +16,13 @@ from duoseg.planning.plan import (
     WindowPlan,
 )
 from duoseg.planning.recipe import choose_augmentation, choose_batch, choose_normalisation
+from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import (
     BOTTLENECK,
     CLASS_VOXELS,
     COARSEST,
     COVERAGE,
+    MANY_CLASSES,
     STRIDED_STEM_VOXELS,
     Device,
     Millimetres,
@@ -37,6 +38,8 @@ from duoseg.planning.sizing import (
     smallest_class_mm,
     voxel_budget,
 )
+from duoseg.scans.texts import mm_text, shape_text
+from duoseg.scans.values import MAX_CLASSES
 
 __all__ = ["make_plan", "override"]
 
@@ -59,9 +62,12 @@ def make_plan(
     choices.
 
     Raises:
-        InputError: no class is known, CT intensities cannot be measured, or ``patch`` suits no network.
+        InputError: no class is known or no scan labelled, CT intensities cannot be measured, an option is no
+            such value, ``patch`` suits no network, or the scans are too small for any.
     """
     _require_classes(fingerprint)
+    asked = checked_request(steps=steps, spacing=spacing, patch=patch)
+    steps, spacing, patch = asked.steps, asked.spacing, asked.patch
     reasons = {"classes": _classes_reason(fingerprint)}
     extent = content_mm(fingerprint)
     if spacing is None:
@@ -69,12 +75,15 @@ def make_plan(
     else:
         reasons["spacing"] = "As asked for."
     if patch is None:
-        patch = choose_patch(extent, spacing, voxel_budget(device, spacing))
-        reasons["patch"] = _patch_reason(patch, extent, spacing, device)
+        patch = choose_patch(extent, spacing, voxel_budget(device, spacing, len(fingerprint.classes)))
+        reasons["patch"] = _patch_reason(patch, extent, spacing, device, len(fingerprint.classes))
     else:
         _require_usable(patch)
         reasons["patch"] = "As asked for."
     network, reasons["network"] = _choose_network(patch, spacing, device)
+    if asked.patch is None:
+        _require_large_enough(patch, extent, spacing)
+    require_fitting_patch(network, patch)
     normalisation, reasons["normalisation"] = choose_normalisation(fingerprint)
     augmentation, reasons["augmentation"] = choose_augmentation(fingerprint, spacing)
     batch, reasons["batch"] = choose_batch(fingerprint)
@@ -113,6 +122,8 @@ def _require_classes(fingerprint: Fingerprint) -> None:
             "No foreground class is known: no label that may be read shows one, and no dataset.json names "
             "any. Annotate at least one scan."
         )
+    if not fingerprint.labelled:
+        raise InputError("No training scan has a label that may be read. Annotate at least one scan.")
     if count > MAX_CLASSES:
         raise InputError(f"There are {count} classes; at most {MAX_CLASSES} are supported.")
 
@@ -132,11 +143,11 @@ def _choose_spacing(
     factor, spacing, seen = 1, start, 0.0
     for factor in range(1, COARSEST + 1):
         spacing = coarsened(start, factor, class_mm)
-        trial = patch or choose_patch(extent, spacing, voxel_budget(device, spacing))
+        trial = patch or choose_patch(extent, spacing, voxel_budget(device, spacing, len(fingerprint.classes)))
         seen = min(coverage(trial, extent, spacing))
         if seen >= COVERAGE:
             break
-    median_text = f"The scans' median spacing is {_mm(start)}"
+    median_text = f"The scans' median spacing is {mm_text(start)}"
     if spacing == start:
         held = (
             "a patch sees enough of a scan at it"
@@ -151,39 +162,49 @@ def _choose_spacing(
         limit = f" It stops where the smallest class would have under {CLASS_VOXELS} voxels across."
     return spacing, (
         f"{median_text}; at that a patch for {device} would see less than {COVERAGE:.0%} of a scan "
-        f"({_mm(extent)}) along some axis, so the finest axes are coarsened up to {factor} times the finest "
+        f"({mm_text(extent)}) along some axis, so the finest axes are coarsened up to {factor} times the finest "
         f"side, where it sees at least {seen:.0%}.{limit}"
     )
 
 
-def _patch_reason(patch: Triple, extent: Millimetres, spacing: Millimetres, device: Device) -> str:
+def _patch_reason(patch: Triple, extent: Millimetres, spacing: Millimetres, device: Device, classes: int) -> str:
     shares = coverage(patch, extent, spacing)
-    budget = voxel_budget(device, spacing)
+    budget = voxel_budget(device, spacing, classes)
+    many = f" (fewer than usual, since there are {classes} classes)" if classes > MANY_CLASSES else ""
     if min(shares) >= 0.999:
         seen = "holds the whole of the median scan's content"
     else:
         seen = "spans " + ", ".join(f"{share:.0%}" for share in shares) + " of the median scan's content"
     return (
-        f"{math.prod(patch):,} voxels, within about {budget:,} on {device}; it {seen} ({_mm(extent)}), "
+        f"{math.prod(patch):,} voxels, within about {budget:,} on {device}{many}; it {seen} ({mm_text(extent)}), "
         "and its sides are multiples of the network's down-sampling."
     )
+
+
+def _require_large_enough(patch: Triple, extent: Millimetres, spacing: Millimetres) -> None:
+    if math.prod(patch) < 2:
+        raise InputError(
+            f"The scans are too small for a network: their median content is {mm_text(extent)}, a single voxel at the "
+            f"spacing of {mm_text(spacing)}. Use a finer spacing, or scans that show more."
+        )
 
 
 def _require_usable(patch: Triple) -> None:
     """Refuse sides that cannot be halved to a small bottleneck, and name the nearest that can."""
     for side in patch:
-        if side < 1 or halvings(side) - exact_halvings(side) > 1:
+        if halvings(side) - exact_halvings(side) > 1:
             multiple = 2 ** max(1, halvings(side) - 1)
             below = max(multiple, side // multiple * multiple)
             raise InputError(
-                f"The patch {'x'.join(map(str, patch))} has a side of {side} voxels, which cannot be halved "
+                f"The patch {shape_text(patch)} has a side of {side} voxels, which cannot be halved "
                 f"often enough; the nearest sides that can are {below} and {below + multiple}."
             )
 
 
 def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tuple[NetworkPlan, str]:
     voxels = math.prod(patch)
-    strided = device == "cpu" and voxels > STRIDED_STEM_VOXELS and all(side % 2 == 0 for side in patch)
+    large = device == "cpu" and voxels > STRIDED_STEM_VOXELS
+    strided = large and not is_anisotropic(spacing) and all(side % 2 == 0 for side in patch)
     strides = choose_strides(patch, spacing, strided_stem=strided)
     first = FIRST_CHANNELS[device] * (2 if strided else 1)
     channels = tuple(min(first * 2**level, MOST_CHANNELS[device]) for level in range(len(strides) + 1))
@@ -201,7 +222,3 @@ def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tupl
         f"{2 * BOTTLENECK} a side); {stem}; channels double from {channels[0]} to at most "
         f"{MOST_CHANNELS[device]} on {device}.{thick}"
     )
-
-
-def _mm(triple: Millimetres) -> str:
-    return " x ".join(f"{value:.4g}" for value in triple) + " mm"

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices
-from duoseg.planning.orient import Pairs, canonical_spacing, content_box, from_canonical, to_canonical
+from duoseg.planning.orient import canonical_spacing, from_canonical, to_canonical
 from duoseg.planning.plan import Normalisation, Plan, Triple
 from duoseg.planning.resample import resample, resample_label, target_shape
-from duoseg.scans.scan import Grid
+from duoseg.scans.scan import Grid, Pairs, content_box
+from duoseg.scans.texts import shape_text
+from duoseg.scans.values import require_finite
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def prepare_image(
             f"{len(plan.channels)} ({', '.join(plan.channels)}). Give one image per channel, in that order."
         )
     if voxels.shape[1:] != tuple(grid.shape):
-        raise InputError(f"{name}: the voxels have shape {voxels.shape[1:]}, but their grid {tuple(grid.shape)}.")
+        raise InputError(
+            f"{name}: there are {shape_text(voxels.shape[1:])} voxels, but {shape_text(grid.shape)} on their grid."
+        )
     require_finite(voxels, name)
     permutation, flips = grid.canonical()
     canonical = to_canonical(voxels, permutation, flips)
@@ -103,7 +107,8 @@ def prepare_label(voxels: np.ndarray, placement: Placement, plan: Plan, *, name:
     """
     if voxels.shape != placement.shape:
         raise InputError(
-            f"{name}: shape {voxels.shape}, but its image has {placement.shape}. Draw it on the image's grid."
+            f"{name}: its shape is {shape_text(voxels.shape)}, but that of its image {shape_text(placement.shape)}. "
+            "Draw it on the image's grid."
         )
     indices = class_indices(voxels, plan.classes, plan.ignore_value, name=name)
     canonical = to_canonical(indices, placement.permutation, placement.flips)
@@ -135,17 +140,6 @@ def restore_map(values: Tensor, placement: Placement, *, outside: float) -> np.n
     _require_prepared(values.shape, placement)
     inner = resample(values[None].float().cpu(), _inner_shape(placement))[0]
     return _put_back(inner.numpy(), placement, outside)
-
-
-def require_finite(voxels: np.ndarray, name: str) -> None:
-    """Raise `InputError` naming ``name`` where a voxel is NaN or infinite."""
-    if np.issubdtype(voxels.dtype, np.floating):
-        finite = np.isfinite(voxels)
-        if not finite.all():
-            raise InputError(
-                f"{name}: {int((~finite).sum())} of {voxels.size} voxels are NaN or infinite. "
-                "Replace them (0 is what is outside the scan) and try again."
-            )
 
 
 def _normalise(channel: np.ndarray, rule: Normalisation) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.texts import misplacement_text
+from duoseg.scans.values import as_integers, require_finite
 
 
 def read_channels(case: Case) -> tuple[np.ndarray, Grid]:
@@ -20,46 +20,32 @@ def read_channels(case: Case) -> tuple[np.ndarray, Grid]:
     """
     first = read_scan(case.images[0])
     voxels = np.empty((len(case.images), *first.grid.shape), np.float32)
-    voxels[0] = _finite(first)
+    require_finite(first.voxels, first.source)
+    voxels[0] = first.voxels
     for index, path in enumerate(case.images[1:], start=1):
         scan = read_scan(path)
-        _require_same_grid(scan.grid, first.grid, path, case.images[0])
-        voxels[index] = _finite(scan)
+        _require_same_grid(scan, first.grid, case)
+        require_finite(scan.voxels, path)
+        voxels[index] = scan.voxels
     return voxels, first.grid
 
 
 def read_label(case: Case, grid: Grid) -> np.ndarray:
-    """Read a labelled case's label, file values of shape ``(X, Y, Z)``, and hold it to its image's grid.
+    """Read a labelled case's label, whole file values ``(X, Y, Z)``, and hold it to its image's grid.
 
     Raises:
-        InputError: the file cannot be read or lies on another grid than the image.
+        InputError: the file cannot be read, lies on another grid than the image, or holds other than whole numbers.
     """
     if case.label is None:
         raise ValueError(f"case {case.name} has no label")
     scan = read_scan(case.label)
-    _require_same_grid(scan.grid, grid, case.label, case.images[0])
-    return scan.voxels
+    _require_same_grid(scan, grid, case)
+    return as_integers(scan.voxels, case.label)
 
 
-def _finite(scan: Scan) -> np.ndarray:
-    bad = np.count_nonzero(~np.isfinite(scan.voxels))
-    if bad:
+def _require_same_grid(scan: Scan, grid: Grid, case: Case) -> None:
+    if not grid.matches(scan.grid):
         raise InputError(
-            f"{scan.source}: {bad} of {scan.voxels.size} voxels are NaN or infinite. "
-            "Replace them (0 stands for outside the scan) and try again."
+            f"{scan.source}: not on the grid of its image: {misplacement_text(scan.grid, grid, case.images[0].name)}. "
+            "Resample it onto that grid; `duoseg check` lists all such files."
         )
-    return scan.voxels
-
-
-def _require_same_grid(grid: Grid, other: Grid, path: Path, other_path: Path) -> None:
-    if grid.matches(other):
-        return
-    if tuple(grid.shape) != tuple(other.shape):
-        wrong = f"its shape {tuple(grid.shape)} is not {tuple(other.shape)}"
-    else:
-        apart = float(np.linalg.norm(grid.corners() - other.corners(), axis=1).max())
-        wrong = f"its voxels lie up to {apart:.3g} mm off"
-    raise InputError(
-        f"{path}: not on the grid of {other_path.name}: {wrong}. "
-        "Resample it onto that grid; `duoseg check` lists all such files."
-    )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Literal
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import ChannelFacts, Fingerprint
 from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation
 from duoseg.planning.sizing import Millimetres, is_anisotropic
+from duoseg.scans.description import is_ct
+
+SIDES = frozenset(["left", "right", "l", "r", "lt", "rt", "sin", "dex", "sinister", "dexter", "links", "rechts"])
+"""Words in a class name that speak of a side of the body."""
 
 
 def choose_normalisation(fingerprint: Fingerprint) -> tuple[tuple[Normalisation, ...], str]:
@@ -22,7 +28,7 @@ def choose_normalisation(fingerprint: Fingerprint) -> tuple[tuple[Normalisation,
 
 
 def _rule(channel: str, facts: ChannelFacts | None) -> Normalisation:
-    if "ct" not in re.findall("[a-z]+", channel.lower()):
+    if not is_ct(channel):
         return Normalisation(channel=channel, scheme="zscore")
     if facts is None:
         raise InputError(
@@ -40,14 +46,8 @@ def _rule(channel: str, facts: ChannelFacts | None) -> Normalisation:
 
 def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres) -> tuple[AugmentationPlan, str]:
     """Return the random changes that the anatomy and the voxels' shape allow, and the reason."""
-    words = {word for name in fingerprint.classes for word in re.findall("[a-z]+", name.lower())}
-    sided = bool(words & {"left", "right"})
-    mirror = (
-        "No mirroring, since class names speak of left or right."
-        if sided
-        else "Left and right are mirrored, since no class name speaks of a side."
-    )
-    plan = AugmentationPlan(mirror_axes=() if sided else (0,))
+    axes, mirror = _choose_mirroring(tuple(fingerprint.classes))
+    plan = AugmentationPlan(mirror_axes=axes)
     if not is_anisotropic(spacing):
         return plan, mirror
     thick = spacing.index(max(spacing))
@@ -55,6 +55,20 @@ def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres) -> tuple
     return plan.model_copy(update={"rotation_degrees": (x, y, z)}), (
         f"{mirror} Rotation is small except within the slices, since axis {thick} is coarse."
     )
+
+
+def _choose_mirroring(classes: Sequence[str]) -> tuple[tuple[Literal[0], ...], str]:
+    words = [_words(name) for name in classes]
+    if any(not SIDES.isdisjoint(name) for name in words):
+        return (), "No mirroring, since class names speak of left or right."
+    if sum(not name for name in words) > 1:
+        return (), "No mirroring, since several classes have no names, and may be the two sides of one organ."
+    return (0,), "Left and right are mirrored, since no class name speaks of a side."
+
+
+def _words(name: str) -> list[str]:
+    """Return a name's words in lower case, cut at everything but letters and inside CamelCase."""
+    return [word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def choose_batch(fingerprint: Fingerprint) -> tuple[BatchPlan, str]:

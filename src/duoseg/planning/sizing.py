@@ -21,6 +21,7 @@ COVERAGE = 0.6  # share of the median scan that a patch should span along each a
 COARSEST = 3  # times the finest voxel side
 CLASS_VOXELS = 8  # the smallest class keeps as many voxels across
 BOTTLENECK = 4  # voxels a side at the deepest level, at least
+MANY_CLASSES = 8  # beyond it, the classes' maps at full resolution dominate memory
 ANISOTROPIC = 2.0  # ratio of voxel sides from which an axis counts as thick
 
 
@@ -62,11 +63,15 @@ def is_anisotropic(spacing: Millimetres) -> bool:
     return max(spacing) >= ANISOTROPIC * min(spacing)
 
 
-def voxel_budget(device: Device, spacing: Millimetres) -> int:
-    """Return how many voxels a patch may have; anisotropic ones on CPU stay small enough for a full stem."""
-    if device == "cpu" and is_anisotropic(spacing):
-        return STRIDED_STEM_VOXELS
-    return PATCH_VOXELS[device]
+def voxel_budget(device: Device, spacing: Millimetres, classes: int) -> int:
+    """Return how many voxels a patch may have.
+
+    Anisotropic ones on CPU stay small enough for a full stem. Beyond 8 foreground classes the number of voxels
+    times classes is bounded.
+    """
+    anisotropic = device == "cpu" and is_anisotropic(spacing)
+    voxels = STRIDED_STEM_VOXELS if anisotropic else PATCH_VOXELS[device]
+    return voxels * MANY_CLASSES // max(MANY_CLASSES, classes)
 
 
 def choose_patch(extent: Millimetres, spacing: Millimetres, budget: int) -> Triple:

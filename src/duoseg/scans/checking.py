@@ -11,18 +11,25 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, Problem, Severity
 from duoseg.scans.check_report import CheckReport, Role, Row
-from duoseg.scans.comparing import Inspected, class_problems, duplicate_problems, spacing_problems
+from duoseg.scans.comparing import (
+    Inspected,
+    channel_problems,
+    class_problems,
+    duplicate_problems,
+    spacing_problems,
+)
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.formats import read_scan
 from duoseg.scans.inspection import (
     content_hash,
     count_label,
+    cropped_problems,
     grid_problems,
     image_problems,
     label_problems,
     problem_from,
 )
-from duoseg.scans.scan import Grid
+from duoseg.scans.scan import Grid, Pairs, content_box
 
 __all__ = ["CheckReport", "Problem", "Role", "Row", "check_dataset"]
 
@@ -53,6 +60,7 @@ def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Pr
         *(problem for one in inspected for problem in one.problems),
         *class_problems(dataset, inspected),
         *spacing_problems(inspected),
+        *channel_problems(dataset, inspected),
         *duplicate_problems(inspected),
     ]
     names = {value: name for name, value in dataset.classes.items()}
@@ -85,8 +93,10 @@ def _cases(dataset: Dataset, labelled: int | None) -> Iterator[tuple[Case, Role]
 def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     problems: list[Problem] = []
     digests: dict[Path, str] = {}
+    lowest: dict[int, float] = {}
+    boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
-    for image in case.images:
+    for number, image in enumerate(case.images):
         try:
             scan = read_scan(image)
         except InputError as error:
@@ -94,6 +104,8 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             continue
         problems += image_problems(scan)
         digests[image] = content_hash(scan)
+        lowest[number] = float(scan.voxels.min())
+        boxes.append(content_box(scan.voxels[None]))
         if first is None:
             first = image, scan.grid
         else:
@@ -101,13 +113,13 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         del scan  # before the next channel is read
     values = None
     if case.label is not None:
-        values = _inspect_label(dataset, case.label, first, problems)
+        values = _inspect_label(dataset, case.label, first, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(case.images), values, _verdict(problems))
-    return Inspected(row, digests, tuple(problems))
+    return Inspected(row, digests, lowest, tuple(problems))
 
 
 def _inspect_label(
-    dataset: Dataset, file: Path, image: tuple[Path, Grid] | None, problems: list[Problem]
+    dataset: Dataset, file: Path, image: tuple[Path, Grid] | None, box: Pairs | None, problems: list[Problem]
 ) -> dict[int, float] | None:
     try:
         scan = read_scan(file)
@@ -116,9 +128,19 @@ def _inspect_label(
         return None
     if image is not None:
         problems += grid_problems(file, scan.grid, *image)
+    if image is not None and box is not None and image[1].matches(scan.grid):
+        problems += cropped_problems(scan, box, dataset.ignore_value)
     count = count_label(scan.voxels)
     problems += label_problems(scan, count, dataset.classes, dataset.ignore_value)
     return {value: voxels * scan.grid.voxel_volume_ml for value, voxels in sorted(count.voxels.items())}
+
+
+def _union(boxes: Sequence[Pairs]) -> Pairs | None:
+    """The box around all channels' boxes."""
+    if not boxes:
+        return None
+    x, y, z = ((min(low for low, _ in axis), max(high for _, high in axis)) for axis in zip(*boxes, strict=True))
+    return x, y, z
 
 
 def _verdict(problems: Sequence[Problem]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,15 @@ import numpy as np
 from duoseg.scans.cases import Problem
 from duoseg.scans.check_report import Role, Row
 from duoseg.scans.dataset import Dataset
+from duoseg.scans.description import is_ct
+from duoseg.scans.texts import mm_text
+from duoseg.scans.values import MAX_CLASSES
 
 SPACING_FACTOR = 2.0
 """A voxel side further than this factor from the data set's median is pointed out."""
+
+CT_AIR = -900
+"""Values as low as this are those of air in CT: no other scanner has negative values by itself."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,13 @@ class Inspected:
     Attributes:
         row: its line in the table.
         digests: image file -> hash of its voxels, for those that could be read.
+        lowest: channel number -> least value, for those that could be read.
         problems: what is wrong with its files.
     """
 
     row: Row
     digests: Mapping[Path, str]
+    lowest: Mapping[int, float]
     problems: tuple[Problem, ...]
 
     @property
@@ -38,7 +46,7 @@ class Inspected:
 
 
 def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
-    """Yield classes that no label shows, and the lack of any label."""
+    """Yield classes that no label shows, too many of them, and the lack of any label."""
     labelled = [one.row for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
     if not labelled:
         yield Problem("error", dataset.root, "no training scan has a label that can be read", "annotate at least one")
@@ -52,7 +60,15 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
                 f"the class '{name}' (value {value}) is in none of the {len(labelled)} labelled scans",
                 "annotate a scan that shows it, or remove it from dataset.json",
             )
-    if not dataset.classes and not present - {0}:
+    classes = set(dataset.classes.values()) or present - {0, dataset.ignore_value}
+    if len(classes) > MAX_CLASSES:
+        yield Problem(
+            "error",
+            dataset.root,
+            f"there are {len(classes)} classes; at most {MAX_CLASSES} are supported",
+            "merge some, or leave some out",
+        )
+    if not classes:
         yield Problem("error", dataset.root, "all labels are empty", "annotate at least one scan")
 
 
@@ -69,9 +85,24 @@ def spacing_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
             yield Problem(
                 "warning",
                 one.image,
-                f"its voxels of {_mm(spacing)} (right x front x top) differ by a factor of {factor:.3g} "
-                f"from the median of {_mm(median)}",
+                f"its voxels of {mm_text(spacing)} (right x front x top) differ by a factor of {factor:.3g} "
+                f"from the median of {mm_text(median)}",
                 "make sure that its header is right",
+            )
+
+
+def channel_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield channels whose values look like CT numbers while their names do not say so."""
+    for number, channel in enumerate(dataset.channels):
+        values = [one.lowest[number] for one in inspected if number in one.lowest]
+        low = [value for value in values if value <= CT_AIR]
+        if low and not is_ct(channel):
+            yield Problem(
+                "note",
+                dataset.root,
+                f"in {len(low)} of {len(values)} scans the values of the channel '{channel}' go down to "
+                f"{min(low):.4g}, as in CT; by its name it is normalised scan by scan",
+                "call it CT under channel_names in dataset.json if it is, for a window common to all scans",
             )
 
 
@@ -98,7 +129,3 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
 
 def _side(role: Role) -> str:
     return role if role in ("test", "holdout") else "train"
-
-
-def _mm(spacing: Iterable[float]) -> str:
-    return " x ".join(f"{side:.3g}" for side in spacing) + " mm"

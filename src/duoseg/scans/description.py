@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
+
+CT_WORDS = frozenset({"ct", "cta", "cbct", "ldct"})
+"""A channel with one of these words in its name holds CT numbers (Hounsfield units)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Description:
     classes: dict[str, int] = field(default_factory=dict)
     ignore_value: int | None = None
     file_ending: str | None = None
+
+
+def is_ct(channel: str) -> bool:
+    """Return whether a channel's name has a word for CT: "CT", "CTA_portal", but not "T1ct"."""
+    return not CT_WORDS.isdisjoint(re.split("[^0-9a-z]+", channel.lower()))
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def read_description(folder: Path) -> Description:
     """Read ``dataset.json`` in ``folder``; an empty description where there is none.
 
     Raises:
-        InputError: it is malformed, or has region labels (a class made of several values).
+        InputError: it is malformed, has region labels (a class made of several values), or a class called "all".
     """
     path = folder / "dataset.json"
     if not path.is_file():
@@ -87,6 +96,8 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
             f"{path}: the label{'s' if len(regions) > 1 else ''} {', '.join(map(repr, regions))} "
             "are regions made of several values, which cannot be trained on yet; give each class one value."
         )
+    if "all" in labels:
+        raise InputError(f"{path}: a class cannot be called 'all', the name of the mean over classes; rename it.")
     values = {name: _label_value(path, name, value) for name, value in labels.items()}
     taken: dict[int, str] = {}
     for name, value in values.items():

@@ -9,7 +9,8 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans import nifti
-from duoseg.scans.scan import Grid, Scan, shape_text
+from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.texts import shape_text
 
 
 class ScanFormat(Protocol):

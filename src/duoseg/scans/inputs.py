@@ -8,11 +8,13 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import can_read
-from duoseg.scans.layouts import Found, Listing, image_files
+from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
 
 
 def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
     """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ...
+
+    Where there is one channel but other numbers than ``_0000`` occur, the numbers belong to the cases' names.
 
     Args:
         paths: image files, and folders whose image files are all meant.
@@ -37,8 +39,11 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
             raise InputError(f"{path}: is not an image of a readable format.")
         else:
             files.append(path)
-    found = Found(channels=channels)
-    cases = Listing(files, folder=files[0].parent).cases(found) if files else []
+    files = list(dict.fromkeys(files))
+    found = Found(channels=channels, too_many=("channels of the plan", "leave it out"))
+    numbers = {channel_number(file) for file in files} - {None}
+    numbered = has_channel_numbers([(files, ())]) and (len(channels) > 1 or numbers == {0})
+    cases = Listing(files, folder=Path(), numbered=numbered).cases(found)
     if found.problems:
         raise InputError(str(found.problems[0]))
     if not cases:

@@ -11,22 +11,19 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
-from duoseg.scans.scan import Grid, Scan, shape_text
-
-FRACTION_TOLERANCE = 1e-4
-"""Label values this close to a whole number count as it: scale factors leave such rounding."""
+from duoseg.scans.scan import Grid, Pairs, Scan
+from duoseg.scans.texts import misplacement_text, some_text
+from duoseg.scans.values import REPLACE, LabelFault, label_faults, not_finite_text
 
 _MANY_VALUES = 64
 
 
 @dataclass(frozen=True)
 class LabelCount:
-    """How often each whole value occurs in a label, and how many voxels hold no whole value at all."""
+    """How often each whole value occurs in a label, and what keeps the other voxels from having one."""
 
     voxels: dict[int, int]
-    fractional: int
-    not_finite: int
-    example: float
+    faults: tuple[LabelFault, ...] = ()
 
 
 def problem_from(error: InputError, file: Path) -> Problem:
@@ -49,15 +46,9 @@ def image_problems(scan: Scan) -> Iterator[Problem]:
     """Yield what is wrong with an image by itself."""
     yield from _notes(scan)
     voxels = scan.voxels
-    bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels))) if voxels.dtype.kind == "f" else 0
-    if bad:
-        share = 100 * bad / voxels.size
-        yield Problem(
-            "error",
-            scan.source,
-            f"{bad} of {voxels.size} voxels ({share:.2g}%) are NaN or infinite",
-            "replace them, with 0 where they lie outside the scan",
-        )
+    wrong = not_finite_text(voxels)
+    if wrong:
+        yield Problem("error", scan.source, wrong, REPLACE)
     elif voxels.min() == voxels.max():
         yield Problem(
             "error",
@@ -74,22 +65,10 @@ def grid_problems(file: Path, grid: Grid, image: Path, expected: Grid) -> Iterat
     apart = expected.difference(grid)
     remedy = f"resample it onto the grid of {image.name}, or draw it anew on that scan"
     if apart.reordered:
-        message = (
-            f"holds the same points in the world as {image.name}, but stores them in the axis order "
-            f"{grid.orientation} rather than {expected.orientation}"
-        )
         remedy = f"save it in the axis order of {image.name}"
-    elif not apart.same_shape:
-        message = f"its shape {shape_text(grid.shape)} is not the {shape_text(expected.shape)} of {image.name}"
-    else:
-        message = (
-            f"its voxels lie up to {apart.corner_mm:.3g} mm ({apart.corner_voxels:.3g} voxels) "
-            f"away from those of {image.name}"
-        )
-        if not np.allclose(grid.spacing, expected.spacing, rtol=1e-3):
-            message += f", with a spacing of {_mm(grid.spacing)} rather than {_mm(expected.spacing)}"
+    elif apart.same_shape:
         remedy = f"if it was drawn on {image.name}, copy that file's header geometry to it; otherwise resample it"
-    yield Problem("error", file, message, remedy)
+    yield Problem("error", file, misplacement_text(grid, expected, image.name), remedy)
 
 
 def count_label(voxels: np.ndarray) -> LabelCount:
@@ -98,17 +77,31 @@ def count_label(voxels: np.ndarray) -> LabelCount:
         low = int(voxels.min())
         # The array is Fortran-ordered as read; raveling in its own order copies nothing.
         counts = np.bincount(voxels.ravel(order="K").astype(np.int32) - low)
-        return LabelCount({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}, 0, 0, 0.0)
+        return LabelCount({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
     values, counts = np.unique(voxels, return_counts=True)
-    finite = np.isfinite(values)
-    not_finite, values, counts = int(counts[~finite].sum()), values[finite], counts[finite]
-    rounded = np.rint(values)
-    whole = np.abs(values - rounded) <= FRACTION_TOLERANCE
+    faults = label_faults(values, counts)
+    whole = ~np.logical_or.reduce([np.zeros(values.shape, bool), *(fault.where for fault in faults)])
     voxels_of: dict[int, int] = {}
-    for value, count in zip(rounded[whole], counts[whole], strict=True):
+    for value, count in zip(np.rint(values[whole]), counts[whole], strict=True):
         voxels_of[int(value)] = voxels_of.get(int(value), 0) + int(count)
-    example = float(values[~whole][0]) if not whole.all() else 0.0
-    return LabelCount(voxels_of, int(counts[~whole].sum()), not_finite, example)
+    return LabelCount(voxels_of, tuple(faults))
+
+
+def cropped_problems(scan: Scan, box: Pairs, ignore_value: int | None) -> Iterator[Problem]:
+    """Yield labelled voxels outside ``box``, the non-zero part of the image: preparation cuts them away."""
+    labelled = scan.voxels != 0
+    if ignore_value is not None:
+        labelled &= scan.voxels != ignore_value
+    every = int(np.count_nonzero(labelled))
+    x, y, z = (slice(*pair) for pair in box)
+    lost = every - int(np.count_nonzero(labelled[x, y, z]))
+    if lost:
+        yield Problem(
+            "warning",
+            scan.source,
+            f"{lost} of {every} labelled voxels lie outside the box of the image's non-zero voxels and are cut away",
+            "make sure that label and image belong together",
+        )
 
 
 def label_problems(
@@ -117,20 +110,13 @@ def label_problems(
     """Yield what is wrong with a label's values; ``classes`` is empty where nobody declared them."""
     yield from _notes(scan)
     file = scan.source
-    if count.not_finite:
-        yield Problem("error", file, f"{count.not_finite} voxels are NaN or infinite", "set them to 0 or to a class")
-    if count.fractional:
-        yield Problem(
-            "error",
-            file,
-            f"{count.fractional} voxels have fractional values such as {count.example:.4g}",
-            "save the label with whole values, without interpolating it",
-        )
+    for fault in count.faults:
+        yield Problem("error", file, fault.message, fault.remedy)
     negative = [value for value in count.voxels if value < 0]
     if negative:
         voxels = sum(count.voxels[value] for value in negative)
         yield Problem(
-            "error", file, f"{voxels} voxels have negative values ({_some(negative)})", "use 0 for background"
+            "error", file, f"{voxels} voxels have negative values ({some_text(negative)})", "use 0 for background"
         )
     foreign = sorted(v for v in count.voxels if v > 0 and v != ignore_value and v not in classes.values())
     if classes and foreign:
@@ -138,7 +124,7 @@ def label_problems(
         yield Problem(
             "error",
             file,
-            f"{voxels} voxels have values that dataset.json does not declare: {_some(foreign)}",
+            f"{voxels} voxels have values that dataset.json does not declare: {some_text(foreign)}",
             'declare them under "labels", or change them',
         )
     elif len(foreign) > _MANY_VALUES:
@@ -160,11 +146,3 @@ def label_problems(
 def _notes(scan: Scan) -> Iterator[Problem]:
     for note in scan.notes:
         yield Problem("warning", scan.source, note, "make sure that this is right")
-
-
-def _mm(spacing: tuple[float, ...]) -> str:
-    return " x ".join(f"{side:.4g}" for side in spacing) + " mm"
-
-
-def _some(values: list[int], most: int = 8) -> str:
-    return ", ".join(map(str, values[:most])) + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -28,6 +28,7 @@ class Found:
         channels: channel names; every case has as many images.
         broken: names of cases that exist but cannot be used, each with a problem.
         problems: what was found wrong on the way.
+        too_many: of a channel too many, who says how many there are, and what to do.
     """
 
     train: list[Case] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Found:
     channels: tuple[str, ...] = ()
     broken: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    too_many: tuple[str, str] = ("that dataset.json names", "name it in channel_names, or remove the file")
 
 
 def find_in_folders(root: Path, description: Description) -> Found | None:
@@ -58,14 +60,12 @@ def find_in_folders(root: Path, description: Description) -> Found | None:
     else:
         return None
     found = Found()
-    listings = [
-        Listing(
-            image_files(root / images, ending),
-            folder=root / images,
-            labels=image_files(root / labels, ending) if labels else [],
-        )
+    files = [
+        (root / images, image_files(root / images, ending), image_files(root / labels, ending) if labels else [])
         for images, labels in folders
     ]
+    numbered = has_channel_numbers((images, labels) for _, images, labels in files)
+    listings = [Listing(images, folder=folder, labels=labels, numbered=numbered) for folder, images, labels in files]
     highest = max((number for listing in listings for number in listing.channel_numbers()), default=0)
     found.channels = description.channels or default_channels(highest + 1)
     for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
@@ -78,6 +78,31 @@ def default_channels(count: int) -> tuple[str, ...]:
     return tuple(f"channel {number}" for number in range(count))
 
 
+def has_channel_numbers(folders: Iterable[tuple[Sequence[Path], Sequence[Path]]]) -> bool:
+    """Return whether ``_0000``, ``_0001``, ... at the end of file names number the channels of a case.
+
+    A case may itself be called patient_0001: most of the label files tell, whose names are those of the cases.
+
+    Args:
+        folders: image files and their label files, of all folders of the data set.
+    """
+    first, for_numbers, for_names = False, 0, 0
+    for images, labels in folders:
+        cases = {stem(label) for label in labels}
+        for name in map(stem, images):
+            if match := _CHANNEL.search(name):
+                first |= int(match[1]) == 0
+                for_numbers += name[: match.start()] in cases
+                for_names += name in cases
+    return first and for_numbers >= for_names
+
+
+def channel_number(image: Path) -> int | None:
+    """Return the number at the end of a file's name, ``_0001`` and the like."""
+    match = _CHANNEL.search(stem(image))
+    return int(match[1]) if match else None
+
+
 class Listing:
     """Image files grouped by case and channel, with the label files that belong to them.
 
@@ -85,15 +110,18 @@ class Listing:
         images: image files.
         folder: where they lie, for messages.
         labels: label files.
+        numbered: whether numbers at the end of names are those of channels; a folder without any has one channel.
     """
 
-    def __init__(self, images: list[Path], *, folder: Path, labels: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, images: Sequence[Path], *, folder: Path, labels: Sequence[Path] = (), numbered: bool = True
+    ) -> None:
         self.folder = folder
         self.labels = _by_stem(labels)
         files = _by_stem(images)
         self.images: dict[str, dict[int, list[Path]]] = defaultdict(dict)
         self.unnumbered: list[Path] = []
-        numbered = self._has_channel_numbers(files)
+        numbered = numbered and any(_CHANNEL.search(name) for name in files)
         for stem, paths in files.items():
             match = _CHANNEL.search(stem)
             if not numbered:
@@ -102,12 +130,6 @@ class Listing:
                 self.images[stem[: match.start()]][int(match[1])] = paths
             else:
                 self.unnumbered.extend(paths)
-
-    def _has_channel_numbers(self, files: dict[str, list[Path]]) -> bool:
-        # A case may itself be called patient_0001: its label file of the very same name tells.
-        return any(stem.endswith("_0000") for stem in files) and not any(
-            _CHANNEL.search(stem) and stem in self.labels for stem in files
-        )
 
     def channel_numbers(self) -> Iterable[int]:
         """Yield the channel number of every image file."""
@@ -126,7 +148,7 @@ class Listing:
             )
         cases = []
         for name in sorted(self.images):
-            problems = list(self._channel_problems(name, found.channels)) + list(self._label_problems(name))
+            problems = list(self._channel_problems(name, found)) + list(self._label_problems(name))
             if problems:
                 found.problems.extend(problems)
                 found.broken.add(name)
@@ -136,13 +158,13 @@ class Listing:
         found.problems.extend(self._orphans())
         return cases
 
-    def _channel_problems(self, name: str, channels: tuple[str, ...]) -> Iterable[Problem]:
-        present = self.images[name]
+    def _channel_problems(self, name: str, found: Found) -> Iterable[Problem]:
+        present, channels = self.images[name], found.channels
         example = next(iter(present.values()))[0]
         suffix = format_suffix(example)
         for number, channel in enumerate(channels):
             if number not in present:
-                missing = self.folder / f"{name}_{number:04d}{suffix}"
+                missing = example.with_name(f"{name}_{number:04d}{suffix}")
                 yield Problem(
                     "error",
                     missing,
@@ -151,12 +173,9 @@ class Listing:
                 )
         for number in sorted(present):
             if number >= len(channels):
-                yield Problem(
-                    "error",
-                    present[number][0],
-                    f"channel {number} is one more than the {len(channels)} that dataset.json names",
-                    "name it in channel_names, or remove the file",
-                )
+                declared, remedy = found.too_many
+                message = f"channel {number} is one more than the {len(channels)} {declared}"
+                yield Problem("error", present[number][0], message, remedy)
             yield from _doubled(present[number])
 
     def _label_problems(self, name: str) -> Iterable[Problem]:
@@ -173,7 +192,10 @@ class Listing:
 
 
 def _doubled(paths: list[Path]) -> Iterable[Problem]:
-    if len(paths) > 1:
+    if len({path.parent for path in paths}) > 1:
+        message = f"this and {', '.join(map(str, paths[1:]))} are two scans of one name"
+        yield Problem("error", paths[0], message, "rename one, or take them one at a time")
+    elif len(paths) > 1:
         others = ", ".join(path.name for path in paths[1:])
         yield Problem("error", paths[0], f"the same file is there in another format too ({others})", "keep one of them")
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -23,14 +22,13 @@ from nibabel.wrapstruct import WrapStructError
 
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
-from duoseg.scans.scan import Grid, Scan, shape_text
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.texts import shape_text
 
 SUFFIXES = (".nii.gz", ".nii")
 
 _MILLIMETRES_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+SKEW_DEGREES = 1.0  # axes further than this from right angles are pointed out
 _LARGEST_COMPRESSION = 1100  # deflate cannot shrink data by more than a factor of about 1032
 ByteFile = BufferedReader | gzip.GzipFile
 _READ_ERRORS = (OSError, zlib.error, HeaderDataError, WrapStructError, ValueError)
@@ -158,11 +156,6 @@ def _read_header(path: Path, file: ByteFile) -> nib.Nifti1Header:
     return header_class.from_fileobj(file)
 
 
-def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Grid, tuple[str, ...]]:
-    affine, notes = _affine(path, header)
-    return Grid(_volume_shape(path, header), affine), notes
-
-
 def _volume_shape(path: Path, header: nib.Nifti1Header) -> tuple[int, int, int]:
     sizes = [int(size) for size in header.get_data_shape()]
     while len(sizes) > 3 and sizes[-1] == 1:
@@ -177,7 +170,7 @@ def _volume_shape(path: Path, header: nib.Nifti1Header) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
-def _affine(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def _grid(path: Path, header: nib.Nifti1Header) -> tuple[Grid, tuple[str, ...]]:
     unit = header.get_xyzt_units()[0]
     to_mm = np.diag([_MILLIMETRES_PER_UNIT.get(str(unit), 1.0)] * 3 + [1.0])
     sform = header.get_sform(coded=True)[0]
@@ -192,12 +185,17 @@ def _affine(path: Path, header: nib.Nifti1Header) -> tuple[NDArray[np.float64], 
             f"{path}: its affine is not invertible (two axes coincide, or a voxel side is zero); "
             "convert the scan anew from its source, or set a valid sform."
         )
+    grid = Grid(_volume_shape(path, header), chosen)
+    if grid.skew_degrees > SKEW_DEGREES:
+        notes.append(
+            f"its axes are {grid.skew_degrees:.3g} degrees off right angles, as after a tilted gantry; distances are "
+            "measured as if they were at right angles"
+        )
     if sform is not None and qform is not None:
-        shape = _volume_shape(path, header)
-        apart = Grid(shape, chosen).difference(Grid(shape, to_mm @ qform))
+        apart = grid.difference(Grid(grid.shape, to_mm @ qform))
         if apart.corner_voxels > 0.1:
             notes.append(f"sform and qform disagree by up to {apart.corner_mm:.3g} mm; the sform was taken")
-    return chosen, tuple(notes)
+    return grid, tuple(notes)
 
 
 def _read_voxels(path: Path, file: ByteFile, header: nib.Nifti1Header) -> np.ndarray:

@@ -7,7 +7,6 @@ nibabel.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 Reordering = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
 """Axis permutation, then flips of the permuted axes: ``np.flip(voxels.transpose(permutation), flipped)``."""
+
+Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""A box of voxels: first and one-past-last along each axis."""
 
 MATCH_MM = 0.01
 MATCH_SHARE_OF_VOXEL = 0.01
@@ -75,8 +77,15 @@ class Grid:
         return "".join(map(str, aff2axcodes(self.affine)))
 
     @property
+    def skew_degrees(self) -> float:
+        """How far the axes are from being at right angles to each other, at most, in degrees."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        cosines = (axes.T @ axes)[np.triu_indices(3, 1)]
+        return float(np.degrees(np.arcsin(np.abs(cosines).max().clip(max=1.0))))
+
+    @property
     def voxel_volume_ml(self) -> float:
-        """Volume of one voxel, in millilitres."""
+        """Volume of one voxel, in millilitres; right for sheared axes, too."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     def corners(self) -> NDArray[np.float64]:
@@ -144,9 +153,17 @@ class Scan:
     notes: tuple[str, ...] = ()
 
 
-def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape for people: ``5 x 6 x 7``."""
-    return " x ".join(str(size) for size in shape)
+def content_box(voxels: np.ndarray) -> Pairs:
+    """Return the bounding box of the non-zero voxels of ``(C, X, Y, Z)``; the whole if there is none.
+
+    A voxel counts where any channel is non-zero. Each pair is the first voxel and the one past the last.
+    """
+    content = (voxels != 0).any(axis=0)
+    pairs: list[tuple[int, int]] = []
+    for axis in range(3):
+        inside = np.flatnonzero(content.any(axis=tuple(other for other in range(3) if other != axis)))
+        pairs.append((int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, content.shape[axis]))
+    return pairs[0], pairs[1], pairs[2]
 
 
 def _reordering(affine: ArrayLike) -> Reordering:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Case, Problem
 from duoseg.scans.description import read_json_object
 from duoseg.scans.layouts import Found
+from duoseg.scans.texts import some_text
 
 _KEYS = ("train", "test", "holdout", "subjects")
 
@@ -33,14 +34,15 @@ def apply_splits(folder: Path, found: Found) -> Sides:
         InputError: ``splits.json`` is not of the form that it must have.
     """
     path = folder / "splits.json"
+    found, repeated = _without_repeated(folder, found)
     if not path.is_file():
-        sides = Sides([*found.train, *found.unlabelled], found.test, tuple(found.holdout))
+        sides = Sides([*found.train, *found.unlabelled], found.test, tuple(found.holdout), repeated)
         sides.problems += _crossed(folder, sides)
         return sides
     content = read_json_object(path)
     names = {key: _names(path, key, content[key]) for key in _KEYS[:3] if key in content}
     subjects = _subjects(path, content.get("subjects", {}))
-    problems = list(_list_problems(path, content, names, subjects, found))
+    problems = [*repeated, *_list_problems(path, content, names, subjects, found)]
     cases = {case.name: case for case in (*found.test, *found.unlabelled, *found.train)}
     cases = {name: replace(case, subject=subjects.get(name, case.subject)) for name, case in cases.items()}
     unlabelled = [cases[case.name] for case in found.unlabelled]
@@ -57,6 +59,31 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     sides.problems += _unused(path, cases, sides)
     sides.problems += _crossed(path, sides)
     return sides
+
+
+def _without_repeated(folder: Path, found: Found) -> tuple[Found, list[Problem]]:
+    """Leave out the cases whose name stands for more than one scan: nobody could tell which one is meant."""
+    places: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in (*found.train, *found.unlabelled, *found.test):
+        places[case.name].append(case)
+    repeated = {name: cases for name, cases in sorted(places.items()) if len(cases) > 1}
+    if not repeated:
+        return found, []
+    told = [f"{name} ({', '.join(case.images[0].parent.name for case in cases)})" for name, cases in repeated.items()]
+    problem = Problem(
+        "error",
+        folder,
+        f"{len(repeated)} case name(s) stand for more than one scan: {some_text(told)}",
+        "rename all but one of each, with its label",
+    )
+    kept = replace(
+        found,
+        train=[case for case in found.train if case.name not in repeated],
+        unlabelled=[case for case in found.unlabelled if case.name not in repeated],
+        test=[case for case in found.test if case.name not in repeated],
+        broken=found.broken | repeated.keys(),
+    )
+    return kept, [problem]
 
 
 def _names(path: Path, key: str, value: Any) -> list[str]:
@@ -88,7 +115,7 @@ def _list_problems(
             yield Problem(
                 "error",
                 path,
-                f'"{key}" names {len(absent)} case(s) that are not on disk: {_some(absent)}',
+                f'"{key}" names {len(absent)} case(s) that are not on disk: {some_text(absent)}',
                 "add their files, or remove the names",
             )
     train = names.get("train", [case.name for case in found.train])
@@ -97,12 +124,12 @@ def _list_problems(
         yield Problem(
             "error",
             path,
-            f'"holdout" names {len(outside)} case(s) that are not in "train": {_some(outside)}',
+            f'"holdout" names {len(outside)} case(s) that are not in "train": {some_text(outside)}',
             'add them to "train", since holdout is a part of it',
         )
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
-        yield Problem("warning", path, f"the key(s) {_some(unknown)} mean nothing here", f"use {', '.join(_KEYS)}")
+        yield Problem("warning", path, f"the key(s) {some_text(unknown)} mean nothing here", f"use {', '.join(_KEYS)}")
 
 
 def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Problem]:
@@ -112,7 +139,7 @@ def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Pro
         yield Problem(
             "note",
             path,
-            f"{len(unused)} case(s) on disk are on no side and are not used: {_some(unused)}",
+            f"{len(unused)} case(s) on disk are on no side and are not used: {some_text(unused)}",
             'name them in "train" or "test" to use them',
         )
 
@@ -124,12 +151,9 @@ def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
         yield Problem(
             "error",
             where,
-            f"{len(both)} case(s) are both for training and for testing: {_some(both)}",
+            f"{len(both)} case(s) are both for training and for testing: {some_text(both)}",
             "leave each on one side",
         )
-    doubled = sorted(name for name, times in Counter(case.name for case in sides.train).items() if times > 1)
-    if doubled:
-        yield Problem("error", where, f"two training scans are called {_some(doubled)}", "rename one of them")
     apart = [case for case in sides.train if case.name not in sides.holdout]
     held = [case for case in sides.train if case.name in sides.holdout]
     for cases, side in ((sides.test, "for testing"), (held, "held out")):
@@ -139,11 +163,6 @@ def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
             yield Problem(
                 "error",
                 where,
-                f"{len(persons)} person(s) have scans both for training and {side}: {_some(persons)}",
+                f"{len(persons)} person(s) have scans both for training and {side}: {some_text(persons)}",
                 "move all scans of a person to one side",
             )
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

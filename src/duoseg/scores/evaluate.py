@@ -12,13 +12,15 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import read_scan
+from duoseg.scans.scan import Grid
+from duoseg.scans.values import as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
 from duoseg.scores.pairing import Pair, check_grids, find_names, pair_masks
 from duoseg.scores.policy import METRICS, Values
 from duoseg.scores.statistics import defined_mean
 from duoseg.scores.surface import surface_distances
-from duoseg.scores.values import as_integers, values_in
+from duoseg.scores.values import values_in
 
 Progress = Callable[[int, int], None]
 """Called with the number of cases done and the number of all cases."""
@@ -65,22 +67,24 @@ def score_masks(
     *,
     tolerance_mm: float = 1.0,
     ignore_value: int | None = None,
+    voxel_volume_ml: float | None = None,
 ) -> dict[str, Values]:
     """Score every label of a predicted mask against a reference mask.
 
     Args:
         prediction: (X, Y, Z) integers.
         reference: (X, Y, Z) integers on the same grid.
-        spacing: Voxel sides in mm, one per axis.
+        spacing: Voxel sides in mm, one per axis; distances take the axes to be at right angles.
         labels: Class names and their values in both masks.
         tolerance_mm: Distance up to which NSD counts a surface voxel as met.
         ignore_value: Voxels with this value in the reference count for nothing, in either mask.
+        voxel_volume_ml: Volume of a voxel where the axes are not at right angles; else the sides' product.
 
     Returns:
         For each name in ``labels`` the values named in ``policy.METRICS``, ``None`` where undefined.
 
     Raises:
-        InputError: The shapes differ, or spacing, tolerance or ignored value make no sense.
+        InputError: The shapes differ, or spacing, volume, tolerance or ignored value make no sense.
     """
     if prediction.shape != reference.shape:
         raise InputError(
@@ -88,13 +92,16 @@ def score_masks(
         )
     if len(spacing) != reference.ndim or not all(np.isfinite(side) and side > 0 for side in spacing):
         raise InputError(f"spacing {tuple(spacing)} is not {reference.ndim} positive numbers of mm.")
+    voxel_ml = float(np.prod(spacing)) / 1000 if voxel_volume_ml is None else voxel_volume_ml
+    if not (np.isfinite(voxel_ml) and voxel_ml > 0):
+        raise InputError(f"a voxel of {voxel_ml} ml is no voxel; give a positive volume.")
     if not (np.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise InputError(f"a tolerance of {tolerance_mm} mm is not a distance; give 0 or more.")
     if ignore_value is not None and ignore_value in labels.values():
         raise InputError(f"value {ignore_value} is a class and the ignored value at once; it can be only one.")
     unknown = None if ignore_value is None else reference == ignore_value
     return {
-        name: _score_label(prediction == value, reference == value, spacing, tolerance_mm, unknown)
+        name: _score_label(prediction == value, reference == value, spacing, voxel_ml, tolerance_mm, unknown)
         for name, value in labels.items()
     }
 
@@ -110,8 +117,8 @@ def evaluate(
     """Score a mask file against a reference file, or a folder of masks against a folder of references.
 
     Files of folders pair by case name. Classes are named by ``dataset_json``, or by a ``dataset.json`` beside
-    the references; without one every value found in a mask is a label, named by its value. One case is in
-    memory at a time.
+    the references; where none names any, every value found in a mask is a label, named by its value. One case
+    is in memory at a time.
 
     Raises:
         InputError: Files are absent or unreadable, do not pair, hold fractions, or lie on different grids.
@@ -119,21 +126,30 @@ def evaluate(
     pairs, problems = pair_masks(prediction, reference)
     names = find_names(reference, dataset_json)
     check_grids(pairs)
-    ignore_value = names.ignore_value if names else None
+    ignore_value = names.ignore_value
     cases: list[CaseScores] = []
     for done, pair in enumerate(pairs, start=1):
-        predicted, expected, spacing = _read_pair(pair)
-        if names is None:
-            labels = {str(value): value for value in values_in(predicted) | values_in(expected)}
+        predicted, expected, grid = _read_pair(pair)
+        labels = names.classes
+        if not labels:
+            found = (values_in(predicted) | values_in(expected)) - {ignore_value}
+            labels = {str(value): value for value in found}
         else:
-            labels = names.classes
             problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
-        scored = score_masks(predicted, expected, spacing, labels, tolerance_mm=tolerance_mm, ignore_value=ignore_value)
+        scored = score_masks(
+            predicted,
+            expected,
+            grid.spacing,
+            labels,
+            tolerance_mm=tolerance_mm,
+            ignore_value=ignore_value,
+            voxel_volume_ml=grid.voxel_volume_ml,
+        )
         cases.append(CaseScores(pair.case, scored))
         if progress:
             progress(done, len(pairs))
     return Scores(
-        cases=tuple(cases if names else _with_same_labels(cases)),
+        cases=tuple(cases if names.classes else _with_same_labels(cases)),
         policy=policy.describe(tolerance_mm=tolerance_mm, ignore_value=ignore_value),
         problems=tuple(problems),
     )
@@ -143,6 +159,7 @@ def _score_label(
     prediction: np.ndarray,
     reference: np.ndarray,
     spacing: Sequence[float],
+    voxel_ml: float,
     tolerance_mm: float,
     unknown: np.ndarray | None,
 ) -> Values:
@@ -162,7 +179,6 @@ def _score_label(
                 "assd_mm": distances.assd,
                 "nsd": distances.nsd(tolerance_mm),
             }
-    voxel_ml = float(np.prod(spacing)) / 1000
     values |= {
         "volume_ml": overlap.prediction * voxel_ml,
         "reference_volume_ml": overlap.reference * voxel_ml,
@@ -170,13 +186,13 @@ def _score_label(
     return values
 
 
-def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
-    """Read both masks as integers, a missing prediction as zeros, with the reference's spacing in mm."""
+def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Read both masks as integers, a missing prediction as zeros, with the reference's grid."""
     reference = read_scan(pair.reference)
     expected = as_integers(reference.voxels, pair.reference)
     if pair.prediction is None:
-        return np.zeros_like(expected), expected, reference.grid.spacing
-    return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid.spacing
+        return np.zeros_like(expected), expected, reference.grid
+    return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid
 
 
 def _unnamed(pair: Pair, predicted: np.ndarray, expected: np.ndarray, known: set[int | None]) -> list[Problem]:

@@ -10,7 +10,7 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, format_suffix, read_grid
-from duoseg.scans.scan import Grid
+from duoseg.scans.texts import misplacement_text, some_text
 
 DESCRIPTION = "dataset.json"
 SHOWN = 5
@@ -62,29 +62,35 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
     extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() else []
     if extra:
         remedy = "they are not scored; give their references to score them"
-        message = f"{len(extra)} masks have no reference of their name: {_shorten(extra)}"
+        message = f"{len(extra)} masks have no reference of their name: {some_text(extra, SHOWN)}"
         problems.append(Problem(severity="note", file=prediction, message=message, remedy=remedy))
     return pairs, problems
 
 
-def find_names(reference: Path, dataset_json: Path | None) -> Description | None:
-    """Class names from ``dataset_json``, or from a ``dataset.json`` beside the reference.
+def find_names(reference: Path, dataset_json: Path | None) -> Description:
+    """Class names and ignored value from ``dataset_json``, or from a ``dataset.json`` beside the reference.
 
-    Beside means in the reference's folder or the folder above. ``None`` where there is no such file and none
-    was asked for.
+    Beside means in the reference's folder or the folder above. Without such a file, or where one beside the
+    reference names no class, the description has no classes.
 
     Raises:
-        InputError: The file is absent or malformed, names no class, or holds region labels (not supported).
+        InputError: The file is malformed or holds region labels (not supported), or the file that was asked for
+            is absent or names no class.
     """
     if dataset_json is not None:
         if dataset_json.name != DESCRIPTION or not dataset_json.is_file():
             raise InputError(f"{dataset_json}: class names come from a file called {DESCRIPTION}; there is none.")
-        return _read_names(dataset_json)
+        description = read_description(dataset_json.parent)
+        if not description.classes:
+            raise InputError(
+                f"{dataset_json}: no 'labels' that map class names to values, such as {{'background': 0, 'organ': 1}}."
+            )
+        return description
     folder = reference if reference.is_dir() else reference.parent
     for place in (folder, folder.resolve().parent):
         if (place / DESCRIPTION).is_file():
-            return _read_names(place / DESCRIPTION)
-    return None
+            return read_description(place)
+    return Description()
 
 
 def check_grids(pairs: Sequence[Pair]) -> None:
@@ -99,25 +105,13 @@ def check_grids(pairs: Sequence[Pair]) -> None:
             continue
         found, expected = read_grid(pair.prediction), read_grid(pair.reference)
         if not expected.matches(found):
-            faults.append(f"{pair.prediction} against {pair.reference}: {describe_mismatch(found, expected)}")
+            faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
     if faults:
         raise InputError(
             f"{len(faults)} of {len(pairs)} predictions do not lie on their reference's grid: "
-            f"{_shorten(faults, '; ')}. Predict on the scans that the references were drawn on, or resample "
+            f"{some_text(faults, SHOWN, '; ')}. Predict on the scans that the references were drawn on, or resample "
             "the masks (nearest neighbour)."
         )
-
-
-def describe_mismatch(found: Grid, expected: Grid) -> str:
-    """Say how two grids differ: in shape, in place (mm and voxels), or in axis order alone."""
-    difference = expected.difference(found)
-    apart = f"corners up to {difference.corner_mm:.2f} mm ({difference.corner_voxels:.2f} voxels) apart"
-    if difference.reordered:
-        axes = f"{found.orientation} in place of {expected.orientation}"
-        return f"same points in another axis order ({axes}), {apart}"
-    if difference.same_shape:
-        return f"same shape, but {apart}"
-    return f"{_size(found)} voxels in place of {_size(expected)}, {apart}"
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
@@ -144,23 +138,3 @@ def _missing(pair: Pair, folder: Path) -> Problem:
         message=f"case '{pair.case}' has no prediction in {folder}; it is scored as an empty mask",
         remedy="predict it, or remove its reference if it was not meant to be scored",
     )
-
-
-def _read_names(path: Path) -> Description:
-    description = read_description(path.parent)
-    if not description.classes:
-        raise InputError(
-            f"{path}: no 'labels' that map class names to values, such as {{'background': 0, 'organ': 1}}."
-        )
-    if "all" in description.classes:
-        raise InputError(f"{path}: a class cannot be called 'all', the name of the mean over classes. Rename it.")
-    return description
-
-
-def _size(grid: Grid) -> str:
-    return " x ".join(str(size) for size in grid.shape)
-
-
-def _shorten(items: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return separator.join(items[:SHOWN]) + more

@@ -1,0 +1,91 @@
+"""The values of voxels: which of them are finite, and which are a label's whole numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duoseg.errors import InputError
+
+MAX_CLASSES = 127
+"""Foreground classes at most: class indices are kept as int8."""
+
+WHOLE_TOLERANCE = 1e-4
+"""Label values this close to a whole number count as it: scale factors leave such rounding."""
+
+REPLACE = "replace them, with 0 where they lie outside the scan"
+"""What to do about voxels of an image that are not finite."""
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class LabelFault:
+    """Why some values cannot be those of a label.
+
+    Attributes:
+        message: how many voxels hold them, and what is wrong.
+        remedy: what to do about it.
+        where: boolean, which values they are.
+    """
+
+    message: str
+    remedy: str
+    where: NDArray[np.bool_]
+
+
+def as_integers(voxels: np.ndarray, source: Path | str) -> np.ndarray:
+    """Return a label's voxels as integers that fit into int32; labels are often stored as floats.
+
+    Raises:
+        InputError: a voxel is NaN, infinite, further than 0.0001 from a whole number, or beyond int32; the
+            message names ``source``.
+    """
+    if np.can_cast(voxels.dtype, np.int32):
+        return voxels.astype(np.uint8) if voxels.dtype == bool else voxels
+    for fault in label_faults(voxels):
+        raise InputError(f"{source}: {fault.message}; {fault.remedy}.")
+    return np.rint(voxels).astype(np.int32)
+
+
+def label_faults(values: np.ndarray, counts: NDArray[np.integer] | None = None) -> list[LabelFault]:
+    """Return what keeps ``values`` from being a label's, of which ``counts`` says how many voxels hold each."""
+    finite = np.isfinite(values)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        fractional = finite & (np.abs(values - np.rint(values)) > WHOLE_TOLERANCE)
+    beyond = finite & ((values < _INT32.min) | (values > _INT32.max))
+    kinds = (
+        ("are NaN or infinite", "set them to 0 or to a class", ~finite),
+        ("have fractional values", "give the mask itself, saved with whole values and not interpolated", fractional),
+        ("have values beyond 32-bit integers", "give the classes small numbers", beyond),
+    )
+    faults = []
+    for words, remedy, where in kinds:
+        if where.any():
+            number = int(where.sum() if counts is None else counts[where].sum())
+            example = "" if where[~finite].any() else f" such as {values[where].flat[0]:.4g}"
+            faults.append(LabelFault(f"{number} voxels {words}{example}", remedy, where))
+    return faults
+
+
+def not_finite_text(voxels: np.ndarray) -> str | None:
+    """Say how many voxels are NaN or infinite; None where all are finite."""
+    if voxels.dtype.kind != "f":
+        return None
+    bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
+    share = 100 * bad / max(1, voxels.size)
+    return f"{bad} of {voxels.size} voxels ({share:.2g}%) are NaN or infinite" if bad else None
+
+
+def require_finite(voxels: np.ndarray, source: Path | str) -> None:
+    """Refuse an image with voxels that are NaN or infinite.
+
+    Raises:
+        InputError: says how many they are, and names ``source``.
+    """
+    wrong = not_finite_text(voxels)
+    if wrong:
+        raise InputError(f"{source}: {wrong}; {REPLACE}.")

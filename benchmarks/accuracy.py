@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 from _common import duoseg, made_with
+from _tables import as_markdown
 
 from duoseg.files import write_text
 from duoseg.scans.dataset import load_dataset
@@ -70,7 +71,7 @@ def main() -> None:
             list(pool.map(lambda one: run_combination(one, options), combinations))
     paths = [options.out / f"{one.name}.json" for one in combinations]
     rows = [row for path in paths if (row := read_row(path, options)) is not None]
-    table = as_markdown(rows, options)
+    table = as_markdown(rows, heading=heading(options), subjects=subjects(options.data))
     print(table)
     if options.markdown:
         write_text(options.markdown, table)
@@ -98,6 +99,7 @@ def run_combination(one: Combination, options: argparse.Namespace) -> None:
     predicting = duoseg("predict", run, options.data / "imagesTs", "--out", masks, "--threads", 1, "--device", "cpu")
     scores_file = scores.with_suffix(".json")
     duoseg("evaluate", masks, options.data / "labelsTs", "--json", scores_file, "--quiet")
+    scored = json.loads(scores_file.read_text())
     row: dict = {
         **experiment(options),
         "made_with": made_with(),
@@ -105,7 +107,8 @@ def run_combination(one: Combination, options: argparse.Namespace) -> None:
         "labelled": len(json.loads((run / "cases.json").read_text())["labelled"]),
         "ceiling": one.labelled == ALL_LABELS,
         "seed": one.seed,
-        "mean": json.loads(scores_file.read_text())["mean"],
+        "mean": scored["mean"],
+        "dice": {case["case"]: mean(v["dice"] for v in case["labels"].values()) for case in scored["cases"]},
         # The cost of an interrupted attempt is lost, so a resumed run shows none rather than too little.
         "train": None if resumed else asdict(training),
         "predict": asdict(predicting),
@@ -155,50 +158,21 @@ def read_row(path: Path, options: argparse.Namespace) -> dict | None:
     return row
 
 
-def as_markdown(rows: list[dict], options: argparse.Namespace) -> str:
-    """The table of all seeds, their means, and what it was made with."""
-    if not rows:
-        return "Nothing is finished yet.\n"
-    classes = [name for name in rows[0]["mean"] if name != "all" or len(rows[0]["mean"]) > 2]
-    heads = [f"{name} Dice | {name} HD95 (mm)" for name in classes]
-    lines = [
-        f"| method | labelled | seed | {' | '.join(heads)} | no surface | wall (s) | CPU (s) | peak (MiB) |",
-        "| --- |" + " ---: |" * (6 + 2 * len(classes)),
-    ]
-    groups: dict[tuple[str, int], list[dict]] = {}
-    for row in rows:
-        groups.setdefault((row["method"], row["labelled"]), []).append(row)
-    for (method, labelled), group in groups.items():
-        lines += [_line(method, labelled, str(row["seed"]), [row], classes) for row in group]
-        if len(group) > 1:
-            lines.append(_line(f"**{method}**", labelled, f"mean of {len(group)}", group, classes))
+def heading(options: argparse.Namespace) -> str:
+    """Title, command and rules of the table."""
     flags = " --on holdout" if options.on == "holdout" else ""
     flags += f" --steps {options.steps}" if options.steps else ""
-    machines = "; ".join(sorted({row["made_with"] for row in rows}))
     return (
         f"# {options.protocol.stem}\n\n"
         f"`python benchmarks/accuracy.py DATA --protocol {options.protocol} --out WORK{flags}`\n\n"
-        f"{rows[0]['steps']} steps, last checkpoint, means over the {options.on} scans on their original grid. Wall "
-        "time, CPU time and peak memory are those of the training, each on one thread, two side by side. "
-        f"'No surface' counts pairs of scan and class without a distance.\n\n{machines}.\n\n"
-    ) + "\n".join([*lines, ""])
+        f"Last checkpoint, means over the {options.on} scans on their original grid. Wall time, CPU time and peak "
+        "memory are those of the training, each on one thread, two side by side."
+    )
 
 
-def _line(method: str, labelled: int, seed: str, group: list[dict], classes: list[str]) -> str:
-    cells = []
-    for name in classes:
-        cells.append(_mean([row["mean"][name]["dice"] for row in group], 4))
-        cells.append(_mean([row["mean"][name]["hd95_mm"] for row in group], 2))
-    cells.append(str(sum(row["mean"]["all"]["n_undefined"] for row in group)))
-    for kind in ("wall_s", "cpu_s", "peak_mib"):
-        cells.append(_mean([row["train"] and row["train"][kind] for row in group], 0))
-    return f"| {method} | {labelled} | {seed} | {' | '.join(cells)} |"
-
-
-def _mean(values: list[float | None], decimals: int) -> str:
-    """The mean, or a dash where a value is missing: a mean of the others would flatter."""
-    known = [value for value in values if value is not None]
-    return f"{mean(known):.{decimals}f}" if len(known) == len(values) else "–"
+def subjects(data: Path) -> dict[str, str]:
+    """The person of each scored scan."""
+    return {case.name: case.subject for case in load_dataset(data).test}
 
 
 if __name__ == "__main__":

@@ -122,6 +122,8 @@ def train(
         learner, split, chosen, Path(cache) if cache else dataset.root / CACHE, progress
     )
     identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases])}
+    if state is not None:
+        refuse_changes(state["identity"], identity)
 
     trainer = Trainer(
         learner,
@@ -134,7 +136,6 @@ def train(
         device=device,
     )
     if state is not None:
-        refuse_changes(state["identity"], identity)
         trainer.restore(state)
     else:
         save_plan(out / PLAN, chosen)

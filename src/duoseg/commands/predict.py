@@ -80,30 +80,35 @@ def predict(
     for done, case in enumerate(cases, start=1):
         voxels, grid = read_channels(case)
         prediction = model.predict(voxels, grid, name=str(case.images[0]))
-        scan = _write(case, prediction, out, model, grid.voxel_volume_ml, probabilities)
-        scans.append(scan)
+        scan = PredictedScan(case.name, _target(case, out), _volumes(prediction, model, grid.voxel_volume_ml))
+        # The record first: a mask that it does not list would be taken for somebody else's file.
         manifest[case.name] = _entry(case, scan, runs, model)
         write_json(out / PREDICTIONS, {"scans": list(manifest.values())})
+        write_like(scan.mask, prediction.mask, like=case.images[0])
+        if probabilities:
+            _write_probabilities(case, prediction, out / "probabilities", model)
+        scans.append(scan)
         if progress is not None:
             progress("predict", done, len(cases))
     return scans
 
 
-def _write(
-    case: Case, prediction: Prediction, out: Path, model: Model, voxel_ml: float, probabilities: bool
-) -> PredictedScan:
-    source = case.images[0]
-    path = out / f"{case.name}{format_suffix(source)}"
-    write_like(path, prediction.mask, like=source)
-    if probabilities:
-        for index, name in enumerate(["background", *model.plan.classes]):
-            target = out / "probabilities" / f"{case.name}.{_file_safe(name)}{format_suffix(source)}"
-            write_like(target, prediction.class_map(index), like=source)
-    volumes = {
+def _target(case: Case, out: Path) -> Path:
+    return out / f"{case.name}{format_suffix(case.images[0])}"
+
+
+def _volumes(prediction: Prediction, model: Model, voxel_ml: float) -> dict[str, float]:
+    return {
         name: round(float(np.count_nonzero(prediction.mask == value)) * voxel_ml, 4)
         for name, value in model.plan.classes.items()
     }
-    return PredictedScan(case.name, path, volumes)
+
+
+def _write_probabilities(case: Case, prediction: Prediction, folder: Path, model: Model) -> None:
+    source = case.images[0]
+    for index, name in enumerate(["background", *model.plan.classes]):
+        target = folder / f"{case.name}.{_file_safe(name)}{format_suffix(source)}"
+        write_like(target, prediction.class_map(index), like=source)
 
 
 def _entry(case: Case, scan: PredictedScan, runs: Sequence[StrPath], model: Model) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _require_own_files(cases: Sequence[Case], out: Path, manifest: Mapping[str, Any]) -> None:
     """Refuse to replace any file but a mask that an earlier prediction wrote here."""
     for case in cases:
-        target = out / f"{case.name}{format_suffix(case.images[0])}"
+        target = _target(case, out)
         if target.exists() and case.name not in manifest:
             raise InputError(
                 f"{target}: is already there and was not written by `duoseg predict`: choose another --out folder."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import App, CycloptsError, Parameter, Token, validators
 
 from duoseg.errors import InputError
-from duoseg.files import CACHE
+from duoseg.files import CACHE, final_name
 from duoseg.version import __version__
 
 app = App(
@@ -231,7 +232,7 @@ def evaluate(
     dataset: Annotated[Path | None, Parameter(help="A dataset.json that names the classes.")] = None,
     computing: Computing = EVERYWHERE,
 ) -> None:
-    """Score masks: Dice, Jaccard, HD95, ASSD, NSD and volumes.
+    """Score masks: Dice, Jaccard, HD95, ASSD, NSD and volumes. Exits with 1 where a prediction is missing.
 
     Example: `duoseg evaluate masks scans/labelsTs --json scores.json`
     """
@@ -250,6 +251,8 @@ def evaluate(
             progress=progress,
         )
     console.evaluate(scores)
+    if any(problem.severity == "error" for problem in scores.problems):
+        sys.exit(1)
 
 
 @app.command
@@ -278,13 +281,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as fault:
         sys.stderr.write(f"duoseg: {fault}\n")
         sys.exit(1)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as fault:
         if fault.filename is None:
             raise
-        hint = " Choose another folder for prepared scans by --cache." if CACHE in str(fault.filename) else ""
-        sys.stderr.write(f"duoseg: {fault.filename}: {fault.strerror}.{hint}\n")
+        path = final_name(Path(str(fault.filename)))
+        hint = " Choose another folder for prepared scans by --cache." if CACHE in path.parts else ""
+        sys.stderr.write(f"duoseg: {path}: {fault.strerror}.{hint}\n")
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        saved = f" {interrupt} `duoseg train` goes on from there with --resume." if str(interrupt) else ""
-        sys.stderr.write(f"duoseg: interrupted.{saved}\n")
+        saved = f"{interrupt} `duoseg train` goes on from there with --resume." if str(interrupt) else "interrupted."
+        sys.stderr.write(f"duoseg: {saved}\n")
         sys.exit(130)

@@ -92,7 +92,7 @@ def parse(model: type[Model], values: dict[str, Any], *, source: str) -> Model:
         return model.model_validate(values)
     except ValidationError as fault:
         problems = "; ".join(_describe(model, error) for error in fault.errors())
-        raise InputError(f"{source}: {problems}.") from fault
+        raise InputError(f"{source}: {problems}{'' if problems.endswith('?') else '.'}") from fault
 
 
 def _describe(model: type[BaseModel], error: Any) -> str:

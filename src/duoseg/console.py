@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import fill, indent
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from duoseg.commands.demo import Demo
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 PIPE_WIDTH = 1000
+READING_WIDTH = 116
 SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -56,7 +58,7 @@ class Console:
     def check(self, report: CheckReport) -> None:
         """The table of cases, then the problems."""
         headings, rows = report.format()
-        self._table(headings, rows, text_columns=2)
+        self._table(headings, rows, text_columns=2, dispensable=("axes", "channels"))
         for problem in report.problems:
             self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
             self._out.print(str(problem), markup=False)
@@ -65,13 +67,13 @@ class Console:
         self._say(f"{len(report.rows)} cases: {found or 'no problems'}.")
 
     def plan(self, plan: Plan, out: Path | None) -> None:
-        """Every choice with its reason."""
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
+        """Every choice with its value and its reason."""
+        values = plan.model_dump(mode="json")
+        width = min(self._out.width, READING_WIDTH)
         for name, reason in plan.reasons.items():
-            table.add_row(escape(name), escape(reason))
-        self._out.print(table)
+            value = _words(values[name]) if name in values else ""
+            self._out.print(f"[bold]{escape(name)}[/]  {escape(value)}".rstrip())
+            self._out.print(indent(fill(reason, width - 4), " " * 4), markup=False)
         if out is not None:
             self._say(f"Written to {out}.")
 
@@ -84,14 +86,15 @@ class Console:
         classes = list(scans[0].volumes_ml) if scans else []
         rows = [[scan.case, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)] for scan in scans]
         self._table(["case", *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
-        self._say(f"{len(scans)} masks in {out}.")
+        self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
 
     def evaluate(self, scores: Scores) -> None:
         """Mean scores per class, then the problems."""
         from duoseg.scores.output import format_table
 
         table = format_table(scores, cases=not self._quiet and len(scores.cases) <= 40)
-        self._table(table.columns, table.rows, text_columns=table.text_columns)
+        dispensable = [column for column in table.columns if column.startswith(("Jaccard", "Ref", "Vol", "NSD"))]
+        self._table(table.columns, table.rows, text_columns=table.text_columns, dispensable=dispensable)
         for problem in scores.problems:
             self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
             self._out.print(str(problem), markup=False)
@@ -107,18 +110,45 @@ class Console:
         """Where the page lies."""
         self._out.print(f"Report: {page}", markup=False)
 
-    def _table(self, headings: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int) -> None:
+    def _table(
+        self,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        text_columns: int,
+        dispensable: Sequence[str] = (),
+    ) -> None:
+        """Print a table; where it is too wide, without dispensable columns, and then with cells folded, never cut."""
+        shown = list(range(len(headings)))
+        for name in dispensable:
+            if self._width(headings, rows, shown) > self._out.width:
+                shown.remove(headings.index(name))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for index, heading in enumerate(headings):
+        for index in shown:
             side = "left" if index < text_columns else "right"
-            table.add_column(escape(heading), justify=side, overflow="fold", no_wrap=index + 1 < len(headings))
+            table.add_column(escape(headings[index]), justify=side, overflow="fold")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(row[index]) for index in shown))
         self._out.print(table)
+
+    @staticmethod
+    def _width(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> int:
+        widest = [max(len(line[index]) for line in (headings, *rows)) for index in shown]
+        return sum(widest) + len(widest)
 
     def _say(self, remark: str) -> None:
         if not self._quiet:
             self._out.print(remark, markup=False)
+
+
+def _words(value: Any) -> str:
+    """A value of the plan as a person would write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        between = " x " if len(value) == 3 and all(isinstance(item, int | float) for item in value) else ", "
+        return between.join(map(_words, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class _Bars:
@@ -130,8 +160,15 @@ class _Bars:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", style="dim", markup=False),
+            # The remark gives way first where there is little room.
+            TextColumn(
+                "{task.fields[detail]}",
+                style="dim",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
 

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from duoseg.errors import InputError
+
 CACHE = ".duoseg-cache"
 """Name of the folder of prepared scans, in the data set's own folder where nothing else is asked for."""
 
 StrPath = str | os.PathLike[str]
+
+
+def final_name(path: Path) -> Path:
+    """The path that a temporary path of `atomic_path` stands for; any other path as it is."""
+    return path.with_name(re.sub(r"^\.[0-9a-f]{8}\.", "", path.name))
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file to be written later, and fail now if it cannot be.
+
+    Raises:
+        InputError: its folder cannot be made or written to, or a folder has its name.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise InputError(f"{path.parent}: cannot be made ({fault.strerror}): choose another place.") from fault
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise InputError(f"{path}: cannot be written there: choose another place.")
 
 
 @contextmanager

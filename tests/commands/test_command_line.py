@@ -271,3 +271,61 @@ def test_a_label_that_belongs_to_no_image_is_told_before_planning(run, phantoms,
     shutil.copy(label, label.with_name("stray.nii.gz"))
     assert run("plan", tmp_path / "data", "--device", "cpu")[0] == 0
     assert "stray" in caplog.text
+
+
+def test_a_missing_prediction_is_scored_as_empty_and_fails(run, phantoms, tmp_path):
+    shutil.copytree(phantoms / "labelsTs", tmp_path / "masks")
+    next((tmp_path / "masks").glob("*.nii.gz")).unlink()
+    status, out, _ = run("evaluate", tmp_path / "masks", phantoms / "labelsTs")
+    assert status == 1 and "0.500" in out and "has no prediction" in out
+
+
+def test_a_damaged_scan_does_not_keep_the_others_from_their_masks(run, trained, phantoms, tmp_path):
+    scans = tmp_path / "scans"
+    shutil.copytree(phantoms / "imagesTs", scans)
+    damaged, sound = sorted(scans.iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    status, _, err = run("predict", trained, scans, "--out", tmp_path / "masks")
+    assert status == 1 and damaged.name in err and "1 of 2 scans" in err
+    assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == [sound.name.replace("_0000", "")]
+
+
+def test_tables_are_never_cut_on_a_narrow_terminal(capsys, monkeypatch):
+    from rich.console import Console as RichConsole
+
+    from duoseg.console import Console
+
+    console = Console(quiet=True)
+    monkeypatch.setattr(console, "_out", RichConsole(width=40, highlight=False))
+    rows = [["a rather long name", "59 x 57 x 32", "12345.67", "verdict"]]
+    console._table(["case", "shape", "spare", "last"], rows, text_columns=1, dispensable=["spare"])
+    words = capsys.readouterr().out.split()
+    assert {"rather", "59", "57", "32", "verdict"} <= set(words) and "12345.67" not in words
+
+
+def test_the_plan_is_printed_with_its_values(run, phantoms):
+    _, out, _ = run("plan", phantoms, "--patch", "16,16,8", "--device", "cpu", "--quiet")
+    assert "patch  16 x 16 x 8" in out
+
+
+def test_every_file_of_a_run_can_be_read_by_others(trained):
+    assert {path.stat().st_mode & 0o777 for path in trained.iterdir() if path.is_file()} == {
+        (trained / "plan.json").stat().st_mode & 0o777
+    }
+
+
+def test_wrong_requests_are_told_before_the_scans_are_read(run, phantoms, tmp_path):
+    for options in (["--method", "nothing", "--out", tmp_path / "run"], ["--out", __file__ + "/run"]):
+        status, _, err = run("train", phantoms, *options)
+        assert status == 1 and "plan" not in err.split("duoseg:")[0]
+    status, _, err = run("evaluate", phantoms / "labelsTs", phantoms / "labelsTs", "--json", __file__ + "/x.json")
+    assert status == 1 and "choose another place" in err
+
+
+def test_single_paths_and_single_channels_are_taken_as_they_are(trained, phantoms, tmp_path):
+    from duoseg.scans.formats import read_scan
+
+    scans = duoseg.predict(str(trained), str(phantoms / "imagesTs"), tmp_path / "masks", device="cpu", threads=1)
+    assert len(scans) == 2
+    scan = read_scan(next((phantoms / "imagesTs").iterdir()))
+    assert duoseg.load(trained, device="cpu").predict(scan.voxels, scan.grid).mask.shape == scan.grid.shape

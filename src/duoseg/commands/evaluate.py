@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from duoseg.files import StrPath
+from duoseg.files import StrPath, require_writable
 from duoseg.progress import Progress, counted
 from duoseg.scores import evaluate as scoring
 from duoseg.scores.evaluate import Scores
@@ -35,6 +35,9 @@ def evaluate(
     Raises:
         InputError: files are missing, cannot be read, or lie on different grids.
     """
+    for path in (json, csv):
+        if path is not None:
+            require_writable(Path(path))
     scores = scoring.evaluate(
         Path(prediction),
         Path(reference),

@@ -12,6 +12,7 @@ from duoseg.files import StrPath
 from duoseg.planning.fingerprint import take_fingerprint
 from duoseg.planning.plan import Plan, Spacing, Triple
 from duoseg.planning.planner import make_plan, override
+from duoseg.planning.requests import checked_request
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
 from duoseg.training.engine import DeviceName, resolve_device
@@ -82,5 +83,6 @@ def plan_dataset(
     for name, option in settled.items():
         in_file = asked.pop(name, None)
         settled[name] = in_file if option is None else option
+    checked_request(**settled)  # before the scans are read
     fingerprint = take_fingerprint(split, dataset, progress=counted(progress, "plan"))
     return override(make_plan(fingerprint, device=device, **settled), asked)

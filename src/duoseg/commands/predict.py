@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ class PredictedScan:
 
 
 def predict(
-    runs: Sequence[StrPath],
-    inputs: Sequence[StrPath],
+    runs: StrPath | Sequence[StrPath],
+    inputs: StrPath | Sequence[StrPath],
     out: StrPath,
     *,
     probabilities: bool = False,
@@ -55,8 +56,8 @@ def predict(
     """Segment scans with a trained run, or with the mean of several.
 
     Args:
-        runs: run folders.
-        inputs: image files, or folders of them.
+        runs: a run folder, or several.
+        inputs: an image file, a folder of them, or several.
         out: folder for ``<case>.nii.gz`` masks and ``predictions.json``.
         probabilities: also write each class's probability as ``probabilities/<case>.<class>.nii.gz``.
         mirror: average over the flips that training used; the run's own setting where absent.
@@ -66,9 +67,11 @@ def predict(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: a run or a scan cannot be read, or a mask would replace a file that is no earlier prediction.
+        InputError: a run cannot be read, or a mask would replace a file that is no earlier prediction; or, after all
+            other scans are done, some scans could not be read.
     """
     out = Path(out)
+    runs, inputs = _listed(runs), _listed(inputs)
     use_threads(threads)
     model = load(*runs, device=device)
     changes = {"mirror": mirror, "largest_component": largest_component}
@@ -76,10 +79,15 @@ def predict(
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     manifest = _read_manifest(out / PREDICTIONS)
     _require_own_files(cases, out, manifest)
-    scans = []
+    scans: list[PredictedScan] = []
+    failures: list[str] = []
     for done, case in enumerate(cases, start=1):
-        voxels, grid = read_channels(case)
-        prediction = model.predict(voxels, grid, name=str(case.images[0]))
+        try:
+            voxels, grid = read_channels(case)
+            prediction = model.predict(voxels, grid, name=str(case.images[0]))
+        except InputError as fault:
+            failures.append(str(fault))
+            continue
         scan = PredictedScan(case.name, _target(case, out), _volumes(prediction, model, grid.voxel_volume_ml))
         # The record first: a mask that it does not list would be taken for somebody else's file.
         manifest[case.name] = _entry(case, scan, runs, model)
@@ -90,7 +98,13 @@ def predict(
         scans.append(scan)
         if progress is not None:
             progress("predict", done, len(cases))
+    if failures:
+        raise InputError(f"{len(failures)} of {len(cases)} scans have no mask, all others have: " + " ".join(failures))
     return scans
+
+
+def _listed(paths: StrPath | Sequence[StrPath]) -> Sequence[StrPath]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
 
 
 def _target(case: Case, out: Path) -> Path:

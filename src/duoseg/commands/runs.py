@@ -12,7 +12,7 @@ from typing import Any
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
-from duoseg.methods.base import Method
+from duoseg.methods.base import Method, Settings
 from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
 from duoseg.planning.plan import Plan
@@ -57,12 +57,21 @@ def build_method(config: Config, plan: Plan) -> Method:
     Raises:
         InputError: a method that is named or one of its settings is unknown, or the patch does not fit the network.
     """
-    settings = {
+    settings = require_known_settings(config)
+    networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
+    return find_method(config.method)(networks, settings[config.method])
+
+
+def require_known_settings(config: Config) -> dict[str, Settings]:
+    """The settings of every method that a configuration names, and of the one it uses.
+
+    Raises:
+        InputError: a method or one of its settings is unknown, or a value is wrong.
+    """
+    return {
         name: parse(find_method(name).Settings, values, source=f"[methods.{name}]")
         for name, values in {config.method: {}, **config.methods}.items()
     }
-    networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
-    return find_method(config.method)(networks, settings[config.method])
 
 
 def load(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
@@ -76,6 +85,8 @@ def load(*runs: StrPath, settings: PredictionSettings | None = None, device: Dev
     Raises:
         InputError: a folder holds no trained run, or the runs' plans differ in what prediction depends on.
     """
+    if not runs:
+        raise InputError("There is no run to load: give the folder of one.")
     folders = [Path(run) for run in runs]
     plans, methods = [], []
     first = load_config(require_file(folders[0], CONFIG))
@@ -117,6 +128,6 @@ def require_file(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise InputError(
-            f"{folder}: is not a finished run, since it has no {name}. Give the folder that `duoseg train --out` wrote."
+            f"{folder}: is not a finished run, since it has no {name}. Give a folder that `duoseg train --out` wrote."
         )
     return path

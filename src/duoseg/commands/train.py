@@ -18,12 +18,13 @@ from duoseg.commands.runs import (
     build_method,
     environment,
     load_plan,
+    require_known_settings,
     save_plan,
     write_json,
 )
 from duoseg.config import CONFIG, Config, load_config, save_config
 from duoseg.errors import InputError
-from duoseg.files import CACHE, StrPath
+from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.methods.base import Method
 from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.overrides import override
@@ -105,6 +106,8 @@ def train(
     out = Path(out)
     use_threads(threads)
     settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
+    require_writable(out / CONFIG)
+    require_known_settings(settings)
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data)
     warn_of_problems(dataset)

@@ -80,13 +80,15 @@ class Model:
         """Segment one scan.
 
         Args:
-            voxels: (C, X, Y, Z) in the scan's own axis order.
+            voxels: (C, X, Y, Z) in the scan's own axis order, or (X, Y, Z) where there is one channel.
             grid: where those voxels lie in the world.
             name: for error messages, the file.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
+        if voxels.ndim == 3:
+            voxels = voxels[None]
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
         probabilities = predict_volume(
             torch.from_numpy(image),

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 from torch import Tensor
 
 from duoseg.errors import InputError
@@ -51,7 +52,7 @@ def save_weights(folder: Path, method: Method) -> None:
         for key, value in module.state_dict().items()
     }
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # not save_file, whose files only their owner can read
 
 
 def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
@@ -63,16 +64,19 @@ def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
     if not path.is_file():
         raise InputError(f"{path}: there are no trained weights. Has the training finished?")
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as fault:
-        raise InputError(f"{path}: the weights cannot be read ({fault}). Copy or train them anew.") from fault
+        tensors = load_tensors(path.read_bytes())
+    except OSError as fault:
+        raise InputError(f"{path}: the weights cannot be read ({fault.strerror}).") from fault
+    except SafetensorError as fault:
+        raise InputError(f"{path}: the weights are damaged ({fault}). Copy or train them anew.") from fault
     for name, module in method.inference_modules().items():
         own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
         try:
             module.load_state_dict(own, strict=strict)
         except RuntimeError as fault:
             raise InputError(
-                f"{path}: the weights of '{name}' do not fit this run's network ({_first_line(fault)})."
+                f"{path}: the weights of '{name}' do not fit this network: they were trained with another plan. Give "
+                "that run's plan.json by --plan."
             ) from fault
 
 
@@ -86,7 +90,7 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if changes:
         raise InputError(
             "--resume continues a run exactly as it began, but these settings differ: "
-            + "; ".join(f"{key} was {old!r} and is now {new!r}" for key, old, new in changes)
+            + "; ".join(_describe(*change) for change in changes)
             + ". Take them back, or start a new run in another folder."
         )
 
@@ -112,6 +116,7 @@ def to_plain(state: Any) -> Any:
     return state
 
 
-def _first_line(fault: Exception) -> str:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[1] if len(lines) > 1 else lines[0]
+def _describe(key: str, old: Any, new: Any) -> str:
+    if key.startswith("contents."):
+        return f"the {key.removeprefix('contents.')} " + ("has changed" if new is not None else "is no longer there")
+    return f"{key} was {old!r} and is now {new!r}"

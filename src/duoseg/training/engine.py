@@ -37,7 +37,7 @@ def resolve_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return "cuda" if here["cuda"] else "cpu"
-    if not here[name]:
+    if not here.get(name, False):
         usable = ", ".join(key for key, value in here.items() if value)
         raise InputError(f"--device {name}: there is no such device on this machine. Usable here: {usable}.")
     return name

@@ -69,9 +69,7 @@ class TensorBoardLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as fault:
-            raise InputError(
-                "--tensorboard needs the package tensorboard: pip install 'duoseg[tensorboard]'."
-            ) from fault
+            raise InputError("--tensorboard needs the package tensorboard: pip install tensorboard.") from fault
         self._writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
 
     def write(self, records: Sequence[Record]) -> None:

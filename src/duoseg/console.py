@@ -57,14 +57,15 @@ class Console:
 
     def check(self, report: CheckReport) -> None:
         """The table of cases, then the problems."""
+        from duoseg.scans.check_report import severity_text
+        from duoseg.scans.texts import count_text
+
         headings, rows = report.format()
         self._table(headings, rows, text_columns=2, dispensable=("axes", "channels"))
         for problem in report.problems:
             self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
             self._out.print(str(problem), markup=False)
-        counts = {kind: sum(p.severity == kind for p in report.problems) for kind in SEVERITIES}
-        found = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in counts.items() if count)
-        self._say(f"{len(report.rows)} cases: {found or 'no problems'}.")
+        self._say(f"{count_text(len(report.rows), 'case')}: {severity_text(report.problems) or 'no problems'}.")
 
     def plan(self, plan: Plan, out: Path | None) -> None:
         """Every choice with its value and its reason."""

@@ -9,6 +9,7 @@ import pytest
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import take_fingerprint
+from duoseg.scans.dataset import load_dataset
 
 
 def test_sizes_are_measured_in_canonical_axis_order(tmp_path: Path) -> None:
@@ -52,6 +53,16 @@ def test_unlabelled_labels_are_not_read(tmp_path: Path) -> None:
         take_fingerprint(data.split(labelled=2), data)
 
 
+def test_labels_that_match_no_image_are_told_where_no_scan_has_one(tmp_path: Path) -> None:
+    image, label = make.volume()
+    for name, voxels in (("images/a.nii.gz", image), ("labels/a_label.nii.gz", label)):
+        (tmp_path / name).parent.mkdir()
+        nib.save(nib.Nifti1Image(voxels, make.affine()), tmp_path / name)
+    data = load_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"no training scan has a label; 1 label file .*did you mean a\.nii\.gz"):
+        take_fingerprint(data.split(labelled=None), data)
+
+
 def test_classes_without_names_are_those_of_the_labels(tmp_path: Path) -> None:
     data = make.dataset([make.write_case(tmp_path, "a")], classes={})
     assert take_fingerprint(data.split(labelled=1), data).classes == {"1": 1, "4": 4}
@@ -73,7 +84,7 @@ def test_label_with_a_value_that_is_no_integer_is_refused_whatever_the_classes(t
     nib.save(nib.Nifti1Image(label, make.affine()), tmp_path / "a_label.nii.gz")
     for classes in ({}, {"organ": 1, "tumour": 4}):
         data = make.dataset([case], classes=classes)
-        with pytest.raises(InputError, match=r"a_label.*1 voxels (are|have)"):
+        with pytest.raises(InputError, match=r"a_label.*1 voxel (is|has)"):
             take_fingerprint(data.split(labelled=1), data)
 
 

@@ -129,6 +129,16 @@ def test_sides_in_class_names_forbid_mirroring() -> None:
         (("1",), True),
         (("liver", "3"), True),
         (("Rectum", "LV", "bright spot", "lesion"), True),
+        (("Linke Niere", "Rechte Niere"), False),
+        (("Niere_re", "Niere_li"), False),
+        (("rein gauche", "rein droit"), False),
+        (("riñón izquierdo", "riñón derecho"), False),
+        (("rene sinistro", "rene destro"), False),
+        (("ventriculus dexter",), False),
+        (("LV", "MYO", "RV"), False),
+        (("LA", "RA_cavity"), False),
+        (("LA", "RV"), True),
+        (("Höhle", "Öre"), True),
     ],
 )
 def test_mirroring_follows_the_words_of_class_names(classes, mirrored) -> None:

@@ -141,7 +141,7 @@ def test_label_value_that_is_no_class_is_refused_with_the_known_ones() -> None:
     label[0, 0, 0] = 3
     plan = make.plan()
     _, placement = prepare_image(image[None], make.grid(image.shape), plan)
-    with pytest.raises(InputError, match=r"x\.nii: 1 voxel\(s\) hold 3.*4 \(tumour\)"):
+    with pytest.raises(InputError, match=r"x\.nii: 1 voxel holds 3.*4 \(tumour\)"):
         prepare_label(label, placement, plan, name="x.nii")
 
 
@@ -152,7 +152,7 @@ def test_rounding_in_a_label_is_no_other_class_and_nan_is_none() -> None:
     noisy = label.astype(np.float32) + np.where(label > 0, np.float32(2e-5), np.float32(0))
     assert np.array_equal(prepare_label(noisy, placement, plan), prepare_label(label, placement, plan))
     noisy[0, 0, 0] = np.nan
-    with pytest.raises(InputError, match=r"x\.nii: 1 voxels are NaN"):
+    with pytest.raises(InputError, match=r"x\.nii: 1 voxel is NaN"):
         prepare_label(noisy, placement, plan, name="x.nii")
 
 

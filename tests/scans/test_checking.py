@@ -75,7 +75,7 @@ def test_a_sound_data_set_has_no_problems_and_a_full_table(data):
     assert report.problems == ()
     headings, rows = report.format()
     assert headings == ("case", "role", "shape", "spacing (mm)", "axes", "channels", "label (ml)", "verdict")
-    assert rows[0] == ("a", "labelled", "8 x 9 x 10", "1 x 1.5 x 2", "RAS", "1", "one 0.024, two 0.012", "ok")
+    assert rows[0] == ("a", "labelled", "8 x 9 x 10", "1.00 x 1.50 x 2.00", "RAS", "1", "one 0.024, two 0.012", "ok")
     assert [row[:2] for row in rows[1:]] == [
         ("b", "labelled"),
         ("c", "unlabelled"),
@@ -200,6 +200,7 @@ def test_a_spacing_unlike_the_others_is_a_warning_whatever_the_axis_order(data):
     problem = only(check(data), "warning")
     assert problem.file.name == "c_0000.nii.gz"
     assert "factor of 5" in problem.message
+    assert [row.verdict for row in check(data).rows] == ["ok", "ok", "1 warning", "ok", "ok"]
     assert "1 x 1.5 x 10 mm" in problem.message
 
 
@@ -223,6 +224,11 @@ def test_problems_of_the_layout_are_told_with_all_others(data):
     save(data / "labelsTr/a.nii.gz", label() * 4)
     report = check(data)
     assert [problem.severity for problem in report.problems] == ["error", "error", "warning"]
+    assert [(row.case, row.channels, row.verdict) for row in report.rows if row.verdict != "ok"] == [
+        ("a", 1, "1 error"),
+        ("c", 2, "1 error"),
+    ]
+    assert repr(report) == "CheckReport(5 cases: 2 errors, 1 warning)"
     assert {problem.file.name for problem in report.problems} == {"c_0001.nii.gz", "a.nii.gz", "x.nii.gz"}
 
 
@@ -259,8 +265,81 @@ def test_channels_on_different_grids_and_repeated_channels_are_told(tmp_path):
     save(tmp_path / "labelsTr/a.nii.gz", label())
     told = {problem.file.name: problem for problem in check(tmp_path).problems}
     assert "4 mm (4 voxels)" in told["a_0001.nii.gz"].message
-    assert "the same voxels" in told["b_0001.nii.gz"].message
+    assert "the same voxels as b_0000.nii.gz, another channel of the same case" in told["b_0001.nii.gz"].message
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_a_case_without_one_of_its_channels_stays_in_the_table(tmp_path, test):
+    for seed, case in enumerate("abc"):
+        for channel in (0, 1):
+            save(tmp_path / f"imagesTr/{case}_{channel:04d}.nii.gz", image(2 * seed + channel))
+        save(tmp_path / f"labelsTr/{case}.nii.gz", label())
+    (tmp_path / "imagesTr/b_0000.nii.gz").unlink()
+    if test:
+        (tmp_path / "splits.json").write_text(json.dumps({"train": ["a", "c"], "test": ["b"]}))
+    report = check(tmp_path)
+    assert "channel 0 of 'b' is missing" in only(report).message
+    rows = {row.case: row for row in report.rows}
+    assert (rows["b"].role, rows["b"].channels) == ("test" if test else "labelled", 1)
+    assert rows["b"].grid is not None and rows["b"].verdict == "1 error"
+    assert rows["a"].verdict == rows["c"].verdict == "ok"
+
+
+def test_a_row_of_a_table_whose_file_is_absent_stays_in_the_report(tmp_path):
+    save(tmp_path / "a.nii", image(0))
+    save(tmp_path / "seg.nii", label())
+    (tmp_path / "scans.csv").write_text("image,label,split\na.nii,seg.nii,\nb.nii,,test\n")
+    report = check(tmp_path)
+    assert [(row.case, row.role, row.channels, row.verdict) for row in report.rows] == [
+        ("a", "labelled", 1, "ok"),
+        ("b", "test", 0, "1 error"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "noted"),
+    [
+        (("kidney", "other_kidney"), True),
+        (("KidneyLeft", "KidneyRight"), False),
+        (("anterior", "posterior"), False),
+        (("big", "kidney"), False),
+    ],
+)
+def test_classes_of_nearly_equal_volume_may_be_two_sides(data, classes, noted):
+    (data / "dataset.json").write_text(json.dumps({"labels": {classes[0]: 1, classes[1]: 2}}))
+    for case in "ab":
+        voxels = label()
+        voxels[5:7, 5:7, 6:7] = 2 if classes[0] != "big" else 0  # 8 voxels of each, or 8 and 4
+        voxels[2, 2, 2] = 0
+        save(data / f"labelsTr/{case}.nii.gz", voxels)
+    report = check(data)
+    if not noted:
+        assert report.problems == ()
+        return
+    problem = only(report, "note")
+    assert "'kidney', 'other_kidney' have nearly equal volumes" in problem.message
+    assert "mirror_axes = []" in problem.remedy
+
+
+def test_classes_without_names_are_told_from_their_volumes(data):
+    (data / "dataset.json").unlink()
+    assert check(data).format()[1][0][6] == "class 1: 0.024, class 2: 0.012"
+
+
+def test_one_voxel_is_not_called_voxels(data):
+    voxels = label()
+    voxels[0, 0, 0] = 77
+    save(data / "labelsTr/a.nii.gz", voxels)
+    assert "1 voxel has values that" in only(check(data)).message
+
+
+def test_labels_that_match_no_image_are_told_where_none_is_left(data):
+    for case in "ab":
+        (data / f"labelsTr/{case}.nii.gz").rename(data / f"labelsTr/{case}_seg.nii.gz")
+    report = check(data)
+    assert "2 label files match no image" in report.problems[0].remedy
+    assert "did you mean a.nii.gz?" in report.problems[0].remedy
 
 
 def test_sheared_axes_are_a_warning(data):

@@ -40,7 +40,7 @@ def nnunet(tmp_path):
     touch(tmp_path, "labelsTr/b.nii.gz", "labelsTr/d.nii.gz")
     touch(tmp_path, "imagesUn/u_0000.nii.gz", "imagesUn/u_0001.nii.gz")
     touch(tmp_path, "imagesTs/t_0000.nii.gz", "imagesTs/t_0001.nii.gz", "labelsTs/t.nii.gz")
-    touch(tmp_path, "imagesTr/.DS_Store", "imagesTr/._a_0000.nii.gz", "imagesTr/notes.txt")
+    touch(tmp_path, "imagesTr/.DS_Store", "imagesTr/._a_0000.nii.gz")
     describe(tmp_path)
     return tmp_path
 
@@ -162,11 +162,34 @@ def test_a_folder_without_channel_numbers_stands_beside_one_with_them(tmp_path):
 
 
 def test_inputs_of_one_channel_keep_numbers_that_cannot_be_channels(tmp_path):
-    touch(tmp_path, *(f"images/pat_{n:04d}.nii.gz" for n in range(3)), "other/a_0000.nii.gz", "other/b_0000.nii.gz")
-    assert names(find_inputs([tmp_path / "images"], channels=("MR",))) == ["pat_0000", "pat_0001", "pat_0002"]
+    touch(tmp_path, *(f"images/pat_{n:04d}.nii.gz" for n in range(5)), "other/a_0000.nii.gz", "other/b_0000.nii.gz")
+    many = [f"pat_{n:04d}" for n in range(5)]
+    assert names(find_inputs([tmp_path / "images"], channels=("MR",))) == many
+    assert names(find_inputs([tmp_path / "images/pat_0001.nii.gz"], channels=("MR",))) == ["pat_0001"]
     assert names(find_inputs([tmp_path / "other"], channels=("MR",))) == ["a", "b"]
-    several = find_inputs([tmp_path / "images"], channels=("T1", "T2", "T3"))
-    assert names(several) == ["pat"] and len(several[0].images) == 3
+    several = find_inputs([tmp_path / "images"], channels=("T1", "T2", "T3", "T4", "T5"))
+    assert names(several) == ["pat"] and len(several[0].images) == 5
+
+
+@pytest.mark.parametrize(
+    ("files", "example"),
+    [
+        (["a_0000", "a_0001", "b_0000", "b_0001"], r"these scans have 2 by their names \(a_0000\.nii, a_0001\.nii\)"),
+        (["a_0000", "b_0000", "b_0001"], r"b_0000\.nii, b_0001\.nii"),
+        ([f"{case}_{n:04d}" for case in "ab" for n in range(6)], "these scans have 6"),
+        (["pat_0000", "pat_0001", "pat_0002"], r"scan of its own, rename them .*such as pat-0\."),
+    ],
+)
+def test_scans_of_several_channels_are_refused_by_a_plan_of_one(tmp_path, files, example):
+    touch(tmp_path, *(f"{file}.nii" for file in files))
+    with pytest.raises(InputError, match=rf"the model takes 1 channel \(MR\).*{example}"):
+        find_inputs([tmp_path], channels=("MR",))
+
+
+@pytest.mark.parametrize("files", [["p_0001", "p_0002"], ["p_0000", "p_0002", "q"], ["a_0007", "b_0003"]])
+def test_numbers_that_start_elsewhere_or_have_gaps_are_names(tmp_path, files):
+    touch(tmp_path, *(f"{file}.nii" for file in files))
+    assert names(find_inputs([tmp_path], channels=("MR",))) == files
 
 
 def test_an_input_with_more_channels_than_the_plan_is_told_of_the_plan(tmp_path):
@@ -181,6 +204,76 @@ def test_inputs_of_one_name_in_two_folders_are_told_with_both_paths(tmp_path):
     with pytest.raises(InputError, match=message):
         find_inputs([tmp_path / "x", tmp_path / "y"], channels=("MR",))
     assert names(find_inputs([tmp_path / "x", tmp_path / "x/a.nii.gz"], channels=("MR",))) == ["a"]
+
+
+@pytest.mark.parametrize("slip", ["b_label", "b_seg", "b_0000", "label-b", "b_Mask"])
+def test_labels_with_a_slip_in_their_names_are_told_where_labels_are_missing(tmp_path, slip):
+    plain(tmp_path, "abc")
+    touch(tmp_path, f"labels/{slip}.nii.gz", "labels/unlike.nii.gz")
+    dataset = load_dataset(tmp_path)
+    assert [problem.severity for problem in dataset.problems] == ["warning", "warning"]
+    told = (
+        rf"no training scan has a label; 2 label files match no image \(first: .*{slip}\.nii\.gz; did you mean b\.nii"
+    )
+    with pytest.raises(InputError, match=told):
+        dataset.split(labelled=1)
+    touch(tmp_path, "labels/a.nii.gz")
+    with pytest.raises(
+        InputError, match=r"1 of its 3 training scans has a label; ask for 1 to 1\. 2 label files match"
+    ):
+        load_dataset(tmp_path).split(labelled=2)
+
+
+def test_a_label_that_is_like_no_case_has_no_guess(tmp_path):
+    touch(plain(tmp_path, "ab"), "labels/liver.nii.gz")
+    with pytest.raises(InputError, match=r"1 label file matches no image \(first: .*liver\.nii\.gz\)"):
+        load_dataset(tmp_path).split(labelled=1)
+
+
+def test_what_lies_in_a_folder_of_images_and_is_not_read_is_noted_once(nnunet):
+    touch(nnunet, "imagesTr/dicom/1.dcm", "imagesTr/e_0000.mha", "imagesTr/notes.txt")
+    (note,) = load_dataset(nnunet).problems
+    assert (note.severity, note.file) == ("note", nnunet / "imagesTr")
+    assert "3 files or folders were not read (first: dicom/)" in note.message
+
+
+def test_a_folder_in_another_case_is_told(tmp_path):
+    touch(tmp_path, "Images/a.nii.gz", "imagestr/a_0000.nii.gz")
+    with pytest.raises(InputError, match=r"is not a data set.*call Images images, call imagestr imagesTr"):
+        load_dataset(tmp_path)
+    touch(tmp_path, "images/a.nii.gz", "Labels/a.nii.gz")
+    told = {problem.file.name: problem.remedy for problem in load_dataset(tmp_path).problems}
+    assert told["Labels"] == "call it labels"
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("label", "labels"), ("Labels", "labels"), ("channel_name", "channel_names"), ("fileEnding", "file_ending")],
+)
+def test_a_slip_in_a_key_of_the_description_is_a_warning(nnunet, slip, meant):
+    describe(nnunet, **{slip: {}, "numTraining": 4, "licence": "CC0", "mylab": 1})
+    (problem,) = load_dataset(nnunet).problems
+    assert problem.severity == "warning"
+    assert f'"{slip}"' in problem.message and f'"{meant}"' in problem.remedy
+
+
+def test_data_sets_and_splits_show_themselves_in_one_line(nnunet):
+    dataset = load_dataset(nnunet)
+    assert repr(dataset) == f"Dataset({nnunet}: 5 training, 1 test, 2 classes)"
+    assert repr(dataset.split(labelled=1)) == "Split(1 labelled, 4 unlabelled)"
+
+
+def test_what_may_not_be_read_is_not_called_damaged(nnunet, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(InputError, match="imagesTr: there is no permission to read it"):
+        load_dataset(nnunet)
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(InputError, match=r"dataset\.json: there is no permission to read it"):
+        load_dataset(nnunet)
 
 
 @pytest.mark.parametrize("absolute", [False, True])
@@ -203,6 +296,22 @@ def test_a_table_lists_scans_anywhere(tmp_path, absolute):
         assert dataset.holdout == ("h",)
         assert dataset.train[2].label == tmp_path / "l/z.nii.gz"
         assert dataset.root == tmp_path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;label;split\nx/a.nii;l/a.nii;train\nx/b, later.nii;;test\n",
+        'Image,LABEL , Split\nx/a.nii,l/a.nii,train\n"x/b, later.nii",,test\n',
+        "image\tlabel\tsplit\nx/a.nii\tl/a.nii\ttrain\nx/b, later.nii\t\ttest\n",
+    ],
+)
+def test_a_table_may_be_written_as_spreadsheets_do(tmp_path, text):
+    touch(tmp_path, "x/a.nii", "l/a.nii", "x/b, later.nii")
+    (tmp_path / "scans.csv").write_text(text)
+    dataset = load_dataset(tmp_path / "scans.csv")
+    assert [case.label for case in dataset.train] == [tmp_path / "l/a.nii"]
+    assert names(dataset.test) == ["b, later"]
 
 
 def test_a_table_holds_several_channels_and_names_scans_by_folder_where_files_repeat(tmp_path):
@@ -252,7 +361,7 @@ def test_splits_order_training_and_move_cases(tmp_path):
     assert names(dataset.split(labelled=1, without=dataset.holdout).unlabelled) == ["d", "u"]
     (note,) = dataset.problems
     assert note.severity == "note"
-    assert "2 case(s) on disk are on no side and are not used: b, e" in note.message
+    assert "2 cases on disk are on no side and not used: b, e" in note.message
 
 
 @pytest.mark.parametrize(

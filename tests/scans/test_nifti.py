@@ -62,6 +62,26 @@ def test_voxels_and_grid_are_those_of_nibabel_and_simpleitk(tmp_path, name, dtyp
     assert read_grid(path).matches(scan.grid)
 
 
+def test_paths_may_be_text_and_scans_show_themselves_in_one_line(tmp_path):
+    path = str(save(tmp_path / "a.nii.gz", noise()))
+    assert can_read(path) and not can_read("a.txt")
+    axes = "".join(nib.aff2axcodes(RIGID))
+    assert repr(read_grid(path)) == f"Grid(5 x 6 x 7, 0.7 x 1.1 x 3 mm, {axes})"
+    assert repr(read_scan(path)) == f"Scan(a.nii.gz, int16, {read_grid(path)!r})"
+
+
+@pytest.mark.parametrize("read", [read_scan, read_grid])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, read):
+    path = save(tmp_path / "a.nii.gz", noise())
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: there is no permission to read it"):
+        read(path)
+
+
 @pytest.mark.parametrize("stored", [np.uint8, np.int16, np.float32])
 def test_scale_factors_are_applied(tmp_path, stored):
     def scale(header):

@@ -155,7 +155,9 @@ def test_rounding_of_the_affine_is_no_difference(folders: tuple[Path, Path]) -> 
 def test_unnamed_values_are_reported(folders: tuple[Path, Path]) -> None:
     save(folders[0] / "b.nii.gz", block(1, 3) + block(5, 6, 9))
     problems = evaluate(*folders).problems
-    assert any(p.severity == "warning" and "values 9" in p.message and p.file.name == "b.nii.gz" for p in problems)
+    assert any(
+        p.severity == "warning" and "value 9 belongs" in p.message and p.file.name == "b.nii.gz" for p in problems
+    )
 
 
 def test_float_masks_are_read_and_probability_maps_refused(tmp_path: Path) -> None:
@@ -197,8 +199,19 @@ def test_masks_with_values_that_are_no_integers_are_refused(tmp_path: Path, wron
     mask = block(1, 3).astype(np.float32)
     mask[0, 0, 0] = wrong
     path = save(tmp_path / "r" / "x.nii", mask)
-    with pytest.raises(InputError, match=r"x\.nii: 1 voxels"):
+    with pytest.raises(InputError, match=r"x\.nii: 1 voxel (is|has)"):
         evaluate(path, path)
+
+
+def test_scan_in_place_of_a_mask_is_told(tmp_path: Path) -> None:
+    mask = save(tmp_path / "r" / "x.nii", block(1, 3))
+    scan = save(tmp_path / "p" / "x.nii", np.arange(512, dtype=np.int16).reshape(8, 8, 8))
+    with pytest.raises(InputError, match=r"p/x\.nii: looks like a scan, not a mask: it holds 511 different values"):
+        evaluate(scan, mask)
+    with pytest.raises(InputError, match=r"p/x\.nii: looks like a scan"):
+        evaluate(mask, scan)
+    atlas = save(tmp_path / "r" / "y.nii", np.arange(512, dtype=np.int16).reshape(8, 8, 8) % 128)
+    assert evaluate(atlas, atlas).means()["all"]["dice"] == 1.0
 
 
 def test_rounding_in_a_mask_is_no_other_value(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_grid
+from duoseg.scans.permission import readable
 
 FORMAT = 1  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000
@@ -152,11 +153,15 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
 
 
 def hash_source(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of all of a folder's files in the order of their names."""
+    """Return the SHA-256 of a file's bytes, or of all of a folder's files in the order of their names.
+
+    Raises:
+        InputError: there is no permission to read a file.
+    """
     files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
+        with readable(file), file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.errors import InputError
-from duoseg.scans.texts import some_text
+from duoseg.scans.texts import count_text, some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
 
 
@@ -46,8 +46,8 @@ def class_indices(
         shown = some_text(list(strange), 5)
         allowed = ", ".join(f"{value} ({label})" for label, value in classes.items())
         raise InputError(
-            f"{name}: {int((~explained).sum())} voxel(s) hold {shown}, which the plan does not know. "
-            f"It knows 0 (background), {allowed}. Correct the label, or name the value in dataset.json and "
+            f"{name}: {count_text(int((~explained).sum()), 'voxel holds', 'voxels hold')} {shown}, which the plan does "
+            f"not know. It knows 0 (background), {allowed}. Correct the label, or name the value in dataset.json and "
             "plan again."
         )
     return indices

@@ -19,6 +19,7 @@ from duoseg.planning.plan import Section, Spacing, Triple
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.scan import Grid, content_box
+from duoseg.scans.strays import stray_text
 
 SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
 Progress = Callable[[int, int], None]
@@ -83,11 +84,15 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
     ``progress(done, all)`` is called after each scan.
 
     Raises:
-        InputError: there is no scan, a scan is not usable, or a label holds a value that is no class.
+        InputError: there is no scan, a scan is not usable, a label holds a value that is no class, or no scan has a
+            label while some label files match no image.
     """
     cases = (*split.labelled, *split.unlabelled)
     if not cases:
         raise InputError(f"{dataset.root}: there is no scan to train on.")
+    stray = stray_text(dataset.problems)
+    if stray and not split.labelled:
+        raise InputError(f"{dataset.root}: no training scan has a label; {stray}.")
     facts: list[CaseFacts] = []
     measured = _Measured()
     for done, case in enumerate(cases, start=1):

@@ -21,7 +21,7 @@ from duoseg.planning.orient import canonical_spacing, from_canonical, to_canonic
 from duoseg.planning.plan import Normalisation, Plan, Triple
 from duoseg.planning.resample import resample, resample_label, target_shape
 from duoseg.scans.scan import Grid, Pairs, content_box
-from duoseg.scans.texts import shape_text
+from duoseg.scans.texts import count_text, shape_text
 from duoseg.scans.values import require_finite
 
 
@@ -75,7 +75,7 @@ def prepare_image(
     """
     if voxels.ndim != 4 or len(voxels) != len(plan.channels):
         raise InputError(
-            f"{name}: {len(voxels) if voxels.ndim == 4 else 1} channel(s), but the plan has "
+            f"{name}: {count_text(len(voxels) if voxels.ndim == 4 else 1, 'channel')}, but the plan has "
             f"{len(plan.channels)} ({', '.join(plan.channels)}). Give one image per channel, in that order."
         )
     if voxels.shape[1:] != tuple(grid.shape):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,20 +10,18 @@ from duoseg.planning.fingerprint import ChannelFacts, Fingerprint
 from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation
 from duoseg.planning.sizing import Millimetres, is_anisotropic
 from duoseg.scans.description import is_ct
-
-SIDES = frozenset(["left", "right", "l", "r", "lt", "rt", "sin", "dex", "sinister", "dexter", "links", "rechts"])
-"""Words in a class name that speak of a side of the body."""
+from duoseg.scans.sides import speak_of_sides, words
 
 
 def choose_normalisation(fingerprint: Fingerprint) -> tuple[tuple[Normalisation, ...], str]:
     """Return one rule per channel, chosen by its name, and the reason."""
     measured = {facts.name: facts for facts in fingerprint.intensities}
     rules = tuple(_rule(channel, measured.get(channel)) for channel in fingerprint.channels)
-    words = {
+    why = {
         "ct": "a fixed window and scale from the labelled foreground, since CT numbers are comparable",
         "zscore": "each scan's own mean and deviation, since its intensities have no common scale",
     }
-    return rules, " ".join(f"{rule.channel}: {words[rule.scheme]}." for rule in rules)
+    return rules, " ".join(f"{rule.channel}: {why[rule.scheme]}." for rule in rules)
 
 
 def _rule(channel: str, facts: ChannelFacts | None) -> Normalisation:
@@ -58,17 +55,11 @@ def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres) -> tuple
 
 
 def _choose_mirroring(classes: Sequence[str]) -> tuple[tuple[Literal[0], ...], str]:
-    words = [_words(name) for name in classes]
-    if any(not SIDES.isdisjoint(name) for name in words):
+    if speak_of_sides(classes):
         return (), "No mirroring, since class names speak of left or right."
-    if sum(not name for name in words) > 1:
+    if sum(not words(name) for name in classes) > 1:
         return (), "No mirroring, since several classes have no names, and may be the two sides of one organ."
     return (0,), "Left and right are mirrored, since no class name speaks of a side."
-
-
-def _words(name: str) -> list[str]:
-    """Return a name's words in lower case, cut at everything but letters and inside CamelCase."""
-    return [word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def choose_batch(fingerprint: Fingerprint) -> tuple[BatchPlan, str]:

@@ -31,6 +31,19 @@ class Case:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A case that exists but cannot be used, with the problems that say why.
+
+    Attributes:
+        case: the case as it should be; of its files some do not exist.
+        test: whether it is for testing.
+    """
+
+    case: Case
+    test: bool
+
+
+@dataclass(frozen=True)
 class Problem:
     """Something wrong or noteworthy.
 

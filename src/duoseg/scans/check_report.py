@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from duoseg.scans.cases import Problem
+from duoseg.scans.cases import Problem, Severity
 from duoseg.scans.scan import Grid
+from duoseg.scans.texts import count_text, shape_text
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""In the order in which problems are told."""
 
 Role = Literal["labelled", "unlabelled", "holdout", "test"]
 
@@ -19,9 +25,9 @@ class Row:
         case: its name.
         role: what it is used for.
         grid: where its voxels lie; None where no image could be read.
-        channels: number of image files.
+        channels: number of image files that are there.
         values: value in the label file -> volume in ml; None where there is no label or it was not opened.
-        verdict: "ok", or how many problems it has.
+        verdict: "ok", or how many problems the check told of its files.
     """
 
     case: str
@@ -46,6 +52,11 @@ class CheckReport:
     problems: tuple[Problem, ...]
     class_names: dict[int, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return the numbers of cases and problems."""
+        found = severity_text(self.problems) or "no problems"
+        return f"CheckReport({count_text(len(self.rows), 'case')}: {found})"
+
     @property
     def ok(self) -> bool:
         """Whether training would be right: no problem is an error."""
@@ -61,8 +72,8 @@ class CheckReport:
         return (
             row.case,
             row.role,
-            " x ".join(map(str, grid.shape)) if grid else "-",
-            " x ".join(f"{side:.3g}" for side in grid.spacing) if grid else "-",
+            shape_text(grid.shape) if grid else "-",
+            " x ".join(f"{side:.2f}" for side in grid.spacing) if grid else "-",
             grid.orientation if grid else "-",
             str(row.channels),
             "-" if row.values is None else self._volumes(row.values),
@@ -71,4 +82,11 @@ class CheckReport:
 
     def _volumes(self, values: dict[int, float]) -> str:
         shown = {value: ml for value, ml in values.items() if value != 0}
-        return ", ".join(f"{self.class_names.get(value, value)} {ml:.3g}" for value, ml in shown.items()) or "empty"
+        names = {value: self.class_names.get(value, f"class {value}:") for value in shown}
+        return ", ".join(f"{names[value]} {ml:.3g}" for value, ml in shown.items()) or "empty"
+
+
+def severity_text(problems: Iterable[Problem]) -> str:
+    """Return how many problems there are of each severity, errors first; empty where there is none."""
+    counts = Counter(problem.severity for problem in problems)
+    return ", ".join(count_text(counts[severity], severity) for severity in SEVERITIES if counts[severity])

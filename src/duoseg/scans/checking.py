@@ -5,17 +5,20 @@ What is kept of a scan is one row of figures and a hash, so that memory grows by
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.scans.cases import Case, Problem, Severity
-from duoseg.scans.check_report import CheckReport, Role, Row
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.check_report import SEVERITIES, CheckReport, Role, Row, severity_text
 from duoseg.scans.comparing import (
     Inspected,
     channel_problems,
     class_problems,
     duplicate_problems,
+    side_problems,
     spacing_problems,
 )
 from duoseg.scans.dataset import Dataset
@@ -35,8 +38,6 @@ __all__ = ["CheckReport", "Problem", "Role", "Row", "check_dataset"]
 
 Progress = Callable[[int, int], None]
 
-_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-
 
 def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
     """Read every scan of a data set and tell what is there and what is wrong.
@@ -50,15 +51,17 @@ def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Pr
         InputError: there are fewer than ``labelled`` labels.
     """
     cases = list(_cases(dataset, labelled))
-    inspected: list[Inspected] = []
+    read: list[Inspected] = []
     for done, (case, role) in enumerate(cases, start=1):
-        inspected.append(_inspect(dataset, case, role))
+        read.append(_inspect(dataset, case, role))
         if progress is not None:
             progress(done, len(cases))
+    inspected = [one for one, (case, _) in zip(read, cases, strict=True) if not _is_left_out(dataset, case)]
     found = [
         *dataset.problems,
-        *(problem for one in inspected for problem in one.problems),
+        *(problem for one in read for problem in one.problems),
         *class_problems(dataset, inspected),
+        *side_problems(dataset, inspected),
         *spacing_problems(inspected),
         *channel_problems(dataset, inspected),
         *duplicate_problems(inspected),
@@ -67,8 +70,8 @@ def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Pr
     if dataset.ignore_value is not None:
         names[dataset.ignore_value] = "ignore"
     return CheckReport(
-        rows=tuple(one.row for one in inspected),
-        problems=tuple(sorted(found, key=lambda problem: _SEVERITIES.index(problem.severity))),
+        rows=tuple(_with_verdicts([(one.row, case) for one, (case, _) in zip(read, cases, strict=True)], found)),
+        problems=tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))),
         class_names=names,
     )
 
@@ -86,17 +89,26 @@ def _cases(dataset: Dataset, labelled: int | None) -> Iterator[tuple[Case, Role]
             yield chosen[case.name], "holdout" if held else "labelled"
         else:
             yield rest[case.name], "holdout" if held else "unlabelled"
+    for one in dataset.left_out:
+        if not one.test:
+            yield one.case, "labelled" if one.case.label and labelled is None else "unlabelled"
     for case in dataset.test:
         yield case, "test"
+    for one in dataset.left_out:
+        if one.test:
+            yield one.case, "test"
 
 
 def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
+    """Read a case; of one that is left out, only the images that are there."""
+    left_out = _is_left_out(dataset, case)
+    images = [image for image in case.images if image.exists()] if left_out else case.images
     problems: list[Problem] = []
     digests: dict[Path, str] = {}
     lowest: dict[int, float] = {}
     boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
-    for number, image in enumerate(case.images):
+    for number, image in enumerate(images):
         try:
             scan = read_scan(image)
         except InputError as error:
@@ -112,10 +124,14 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             problems += grid_problems(image, scan.grid, *first)
         del scan  # before the next channel is read
     values = None
-    if case.label is not None:
+    if case.label is not None and not left_out:
         values = _inspect_label(dataset, case.label, first, _union(boxes), problems)
-    row = Row(case.name, role, first[1] if first else None, len(case.images), values, _verdict(problems))
+    row = Row(case.name, role, first[1] if first else None, len(images), values, "")
     return Inspected(row, digests, lowest, tuple(problems))
+
+
+def _is_left_out(dataset: Dataset, case: Case) -> bool:
+    return any(case is one.case for one in dataset.left_out)
 
 
 def _inspect_label(
@@ -143,7 +159,11 @@ def _union(boxes: Sequence[Pairs]) -> Pairs | None:
     return x, y, z
 
 
-def _verdict(problems: Sequence[Problem]) -> str:
-    counts = {severity: sum(problem.severity == severity for problem in problems) for severity in _SEVERITIES}
-    parts = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
-    return ", ".join(parts) or "ok"
+def _with_verdicts(rows: Sequence[tuple[Row, Case]], found: Sequence[Problem]) -> Iterator[Row]:
+    """Yield the rows with all that was told of their files, also what only showed among the others."""
+    told: defaultdict[Path, list[Problem]] = defaultdict(list)
+    for problem in found:
+        told[problem.file].append(problem)
+    for row, case in rows:
+        files = dict.fromkeys((*case.images, *([case.label] if case.label else [])))
+        yield replace(row, verdict=severity_text(problem for file in files for problem in told[file]) or "ok")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ from duoseg.scans.cases import Problem
 from duoseg.scans.check_report import Role, Row
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.description import is_ct
-from duoseg.scans.texts import mm_text
+from duoseg.scans.sides import may_be_a_side, speak_of_sides
+from duoseg.scans.strays import stray_text
+from duoseg.scans.texts import mm_text, some_text
 from duoseg.scans.values import MAX_CLASSES
 
 SPACING_FACTOR = 2.0
 """A voxel side further than this factor from the data set's median is pointed out."""
+
+EQUAL_VOLUMES = 0.25
+"""Two classes may be the two sides of one organ if their volumes differ by no more than this share, on average."""
 
 CT_AIR = -900
 """Values as low as this are those of air in CT: no other scanner has negative values by itself."""
@@ -49,7 +55,8 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
     """Yield classes that no label shows, too many of them, and the lack of any label."""
     labelled = [one.row for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
     if not labelled:
-        yield Problem("error", dataset.root, "no training scan has a label that can be read", "annotate at least one")
+        remedy = stray_text(dataset.problems) or "annotate at least one"
+        yield Problem("error", dataset.root, "no training scan has a label that can be read", remedy)
         return
     present = {value for row in labelled for value in row.values or {}}
     for name, value in dataset.classes.items():
@@ -70,6 +77,28 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
         )
     if not classes:
         yield Problem("error", dataset.root, "all labels are empty", "annotate at least one scan")
+
+
+def side_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield classes of nearly equal volume whose names leave open whether they are the two sides of one organ."""
+    if speak_of_sides(dataset.classes):
+        return
+    volumes = [one.row.values for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
+    candidates = [(name, value) for name, value in dataset.classes.items() if may_be_a_side(name)]
+    alike: dict[str, None] = {}
+    for (first, a), (second, b) in combinations(candidates, 2):
+        both = [(ml[a], ml[b]) for ml in volumes if a in ml and b in ml]
+        apart = [1 - min(pair) / max(pair) for pair in both]
+        if apart and sum(apart) / len(apart) <= EQUAL_VOLUMES:
+            alike |= {first: None, second: None}
+    if alike:
+        yield Problem(
+            "note",
+            dataset.root,
+            f"the classes {some_text([repr(name) for name in alike])} have nearly equal volumes, and no class name "
+            "speaks of a side",
+            "if they are the left and right of one organ, set plan.augmentation.mirror_axes = []",
+        )
 
 
 def spacing_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
@@ -118,6 +147,14 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
         if len(group) < 2 or cases in told:
             continue
         told.add(cases)
+        if len({one.row.case for one, _ in group}) == 1:
+            yield Problem(
+                "warning",
+                group[-1][1],
+                f"holds the same voxels as {group[0][1].name}, another channel of the same case",
+                "export the right series for it, or leave the channel out of all cases",
+            )
+            continue
         crossed = len({_side(one.row.role) for one, _ in group}) > 1
         yield Problem(
             "error" if crossed else "warning",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.scans.cases import Case, Problem
+from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_description
 from duoseg.scans.layouts import Found, find_in_folders
+from duoseg.scans.permission import readable
 from duoseg.scans.splits import apply_splits
+from duoseg.scans.strays import misnamed_folders, stray_text
 from duoseg.scans.table import find_in_table
+from duoseg.scans.texts import count_text
 
 __all__ = ["Case", "Dataset", "Problem", "Split", "load_dataset"]
 
@@ -29,6 +32,10 @@ class Split:
     labelled: tuple[Case, ...]
     unlabelled: tuple[Case, ...]
 
+    def __repr__(self) -> str:
+        """Return the numbers of cases."""
+        return f"Split({len(self.labelled)} labelled, {len(self.unlabelled)} unlabelled)"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -44,6 +51,7 @@ class Dataset:
         test: test cases in the order of ``splits.json``, else by name.
         holdout: names of training cases that are set aside for making choices.
         problems: what is wrong with the layout; no errors among them unless loaded with ``tolerant=True``.
+        left_out: incomplete cases, in neither ``train`` nor ``test``; none unless loaded with ``tolerant=True``.
     """
 
     root: Path
@@ -53,7 +61,15 @@ class Dataset:
     train: tuple[Case, ...]
     test: tuple[Case, ...]
     holdout: tuple[str, ...]
-    problems: tuple[Problem, ...] = field(default=(), repr=False)
+    problems: tuple[Problem, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the folder and the numbers of cases and classes."""
+        counts = (
+            f"{len(self.train)} training, {len(self.test)} test, {count_text(len(self.classes), 'class', 'classes')}"
+        )
+        return f"Dataset({self.root}: {counts})"
 
     def split(self, *, labelled: int | None, without: Collection[str] = ()) -> Split:
         """Return the training cases, of which the first ``labelled`` with a label keep it.
@@ -68,15 +84,21 @@ class Dataset:
         cases = [case for case in self.train if case.name not in without]
         with_label = [case for case in cases if case.label is not None]
         if labelled is not None and not 1 <= labelled <= len(with_label):
-            raise InputError(
-                f"{self.root}: {labelled} labelled scans were asked for, but {len(with_label)} of its "
-                f"{len(cases)} training scans have a label; "
-                + (f"ask for 1 to {len(with_label)}." if with_label else "annotate one first.")
-            )
+            raise InputError(self._too_few_labels(labelled, len(with_label), len(cases)))
         chosen = {case.name for case in with_label[:labelled]}
         return Split(
             labelled=tuple(case for case in cases if case.name in chosen),
             unlabelled=tuple(case.without_label() for case in cases if case.name not in chosen),
+        )
+
+    def _too_few_labels(self, asked: int, present: int, cases: int) -> str:
+        stray = stray_text(self.problems)
+        if not present:
+            return f"{self.root}: no training scan has a label; {stray or 'annotate one first'}."
+        number = count_text(asked, "labelled scan was", "labelled scans were")
+        return (
+            f"{self.root}: {number} asked for, but {present} of its {cases} training scans "
+            f"{'has' if present == 1 else 'have'} a label; ask for 1 to {present}." + (f" {stray}." if stray else "")
         )
 
 
@@ -94,16 +116,17 @@ def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
         InputError: nothing like a data set is there, its JSON or CSV is malformed, or (unless ``tolerant``) a
             case lacks a channel, or the splits name absent cases or put a case or person on two sides.
     """
-    root, found = _find(Path(path))
+    with readable(Path(path)):
+        root, found = _find(Path(path))
     sides = apply_splits(root, found)
-    problems = (*found.problems, *sides.problems)
+    description = read_description(root)
+    problems = (*description.problems, *found.problems, *sides.problems)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors and not tolerant:
         more = f" (and {len(errors) - 1} more; `duoseg check` lists all)" if len(errors) > 1 else ""
         raise InputError(f"{errors[0]}{more}")
     if not (sides.train or sides.test or errors):
         raise InputError(f"{path}: holds no images that can be read; see the data set layouts in the documentation.")
-    description = read_description(root)
     return Dataset(
         root=root,
         channels=found.channels,
@@ -113,6 +136,7 @@ def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
         test=tuple(sides.test),
         holdout=sides.holdout,
         problems=problems,
+        left_out=sides.left_out,
     )
 
 
@@ -129,5 +153,11 @@ def _find(path: Path) -> tuple[Path, Found]:
         return path, find_in_table(tables[0], read_description(path))
     raise InputError(
         f"{path}: is not a data set: it has no folder imagesTr (nnU-Net's layout) or images (plain), and "
-        f"{'no' if not tables else 'more than one'} CSV table; see the data set layouts in the documentation."
+        f"{'no' if not tables else 'more than one'} CSV table; {_folder_hint(path)}"
+        "see the data set layouts in the documentation."
     )
+
+
+def _folder_hint(path: Path) -> str:
+    slips = [f"call {name} {meant}" for name, meant in misnamed_folders(path)]
+    return f"{', '.join(slips)}, or " if slips else ""

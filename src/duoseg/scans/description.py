@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
+from duoseg.scans.cases import Problem
+from duoseg.scans.permission import readable
+from duoseg.scans.strays import nearest_key
 
 CT_WORDS = frozenset({"ct", "cta", "cbct", "ldct"})
 """A channel with one of these words in its name holds CT numbers (Hounsfield units)."""
+
+
+_KEYS = ("channel_names", "modality", "labels", "file_ending")
+_FOREIGN = frozenset({"name", "dataset_name", "training", "test", "tensorImageSize", "numTraining", "numTest"})
+"""What others write into the file, which means nothing here and is no slip."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,14 @@ class Description:
         classes: foreground class name -> value in the label files, by increasing value.
         ignore_value: the value of voxels that nobody annotated.
         file_ending: the ending of all image and label files.
+        problems: keys that look like slips of known ones.
     """
 
     channels: tuple[str, ...] = ()
     classes: dict[str, int] = field(default_factory=dict)
     ignore_value: int | None = None
     file_ending: str | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def is_ct(channel: str) -> bool:
@@ -44,7 +54,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         InputError: it is not valid JSON, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        with readable(path):
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not valid JSON ({error}); mend or remove it.") from error
     if not isinstance(content, dict):
@@ -68,7 +79,14 @@ def read_description(folder: Path) -> Description:
         raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {ending!r}.')
     # "modality" is what nnU-Net's first version and the Medical Segmentation Decathlon call the channels.
     channels = _channels(path, _object(path, content, "channel_names") or _object(path, content, "modality"))
-    return Description(channels, classes, ignore_value, ending)
+    return Description(channels, classes, ignore_value, ending, tuple(_slips(path, content)))
+
+
+def _slips(path: Path, content: Mapping[str, Any]) -> Iterator[Problem]:
+    for key in content:
+        meant = None if key in _FOREIGN or key in _KEYS else nearest_key(key, _KEYS)
+        if meant is not None:
+            yield Problem("warning", path, f'the key "{key}" means nothing here', f'call it "{meant}" if it is that')
 
 
 def _object(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from duoseg.errors import InputError
+from duoseg.files import StrPath
 from duoseg.scans import nifti
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.texts import shape_text
@@ -46,9 +47,9 @@ FORMATS: tuple[ScanFormat, ...] = (nifti,)
 """Every adapter; the first that can read a path is taken."""
 
 
-def can_read(path: Path) -> bool:
+def can_read(path: StrPath) -> bool:
     """Return whether some adapter reads ``path``, judged by its name."""
-    return any(adapter.can_read(path) for adapter in FORMATS)
+    return any(adapter.can_read(Path(path)) for adapter in FORMATS)
 
 
 def format_suffix(path: Path) -> str:
@@ -65,21 +66,23 @@ def readable_suffixes() -> tuple[str, ...]:
     return tuple(suffix for adapter in FORMATS for suffix in adapter.SUFFIXES)
 
 
-def read_scan(path: Path) -> Scan:
+def read_scan(path: StrPath) -> Scan:
     """Read voxels and grid of one scan or label file.
 
     Raises:
         InputError: no adapter knows the format, or the file cannot be read as it.
     """
+    path = Path(path)
     return _adapter(path).read_scan(path)
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: StrPath) -> Grid:
     """Read the grid of one file from its header.
 
     Raises:
         InputError: no adapter knows the format, or the file cannot be read as it.
     """
+    path = Path(path)
     return _adapter(path).read_grid(path)
 
 

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import can_read
-from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
+from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files, stem
+from duoseg.scans.permission import readable
+from duoseg.scans.texts import some_text
+
+MOST_CHANNELS = 4  # files of one name with more numbers than this are scans, as in pat_0000 ... pat_0017
 
 
 def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
     """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ...
 
-    Where there is one channel but other numbers than ``_0000`` occur, the numbers belong to the cases' names.
+    Where there is one channel but other numbers than ``_0000`` occur, the numbers belong to the cases' names, unless
+    they look like those of several channels.
 
     Args:
         paths: image files, and folders whose image files are all meant.
         channels: the channels that every case must have.
 
     Raises:
-        InputError: a path is missing or of no readable format, a case lacks a channel, or two files claim one name.
+        InputError: a path is missing or of no readable format, a case lacks a channel, two files claim one name, or
+            the files look like those of more channels than there are.
     """
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = image_files(path)
-            if not inside:
-                raise InputError(
-                    f"{path}: holds no images that can be read. Give the folder that holds the image files itself, "
-                    "such as imagesTs of a data set."
-                )
-            files += inside
-        elif not path.is_file():
-            raise InputError(f"{path}: there is no such file or folder.")
-        elif not can_read(path):
-            raise InputError(f"{path}: is not an image of a readable format.")
-        else:
-            files.append(path)
+        with readable(path):
+            files += _files_of(path)
     files = list(dict.fromkeys(files))
+    if len(channels) == 1:
+        _require_one_channel(files, channels[0])
     found = Found(channels=channels, too_many=("channels of the plan", "leave it out"))
     numbers = {channel_number(file) for file in files} - {None}
     numbered = has_channel_numbers([(files, ())]) and (len(channels) > 1 or numbers == {0})
@@ -49,3 +46,41 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
     if not cases:
         raise InputError("There is nothing to predict: give image files, or folders that hold them.")
     return cases
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        inside = image_files(path)
+        if not inside:
+            raise InputError(
+                f"{path}: holds no images that can be read. Give the folder that holds the image files itself, "
+                "such as imagesTs of a data set."
+            )
+        return inside
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file or folder.")
+    if not can_read(path):
+        raise InputError(f"{path}: is not an image of a readable format.")
+    return [path]
+
+
+def _require_one_channel(files: Sequence[Path], channel: str) -> None:
+    """Refuse files whose numbers restart for every name, or are few: they are channels rather than names."""
+    names: defaultdict[str, dict[int, Path]] = defaultdict(dict)
+    for file in files:
+        number = channel_number(file)
+        if number is not None:
+            names[str(file.with_name(stem(file)[:-5]))][number] = file
+    several = [numbers for numbers in names.values() if len(numbers) > 1 and 0 in numbers]
+    restarts = sum(0 in numbers for numbers in names.values()) > 1
+    if not several:
+        return
+    few = set(several[0]) == set(range(len(several[0]))) and len(several[0]) <= MOST_CHANNELS
+    if restarts or few:
+        example = [several[0][number].name for number in sorted(several[0])]
+        raise InputError(
+            f"{several[0][min(several[0])].parent}: the model takes 1 channel ({channel}), these scans have "
+            f"{len(example)} by their names ({some_text(example, 3)}); give the files of that channel alone. If each "
+            f"file is a scan of its own, rename them so that they do not end in _0000, _0001, ..., such as "
+            f"{stem(several[0][0])[:-5]}-0."
+        )

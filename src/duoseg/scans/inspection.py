@@ -12,7 +12,7 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.scan import Grid, Pairs, Scan
-from duoseg.scans.texts import misplacement_text, some_text
+from duoseg.scans.texts import count_text, misplacement_text, some_text
 from duoseg.scans.values import REPLACE, LabelFault, label_faults, not_finite_text
 
 _MANY_VALUES = 64
@@ -99,7 +99,8 @@ def cropped_problems(scan: Scan, box: Pairs, ignore_value: int | None) -> Iterat
         yield Problem(
             "warning",
             scan.source,
-            f"{lost} of {every} labelled voxels lie outside the box of the image's non-zero voxels and are cut away",
+            f"{lost} of {every} labelled voxels {'lies' if lost == 1 else 'lie'} outside the box of the image's "
+            f"non-zero voxels and {'is' if lost == 1 else 'are'} cut away",
             "make sure that label and image belong together",
         )
 
@@ -116,7 +117,10 @@ def label_problems(
     if negative:
         voxels = sum(count.voxels[value] for value in negative)
         yield Problem(
-            "error", file, f"{voxels} voxels have negative values ({some_text(negative)})", "use 0 for background"
+            "error",
+            file,
+            f"{count_text(voxels, 'voxel has', 'voxels have')} negative values ({some_text(negative)})",
+            "use 0 for background",
         )
     foreign = sorted(v for v in count.voxels if v > 0 and v != ignore_value and v not in classes.values())
     if classes and foreign:
@@ -124,7 +128,8 @@ def label_problems(
         yield Problem(
             "error",
             file,
-            f"{voxels} voxels have values that dataset.json does not declare: {some_text(foreign)}",
+            f"{count_text(voxels, 'voxel has', 'voxels have')} values that dataset.json does not declare: "
+            f"{some_text(foreign)}",
             'declare them under "labels", or change them',
         )
     elif len(foreign) > _MANY_VALUES:

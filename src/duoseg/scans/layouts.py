@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.scans.cases import Case, Problem
+from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
 from duoseg.scans.formats import format_suffix, readable_suffixes
+from duoseg.scans.permission import readable
+from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -27,6 +29,7 @@ class Found:
         holdout: names that a table marks as holdout.
         channels: channel names; every case has as many images.
         broken: names of cases that exist but cannot be used, each with a problem.
+        left_out: the incomplete ones among these.
         problems: what was found wrong on the way.
         too_many: of a channel too many, who says how many there are, and what to do.
     """
@@ -37,6 +40,7 @@ class Found:
     holdout: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
     broken: set[str] = field(default_factory=set)
+    left_out: list[LeftOut] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     too_many: tuple[str, str] = ("that dataset.json names", "name it in channel_names, or remove the file")
 
@@ -70,6 +74,12 @@ def find_in_folders(root: Path, description: Description) -> Found | None:
     found.channels = description.channels or default_channels(highest + 1)
     for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
         target.extend(listing.cases(found))
+        found.left_out.extend(LeftOut(case, test=target is found.test) for case in listing.incomplete)
+    for folder, images, _ in files:
+        if folder.is_dir():
+            found.problems.extend(unread_files(folder, images))
+    for name, meant in misnamed_folders(root):
+        found.problems.append(Problem("warning", root / name, "this folder is not read", f"call it {meant}"))
     return found
 
 
@@ -121,6 +131,7 @@ class Listing:
         files = _by_stem(images)
         self.images: dict[str, dict[int, list[Path]]] = defaultdict(dict)
         self.unnumbered: list[Path] = []
+        self.incomplete: list[Case] = []
         numbered = numbered and any(_CHANNEL.search(name) for name in files)
         for stem, paths in files.items():
             match = _CHANNEL.search(stem)
@@ -152,23 +163,30 @@ class Listing:
             if problems:
                 found.problems.extend(problems)
                 found.broken.add(name)
+                self.incomplete.append(self._as_it_should_be(name, len(found.channels)))
                 continue
             images = tuple(self.images[name][number][0] for number in range(len(found.channels)))
             cases.append(Case(name, images, self.labels.get(name, [None])[0], name))
         found.problems.extend(self._orphans())
         return cases
 
+    def _as_it_should_be(self, name: str, channels: int) -> Case:
+        numbers = sorted({*range(channels), *self.images[name]})
+        files = (self.images[name].get(number, [self._missing(name, number)])[0] for number in numbers)
+        return Case(name, tuple(files), self.labels.get(name, [None])[0], name)
+
+    def _missing(self, name: str, number: int) -> Path:
+        example = next(iter(self.images[name].values()))[0]
+        return example.with_name(f"{name}_{number:04d}{format_suffix(example)}")
+
     def _channel_problems(self, name: str, found: Found) -> Iterable[Problem]:
         present, channels = self.images[name], found.channels
-        example = next(iter(present.values()))[0]
-        suffix = format_suffix(example)
         for number, channel in enumerate(channels):
             if number not in present:
-                missing = example.with_name(f"{name}_{number:04d}{suffix}")
                 yield Problem(
                     "error",
-                    missing,
-                    f"channel {number} ({channel}) of '{name}' is missing",
+                    self._missing(name, number),
+                    f"{_channel_text(number, channel)} of '{name}' is missing",
                     "add the file, or take the case out",
                 )
         for number in sorted(present):
@@ -183,12 +201,12 @@ class Listing:
 
     def _orphans(self) -> Iterable[Problem]:
         for stem in sorted(set(self.labels) - set(self.images)):
-            yield Problem(
-                "warning",
-                self.labels[stem][0],
-                f"no image called '{stem}' lies in {self.folder.name}",
-                "add the image, rename the label, or remove it; until then it is not used",
-            )
+            yield stray_label(self.labels[stem][0], stem, self.images, self.folder)
+
+
+def _channel_text(number: int, channel: str) -> str:
+    own = channel == default_channels(number + 1)[number]
+    return channel if own else f"channel {number} ({channel})"
 
 
 def _doubled(paths: list[Path]) -> Iterable[Problem]:
@@ -204,7 +222,8 @@ def image_files(folder: Path, ending: str | None = None) -> list[Path]:
     """Return the visible files of a folder that can be read (or have that ending), by name, if it exists."""
     if not folder.is_dir():
         return []
-    visible = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    with readable(folder):
+        visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     return [path for path in visible if (path.name.endswith(ending) if ending else format_suffix(path))]
 
 

@@ -22,6 +22,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
+from duoseg.scans.permission import readable
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.texts import shape_text
 
@@ -122,7 +123,7 @@ def _save(path: Path, voxels: np.ndarray, header: nib.Nifti1Header) -> None:
 def _opened(path: Path) -> Iterator[ByteFile]:
     """Open a file to be read; whatever the libraries below say of its content becomes an ``InputError``."""
     try:
-        with _open(path) as file:
+        with readable(path), _open(path) as file:
             yield file
     except InputError:
         raise

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from nibabel.orientations import aff2axcodes, io_orientation
 
+from duoseg.scans.texts import mm_text, shape_text
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -64,6 +66,10 @@ class Grid:
             raise ValueError(f"an affine has the shape (4, 4), not {affine.shape}")
         affine.flags.writeable = False
         object.__setattr__(self, "affine", affine)
+
+    def __repr__(self) -> str:
+        """Return shape, spacing and axes in one line."""
+        return f"Grid({shape_text(self.shape)}, {mm_text(self.spacing)}, {self.orientation})"
 
     @cached_property
     def spacing(self) -> tuple[float, float, float]:
@@ -151,6 +157,10 @@ class Scan:
     grid: Grid
     source: Path
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the file's name, the type of the voxels and the grid in one line."""
+        return f"Scan({self.source.name}, {self.voxels.dtype}, {self.grid!r})"
 
 
 def content_box(voxels: np.ndarray) -> Pairs:

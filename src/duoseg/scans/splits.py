@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
-from duoseg.scans.cases import Case, Problem
+from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_json_object
 from duoseg.scans.layouts import Found
-from duoseg.scans.texts import some_text
+from duoseg.scans.texts import count_text, some_text
 
 _KEYS = ("train", "test", "holdout", "subjects")
 
@@ -25,6 +25,7 @@ class Sides:
     test: list[Case]
     holdout: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def apply_splits(folder: Path, found: Found) -> Sides:
@@ -36,7 +37,8 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     path = folder / "splits.json"
     found, repeated = _without_repeated(folder, found)
     if not path.is_file():
-        sides = Sides([*found.train, *found.unlabelled], found.test, tuple(found.holdout), repeated)
+        train, holdout = [*found.train, *found.unlabelled], tuple(found.holdout)
+        sides = Sides(train, found.test, holdout, repeated, tuple(found.left_out))
         sides.problems += _crossed(folder, sides)
         return sides
     content = read_json_object(path)
@@ -55,10 +57,19 @@ def apply_splits(folder: Path, found: Found) -> Sides:
         test=[cases[name] for name in test if name in cases],
         holdout=tuple(name for name in holdout if name in cases),
         problems=problems,
+        left_out=tuple(_left_out(names, found.left_out)),
     )
     sides.problems += _unused(path, cases, sides)
     sides.problems += _crossed(path, sides)
     return sides
+
+
+def _left_out(names: Mapping[str, Sequence[str]], left_out: Iterable[LeftOut]) -> Iterable[LeftOut]:
+    for one in left_out:
+        test = one.case.name in names["test"] if "test" in names else one.test
+        train = one.case.name in names["train"] if "train" in names else not one.test
+        if test or train:
+            yield LeftOut(one.case, test=test)
 
 
 def _without_repeated(folder: Path, found: Found) -> tuple[Found, list[Problem]]:
@@ -73,7 +84,8 @@ def _without_repeated(folder: Path, found: Found) -> tuple[Found, list[Problem]]
     problem = Problem(
         "error",
         folder,
-        f"{len(repeated)} case name(s) stand for more than one scan: {some_text(told)}",
+        f"{count_text(len(repeated), 'case name stands', 'case names stand')} for more than one scan: "
+        f"{some_text(told)}",
         "rename all but one of each, with its label",
     )
     kept = replace(
@@ -115,7 +127,8 @@ def _list_problems(
             yield Problem(
                 "error",
                 path,
-                f'"{key}" names {len(absent)} case(s) that are not on disk: {some_text(absent)}',
+                f'"{key}" names {count_text(len(absent), "case that is", "cases that are")} not on disk: '
+                f"{some_text(absent)}",
                 "add their files, or remove the names",
             )
     train = names.get("train", [case.name for case in found.train])
@@ -124,12 +137,14 @@ def _list_problems(
         yield Problem(
             "error",
             path,
-            f'"holdout" names {len(outside)} case(s) that are not in "train": {some_text(outside)}',
+            f'"holdout" names {count_text(len(outside), "case that is", "cases that are")} not in "train": '
+            f"{some_text(outside)}",
             'add them to "train", since holdout is a part of it',
         )
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
-        yield Problem("warning", path, f"the key(s) {some_text(unknown)} mean nothing here", f"use {', '.join(_KEYS)}")
+        told = f"the key {unknown[0]} means" if len(unknown) == 1 else f"the keys {some_text(unknown)} mean"
+        yield Problem("warning", path, f"{told} nothing here", f"use {', '.join(_KEYS)}")
 
 
 def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Problem]:
@@ -139,7 +154,8 @@ def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Pro
         yield Problem(
             "note",
             path,
-            f"{len(unused)} case(s) on disk are on no side and are not used: {some_text(unused)}",
+            f"{count_text(len(unused), 'case on disk is', 'cases on disk are')} on no side and not used: "
+            f"{some_text(unused)}",
             'name them in "train" or "test" to use them',
         )
 
@@ -151,7 +167,7 @@ def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
         yield Problem(
             "error",
             where,
-            f"{len(both)} case(s) are both for training and for testing: {some_text(both)}",
+            f"{count_text(len(both), 'case is', 'cases are')} both for training and for testing: {some_text(both)}",
             "leave each on one side",
         )
     apart = [case for case in sides.train if case.name not in sides.holdout]
@@ -163,6 +179,7 @@ def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
             yield Problem(
                 "error",
                 where,
-                f"{len(persons)} person(s) have scans both for training and {side}: {some_text(persons)}",
+                f"{count_text(len(persons), 'person has', 'persons have')} scans both for training and {side}: "
+                f"{some_text(persons)}",
                 "move all scans of a person to one side",
             )

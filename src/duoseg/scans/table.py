@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.scans.cases import Case, Problem
+from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
 from duoseg.scans.formats import can_read, readable_suffixes
 from duoseg.scans.layouts import Found, default_channels, stem
+from duoseg.scans.permission import readable
+from duoseg.scans.texts import count_text, some_text
 
 SPLITS = ("train", "test", "holdout")
 _KNOWN = ("case", "image", "label", "split", "subject")
@@ -32,6 +34,7 @@ class _Row:
 def find_in_table(path: Path, description: Description) -> Found:
     """Find the cases that a CSV table lists.
 
+    Cells are separated by commas, or by semicolons or tabs as spreadsheets write them; the heading's case is free.
     Columns: ``image``, and ``image_2``, ``image_3``, ... for further channels; optional ``label`` (empty:
     unlabelled), ``split`` (train, test or holdout; empty: train), ``subject``, ``case`` (a name). Paths are
     absolute or relative to the table's folder. Without ``case`` a scan is called after its file, or after its
@@ -44,7 +47,7 @@ def find_in_table(path: Path, description: Description) -> Found:
     count = len(rows[0].images)
     if description.channels and len(description.channels) != count:
         raise InputError(
-            f"{path}: has {count} image column(s), but dataset.json names {len(description.channels)}; "
+            f"{path}: has {count_text(count, 'image column')}, but dataset.json names {len(description.channels)}; "
             "add the columns image_2, image_3, ... or mend channel_names."
         )
     found = Found(channels=description.channels or default_channels(count))
@@ -59,10 +62,11 @@ def find_in_table(path: Path, description: Description) -> Found:
                     "mend the path",
                 )
             )
+        case = Case(row.name, row.images, row.label, row.subject or row.name)
         if missing:
             found.broken.add(row.name)
+            found.left_out.append(LeftOut(case, test=row.split == "test"))
             continue
-        case = Case(row.name, row.images, row.label, row.subject or row.name)
         (found.test if row.split == "test" else found.train).append(case)
         if row.split == "holdout":
             found.holdout.append(row.name)
@@ -71,19 +75,28 @@ def find_in_table(path: Path, description: Description) -> Found:
 
 def _rows(path: Path) -> Iterator[_Row]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            images = _image_columns(path, [name or "" for name in reader.fieldnames or []])
+        with readable(path), path.open(newline="", encoding="utf-8-sig") as file:
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            reader = csv.DictReader(file, skipinitialspace=True, delimiter=delimiter)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+            images = _image_columns(path, list(reader.fieldnames))
             for number, fields in enumerate(reader, start=2):
                 if None in fields:
                     raise InputError(
-                        f"{path}, row {number}: has more fields than the heading; quote paths with commas."
+                        f"{path}, row {number}: has more fields than the heading; quote paths that hold "
+                        f"the separator {delimiter!r}."
                     )
                 cells = {key: (value or "").strip() for key, value in fields.items()}
                 if any(cells.values()):
                     yield _row(path, number, cells, images)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: is not a CSV table in UTF-8 ({error}).") from error
+
+
+def _delimiter(heading: str) -> str:
+    """Return what separates the columns' names: none of them holds any of these characters."""
+    return next((character for character in ",;\t" if character in heading), ",")
 
 
 def _image_columns(path: Path, columns: list[str]) -> list[str]:
@@ -97,7 +110,8 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
     unknown = [name for name in columns if name not in _KNOWN and name not in images]
     if unknown:
         raise InputError(
-            f"{path}: the column(s) {', '.join(map(repr, unknown))} are not known; "
+            f"{path}: the {'column' if len(unknown) == 1 else 'columns'} {some_text(list(map(repr, unknown)))} "
+            f"{'is' if len(unknown) == 1 else 'are'} not known; "
             f"these are: {', '.join(_KNOWN)}, image_2, ..."
         )
     return images
@@ -106,7 +120,7 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
 def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> _Row:
     empty = [column for column in columns if not cells[column]]
     if empty:
-        raise InputError(f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs its image(s).")
+        raise InputError(f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs all its images.")
     split = cells.get("split", "").lower() or "train"
     if split not in SPLITS:
         raise InputError(f"{path}, row {number}: the split '{split}' is not known; use {', '.join(SPLITS)}.")
@@ -134,7 +148,8 @@ def _named(rows: list[_Row], path: Path) -> list[_Row]:
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise InputError(
-            f"{path}: {len(repeated)} case name(s) occur more than once, such as '{repeated[0]}'; "
+            f"{path}: {count_text(len(repeated), 'case name occurs', 'case names occur')} more than once, such as "
+            f"'{repeated[0]}'; "
             "remove the repeated rows, or give each row a name of its own in a column 'case'."
         )
     return [_Row(row.number, name, *_rest(row)) for row, name in zip(rows, names, strict=True)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoseg.scans.scan import Grid
+if TYPE_CHECKING:
+    from duoseg.scans.scan import Grid
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -17,6 +19,11 @@ def shape_text(shape: Iterable[int]) -> str:
 def mm_text(sides: Iterable[float]) -> str:
     """Return lengths for people: ``0.5 x 0.5 x 3 mm``."""
     return " x ".join(f"{side:.4g}" for side in sides) + " mm"
+
+
+def count_text(number: int, one: str, many: str = "") -> str:
+    """Return a number with the words for one or for several, by default with an s: ``1 voxel``, ``3 voxels``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def some_text(items: Sequence[object], most: int = 10, separator: str = ", ") -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duoseg.errors import InputError
+from duoseg.scans.texts import count_text
 
 MAX_CLASSES = 127
 """Foreground classes at most: class indices are kept as int8."""
@@ -58,16 +59,23 @@ def label_faults(values: np.ndarray, counts: NDArray[np.integer] | None = None) 
         fractional = finite & (np.abs(values - np.rint(values)) > WHOLE_TOLERANCE)
     beyond = finite & ((values < _INT32.min) | (values > _INT32.max))
     kinds = (
-        ("are NaN or infinite", "set them to 0 or to a class", ~finite),
-        ("have fractional values", "give the mask itself, saved with whole values and not interpolated", fractional),
-        ("have values beyond 32-bit integers", "give the classes small numbers", beyond),
+        ("is", "are", " NaN or infinite", "set them to 0 or to a class", ~finite),
+        (
+            "has",
+            "have",
+            " fractional values",
+            "give the mask itself, saved with whole values and not interpolated",
+            fractional,
+        ),
+        ("has", "have", " values beyond 32-bit integers", "give the classes small numbers", beyond),
     )
     faults = []
-    for words, remedy, where in kinds:
+    for one, many, words, remedy, where in kinds:
         if where.any():
             number = int(where.sum() if counts is None else counts[where].sum())
             example = "" if where[~finite].any() else f" such as {values[where].flat[0]:.4g}"
-            faults.append(LabelFault(f"{number} voxels {words}{example}", remedy, where))
+            voxels = count_text(number, f"voxel {one}", f"voxels {many}")
+            faults.append(LabelFault(f"{voxels}{words}{example}", remedy, where))
     return faults
 
 
@@ -77,7 +85,8 @@ def not_finite_text(voxels: np.ndarray) -> str | None:
         return None
     bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
     share = 100 * bad / max(1, voxels.size)
-    return f"{bad} of {voxels.size} voxels ({share:.2g}%) are NaN or infinite" if bad else None
+    verb = "is" if bad == 1 else "are"
+    return f"{bad} of {voxels.size} voxels ({share:.2g}%) {verb} NaN or infinite" if bad else None
 
 
 def require_finite(voxels: np.ndarray, source: Path | str) -> None:

@@ -13,7 +13,8 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid
-from duoseg.scans.values import as_integers
+from duoseg.scans.texts import some_text
+from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
 from duoseg.scores.pairing import Pair, check_grids, find_names, pair_masks
@@ -121,7 +122,8 @@ def evaluate(
     is in memory at a time.
 
     Raises:
-        InputError: Files are absent or unreadable, do not pair, hold fractions, or lie on different grids.
+        InputError: Files are absent or unreadable, do not pair, hold fractions or (without class names) more than
+            127 values, or lie on different grids.
     """
     pairs, problems = pair_masks(prediction, reference)
     names = find_names(reference, dataset_json)
@@ -132,8 +134,8 @@ def evaluate(
         predicted, expected, grid = _read_pair(pair)
         labels = names.classes
         if not labels:
-            found = (values_in(predicted) | values_in(expected)) - {ignore_value}
-            labels = {str(value): value for value in found}
+            found = _label_values(pair.prediction, predicted) | _label_values(pair.reference, expected)
+            labels = {str(value): value for value in found - {ignore_value}}
         else:
             problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
         scored = score_masks(
@@ -195,14 +197,24 @@ def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
     return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid
 
 
+def _label_values(path: Path | None, mask: np.ndarray) -> set[int]:
+    values = values_in(mask)
+    if len(values) > MAX_CLASSES:
+        raise InputError(
+            f"{path}: looks like a scan, not a mask: it holds {len(values)} different values besides 0, and at "
+            f"most {MAX_CLASSES} classes are supported. Give the mask, or name the classes in dataset.json."
+        )
+    return values
+
+
 def _unnamed(pair: Pair, predicted: np.ndarray, expected: np.ndarray, known: set[int | None]) -> list[Problem]:
     """A warning for each mask that holds values without a class name: they are scored as background."""
     problems = []
     for path, mask in ((pair.prediction, predicted), (pair.reference, expected)):
         values = sorted(values_in(mask) - known)
         if path is not None and values:
-            listed = ", ".join(map(str, values))
-            message = f"values {listed} belong to no class of dataset.json; counted as background"
+            listed = f"value {values[0]} belongs" if len(values) == 1 else f"values {some_text(values)} belong"
+            message = f"{listed} to no class of dataset.json; counted as background"
             remedy = "name them under 'labels', or check that this mask belongs to this data set"
             problems.append(Problem(severity="warning", file=path, message=message, remedy=remedy))
     return problems

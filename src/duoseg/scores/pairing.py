@@ -10,7 +10,8 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, format_suffix, read_grid
-from duoseg.scans.texts import misplacement_text, some_text
+from duoseg.scans.permission import readable
+from duoseg.scans.texts import count_text, misplacement_text, some_text
 
 DESCRIPTION = "dataset.json"
 SHOWN = 5
@@ -54,15 +55,16 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         )
     if predictions and not predictions.keys() & references.keys():
         raise InputError(
-            f"{prediction}: none of its {len(predictions)} masks has the name of a reference in {reference}: "
-            f"'{min(predictions)}' here, '{min(references)}' there. Masks pair by name without the suffix."
+            f"{prediction}: none of its {count_text(len(predictions), 'mask')} has the name of a reference in "
+            f"{reference}: '{min(predictions)}' here, '{min(references)}' there. Masks pair by name without the suffix."
         )
     pairs = [Pair(case, predictions.get(case), path) for case, path in references.items()]
     problems = [_missing(pair, prediction) for pair in pairs if pair.prediction is None]
     extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() else []
     if extra:
         remedy = "they are not scored; give their references to score them"
-        message = f"{len(extra)} masks have no reference of their name: {some_text(extra, SHOWN)}"
+        number = count_text(len(extra), "mask has no reference of its name", "masks have no reference of their name")
+        message = f"{number}: {some_text(extra, SHOWN)}"
         problems.append(Problem(severity="note", file=prediction, message=message, remedy=remedy))
     return pairs, problems
 
@@ -108,7 +110,8 @@ def check_grids(pairs: Sequence[Pair]) -> None:
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
     if faults:
         raise InputError(
-            f"{len(faults)} of {len(pairs)} predictions do not lie on their reference's grid: "
+            f"{len(faults)} of {len(pairs)} predictions {'does' if len(faults) == 1 else 'do'} not lie on "
+            f"{'its' if len(faults) == 1 else 'their'} reference's grid: "
             f"{some_text(faults, SHOWN, '; ')}. Predict on the scans that the references were drawn on, or resample "
             "the masks (nearest neighbour)."
         )
@@ -121,7 +124,9 @@ def _masks_in(folder: Path) -> dict[str, Path]:
         InputError: Two files have one case name.
     """
     masks: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    with readable(folder):
+        paths = sorted(folder.iterdir())
+    for path in paths:
         if path.name.startswith(".") or not path.is_file() or not can_read(path):
             continue
         case = case_name(path)

@@ -1,0 +1,101 @@
+"""Files and folders of a data set that belong to nothing, mostly because of a slip in their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from duoseg.scans.cases import Problem
+from duoseg.scans.formats import format_suffix
+from duoseg.scans.texts import count_text
+
+FOLDERS = ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs", "images", "labels")
+
+_LABEL_WORD = r"(labels?|lbl|seg|segmentation|masks?|gt|manual|\d{4})"
+_BEFORE = re.compile(rf"^{_LABEL_WORD}[_.-]", re.IGNORECASE)
+_AFTER = re.compile(rf"[_.-]{_LABEL_WORD}$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class StrayLabel(Problem):
+    """A label file that no image has the name of.
+
+    Attributes:
+        expected: the name that it should probably have; empty where none is like it.
+    """
+
+    expected: str = ""
+
+
+def stray_label(file: Path, name: str, cases: Collection[str], folder: Path) -> StrayLabel:
+    """Return the problem of a label called ``name`` that is none of the ``cases`` in ``folder``."""
+    meant = _meant_case(name, cases)
+    expected = f"{meant}{format_suffix(file)}" if meant else ""
+    return StrayLabel(
+        "warning",
+        file,
+        f"no image called '{name}' lies in {folder.name}",
+        f"{f'rename it to {expected}' if meant else 'add the image, rename the label, or remove it'}; "
+        "until then it is not used",
+        expected,
+    )
+
+
+def stray_text(problems: Iterable[Problem]) -> str:
+    """Say how many labels match no image, with the first of them; empty where there is none."""
+    stray = [problem for problem in problems if isinstance(problem, StrayLabel)]
+    if not stray:
+        return ""
+    first = next((one for one in stray if one.expected), stray[0])
+    guess = f"; did you mean {first.expected}?" if first.expected else ""
+    number = count_text(len(stray), "label file matches", "label files match")
+    return f"{number} no image (first: {first.file}{guess})"
+
+
+def unread_files(folder: Path, read: Sequence[Path]) -> Iterator[Problem]:
+    """Yield one note on what lies visibly in a folder of images and was not ``read``."""
+    rest = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path not in set(read)]
+    if rest:
+        first = f"{rest[0].name}/" if rest[0].is_dir() else rest[0].name
+        yield Problem(
+            "note",
+            folder,
+            f"{count_text(len(rest), 'file or folder was', 'files or folders were')} not read (first: {first})",
+            "put scans into the folder itself, in a readable format, if they were meant to be used",
+        )
+
+
+def misnamed_folders(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield each folder whose name differs from a known one only in case or separators, and the known one."""
+    present = sorted(path.name for path in root.iterdir() if path.is_dir())
+    known = {_plain(name): name for name in FOLDERS}
+    for name in present:
+        meant = known.get(_plain(name))
+        if meant is not None and meant not in present:
+            yield name, meant
+
+
+def nearest_key(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that a slip has probably turned into ``key``, if there is one."""
+    plain = {_plain(name): name for name in known}
+    nearest = get_close_matches(_plain(key), list(plain), n=1, cutoff=0.75)
+    return plain[nearest[0]] if nearest else None
+
+
+def _meant_case(name: str, cases: Collection[str]) -> str:
+    """Take words for a label off the name's ends until a case is left; empty where none is."""
+    while name:
+        shorter = _AFTER.sub("", _BEFORE.sub("", name))
+        if shorter in cases:
+            return shorter
+        if shorter == name:
+            break
+        name = shorter
+    return ""
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())

@@ -20,8 +20,8 @@ from duoseg.reporting.charts import Line, Strip, line_chart, strip_plot
 from duoseg.reporting.pictures import planes
 from duoseg.reporting.records import CasePicture, RunSummary
 from duoseg.scores.statistics import summarise
+from duoseg.training.log import CIRCUMSTANCES
 
-_NOT_LOSSES = ("step", "learning_rate")
 _SIZES = ("spacing", "patch", "stride", "strides")
 _MISSING = "–"
 
@@ -178,7 +178,7 @@ def _shared(runs: Sequence[RunSummary], attribute: str, to_rows: Any) -> list[tu
 
 def _losses(run: RunSummary) -> tuple[list[str], Markup]:
     """The run's loss terms and their curves; the sum is left out where it is the only term said twice."""
-    names = list(dict.fromkeys(n for record in run.records for n in record if n not in _NOT_LOSSES))
+    names = list(dict.fromkeys(n for record in run.records for n in record if n not in CIRCUMSTANCES))
     if len(names) == 2 and "loss" in names:
         names.remove("loss")
     lines: list[Line] = []

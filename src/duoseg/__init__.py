@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from duoseg.commands.check import check
     from duoseg.commands.demo import demo
     from duoseg.commands.evaluate import evaluate
+    from duoseg.commands.fetch import fetch
     from duoseg.commands.plan import plan
     from duoseg.commands.predict import predict
     from duoseg.commands.report import report
     from duoseg.commands.runs import load
     from duoseg.commands.train import train
 
-__all__ = ["__version__", "check", "demo", "evaluate", "load", "plan", "predict", "report", "train"]
+__all__ = ["__version__", "check", "demo", "evaluate", "fetch", "load", "plan", "predict", "report", "train"]
 
 _MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name not in ("__version__", "load")}
 _MODULES["load"] = "duoseg.commands.runs"

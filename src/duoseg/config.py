@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,12 +10,16 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duoseg.errors import InputError
-from duoseg.files import write_text
+from duoseg.files import read_toml, write_text
 from duoseg.prediction.model import PredictionSettings
+from duoseg.scans.texts import some_text
 from duoseg.training.loop import TrainingSettings
 
 CONFIG = "config.toml"
 DEFAULT_METHOD = "dtml"
+
+LONGEST_KEY = 100
+"""Characters of a wrong key that are repeated in a message."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,17 +67,10 @@ def load_config(path: Path) -> Config:
     """Read a run's ``config.toml`` or a protocol file.
 
     Raises:
-        InputError: the file is missing or no TOML, a key is unknown (the nearest known one is named), or a value wrong.
+        InputError: the file is missing, too large or no TOML, a key is unknown (the nearest known one is named), or a
+            value wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise InputError(f"{path}: cannot be read ({fault.strerror}).") from fault
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise InputError(f"{path}: is not valid TOML: {fault}.") from fault
-    return parse(Config, values, source=str(path))
+    return parse(Config, read_toml(path), source=str(path))
 
 
 def save_config(path: Path, config: Config) -> None:
@@ -90,13 +86,15 @@ def parse(model: type[Model], values: dict[str, Any], *, source: str) -> Model:
     """
     try:
         return model.model_validate(values)
+    except RecursionError as fault:
+        raise InputError(f"{source}: is nested too deeply.") from fault
     except ValidationError as fault:
-        problems = "; ".join(_describe(model, error) for error in fault.errors())
+        problems = some_text([_describe(model, error) for error in fault.errors()], separator="; ")
         raise InputError(f"{source}: {problems}{'' if problems.endswith('?') else '.'}") from fault
 
 
 def _describe(model: type[BaseModel], error: Any) -> str:
-    *parents, key = [str(part) for part in error["loc"]] or [""]
+    *parents, key = [str(part)[:LONGEST_KEY] for part in error["loc"]] or [""]
     where = ".".join([*parents, key])
     if error["type"] != "extra_forbidden":
         return f"'{where}': {error['msg'].lower()}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from duoseg.planning.plan import Plan
     from duoseg.progress import Progress
     from duoseg.scans.check_report import CheckReport
+    from duoseg.scans.fetching.catalogue import PublicSet
     from duoseg.scores.evaluate import Scores
 
 PLAIN_SECONDS = 10.0
@@ -67,6 +68,22 @@ class Console:
             self._out.print(str(problem), markup=False)
         self._say(f"{count_text(len(report.rows), 'case')}: {severity_text(report.problems) or 'no problems'}.")
 
+    def public_sets(self, sets: Sequence[PublicSet]) -> None:
+        """What can be fetched."""
+        headings = ("name", "shows", "modality", "licence", "labelled", "unlabelled", "download")
+        rows = [
+            (
+                *(one.name, one.title, one.modality, one.licence, str(one.labelled), str(one.unlabelled)),
+                "-" if one.gigabytes is None else f"about {one.gigabytes:g} GB",
+            )
+            for one in sets
+        ]
+        self._table(headings, rows, text_columns=4)
+
+    def fetch(self, folder: Path) -> None:
+        """Where the set lies and what to do next."""
+        self._say(f"In {folder}; its licence and citation are in SOURCE.txt. Next: duoseg check {folder}")
+
     def plan(self, plan: Plan, out: Path | None) -> None:
         """Every choice with its value and its reason."""
         values = plan.model_dump(mode="json")
@@ -87,6 +104,8 @@ class Console:
         classes = list(scans[0].volumes_ml) if scans else []
         rows = [[scan.case, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)] for scan in scans]
         self._table(["case", *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
+        for note in (note for scan in scans for note in scan.notes):
+            self._say(f"note: {note}")
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
 
     def evaluate(self, scores: Scores) -> None:

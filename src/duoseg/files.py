@@ -1,18 +1,28 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and reading descriptions that nobody has to trust."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import secrets
+import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from duoseg.errors import InputError
 
 CACHE = ".duoseg-cache"
 """Name of the folder of prepared scans, in the data set's own folder where nothing else is asked for."""
+
+MOST_TEXT_BYTES = 64 * 2**20
+"""Plans, settings, tables and lists are a thousand times smaller; what is larger is something else."""
+
+_MOST_DIGITS = 20
 
 StrPath = str | os.PathLike[str]
 
@@ -57,3 +67,110 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to read ``path`` into a message.
+
+    Raises:
+        InputError: there is no permission to read it.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(
+            f"{path}: there is no permission to read it; change its access rights, or ask its owner."
+        ) from error
+
+
+def read_text(path: Path, *, limit: int = MOST_TEXT_BYTES) -> str:
+    """Read a UTF-8 text (a byte-order mark is dropped) of at most ``limit`` bytes.
+
+    Raises:
+        InputError: it is missing, no ordinary file, not to be read by this user, too large, or not UTF-8.
+    """
+    try:
+        with readable(path):
+            # A pipe would block for ever on opening, a device never end.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise InputError(f"{path}: cannot be read: it is no ordinary file; give a text file.")
+            with path.open("rb") as file:
+                content = file.read(limit + 1)
+    except InputError:
+        raise
+    except OSError as fault:
+        raise InputError(f"{path}: cannot be read ({fault.strerror}); check the name and the place.") from fault
+    except ValueError as fault:  # a null character in the name
+        raise InputError(f"{str(path)!r}: cannot be the name of a file; mend the name.") from fault
+    if len(content) > limit:
+        size = f"{limit / 2**20:.0f} MiB" if limit >= 2**20 else f"{limit} bytes"
+        raise InputError(
+            f"{path}: is larger than {size}, which no file of its kind is; check that it is the right one."
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise InputError(
+            f"{path}: is not text in UTF-8 ({fault.reason} at byte {fault.start}); save it anew."
+        ) from fault
+
+
+def read_json(path: Path, *, limit: int = MOST_TEXT_BYTES) -> Any:
+    """Read a JSON file of at most ``limit`` bytes, whose numbers are finite and whose whole ones fit into 64 bits.
+
+    Raises:
+        InputError: it cannot be read as text, is not valid JSON, is nested too deeply, or holds other numbers.
+    """
+    text = read_text(path, limit=limit)
+    with _parsing(path, "JSON"):
+        return json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+
+
+def read_toml(path: Path, *, limit: int = MOST_TEXT_BYTES) -> dict[str, Any]:
+    """Read a TOML file of at most ``limit`` bytes, whose numbers are finite and whose whole ones fit into 64 bits.
+
+    Raises:
+        InputError: it cannot be read as text, is not valid TOML, is nested too deeply, or holds other numbers.
+    """
+    text = read_text(path, limit=limit)
+    with _parsing(path, "TOML"):
+        values = tomllib.loads(text, parse_float=_finite)
+        _require_whole(values)
+    return values
+
+
+@contextmanager
+def _parsing(path: Path, language: str) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as fault:
+        raise InputError(
+            f"{path}: is not valid {language} here: it is nested too deeply; mend or remove it."
+        ) from fault
+    except ValueError as fault:
+        raise InputError(f"{path}: is not valid {language} ({fault}); mend or remove it.") from fault
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    # The length first: reading a number takes the square of its digits.
+    if len(text) > _MOST_DIGITS or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:20]}... is beyond 64 bits")
+    return int(text)
+
+
+def _require_whole(values: Any) -> None:
+    """Hold the whole numbers of a TOML document to what its standard asks for."""
+    if isinstance(values, int):
+        if not -(2**63) <= values < 2**63:
+            raise ValueError("a whole number is beyond 64 bits")
+    elif isinstance(values, dict | list):
+        for value in values.values() if isinstance(values, dict) else values:
+            _require_whole(value)

@@ -11,34 +11,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pytest
 
 import duoseg
-from duoseg.cli import main
-
-
-@pytest.fixture
-def run(capsys):
-    """Call the command line in this process: (exit status, standard output, standard error)."""
-
-    def call(*words):
-        status = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def trained(phantoms, tiny_protocol, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    cache = tmp_path_factory.mktemp("cache")
-    duoseg.train(phantoms, out, config=tiny_protocol, cache=cache, method="dtml", device="cpu", threads=1)
-    return out
 
 
 def test_help_answers_quickly_and_without_the_numerical_libraries():

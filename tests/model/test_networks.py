@@ -88,6 +88,42 @@ def test_instance_norm_equals_pytorchs_forward_and_backward(layout):
         torch.testing.assert_close(ours_value, theirs_value, rtol=1e-4, atol=1e-4)
 
 
+def test_kernels_reach_along_their_axes_and_no_further():
+    kernels = ((3, 3, 1), (3, 3, 1))
+    network = ResidualUNet(1, 2, channels=(4, 8), strides=((2, 2, 1),), strided_stem=False, kernels=kernels)
+    for norm in network.modules():  # which mixes all voxels
+        if isinstance(norm, InstanceNorm):
+            norm.forward = lambda x: x
+    image = torch.randn(1, 1, 16, 12, 5)
+    changed = image.clone()
+    changed[..., 2] += 1.0
+    moved = (network(image) - network(changed)).abs().amax((0, 1, 2, 3)) > 0
+    assert moved.tolist() == [False, False, True, False, False]
+    apart = image.clone()
+    apart[:, :, 0] += 1.0
+    assert bool((network(image) - network(apart))[:, :, 4].abs().max() > 0)
+
+
+def test_a_slice_gives_the_same_whichever_axis_it_lies_across():
+    def weights(kernel):
+        torch.manual_seed(0)
+        stride = tuple(2 if side == 3 else 1 for side in kernel)
+        return ResidualUNet(1, 2, channels=(4, 8), strides=(stride,), strided_stem=False, kernels=(kernel,) * 2)
+
+    image = torch.randn(2, 1, 16, 12)
+    across = [weights(kernel)(image.unsqueeze(axis)).squeeze(axis) for axis, kernel in ((2, (1, 3, 3)), (4, (3, 3, 1)))]
+    torch.testing.assert_close(*across, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_kernels_are_the_network_without_any():
+    def weights(kernels):
+        torch.manual_seed(0)
+        network = ResidualUNet(1, 2, channels=(4, 8), strides=((2, 2, 2),), strided_stem=True, kernels=kernels)
+        return network(torch.ones(1, 1, 16, 16, 16))
+
+    assert torch.equal(weights(None), weights(((3, 3, 3), (3, 3, 3))))
+
+
 def test_samples_of_a_batch_do_not_see_each_other():
     network = ResidualUNet(1, 2, channels=(4, 8), strides=((2, 2, 2),), strided_stem=True)
     image = torch.randn(3, 1, 16, 16, 16)

@@ -130,7 +130,7 @@ def test_a_label_with_another_spacing_says_so(data):
 def test_a_label_in_another_axis_order_is_not_mistaken_for_another_place(data):
     other = nib.Nifti1Image(label(), AFFINE).as_reoriented([[2, 1], [0, -1], [1, 1]])
     other.to_filename(data / "labelsTr/a.nii.gz")
-    message = only(check(data)).message
+    message = only(check(data), "note").message
     assert "the same points" in message
     assert f"{''.join(nib.aff2axcodes(other.affine))} rather than RAS" in message
 
@@ -185,7 +185,13 @@ def test_voxels_that_are_not_finite_are_counted(data):
     voxels = image(0)
     voxels[0, 0, :3] = np.nan, np.inf, -np.inf
     save(data / "imagesTr/a_0000.nii.gz", voxels)
-    assert "3 of 720 voxels (0.42%) are NaN or infinite" in only(check(data)).message
+    told = only(check(data), "warning").message
+    assert "3 of 720 voxels (0.42%) are NaN or infinite; the lowest finite value is taken" in told
+
+
+def test_an_image_without_any_finite_voxel_is_an_error(data):
+    save(data / "imagesTr/a_0000.nii.gz", image(0) * np.nan)
+    assert "all voxels are NaN" in only(check(data)).message
 
 
 def test_a_constant_image_is_an_error(data):

@@ -271,7 +271,7 @@ def test_what_may_not_be_read_is_not_called_damaged(nnunet, monkeypatch):
     with pytest.raises(InputError, match="imagesTr: there is no permission to read it"):
         load_dataset(nnunet)
     monkeypatch.undo()
-    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(InputError, match=r"dataset\.json: there is no permission to read it"):
         load_dataset(nnunet)
 
@@ -331,7 +331,7 @@ def test_a_table_holds_several_channels_and_names_scans_by_folder_where_files_re
         ("image,labels\na.nii,\n", "'labels'.*not known"),
         ("image,split\na.nii,validation\n", "row 2: the split 'validation'"),
         ("image,label\n,b.nii\n", "row 2: the column 'image' is empty"),
-        ("image\na.dcm\n", r"row 2: the format of .*a\.dcm"),
+        ("image\na.h5\n", r"row 2: the format of .*a\.h5"),
         ("image\nabsent.nii\n", r"absent\.nii: row 2 of scans\.csv names it, but it does not exist"),
         ("image\na.nii\na.nii\n", "more than once"),
         ("image\na.nii,b.nii\n", "row 2: has more fields"),
@@ -423,7 +423,7 @@ def test_one_name_in_two_folders_is_refused_whatever_the_splits_say(nnunet, spli
         ({"labels": {"background": 0, "all": 1}}, "cannot be called 'all'"),
         ({"labels": ["a"]}, '"labels" must be an object'),
         ({"channel_names": {"0": "T1", "2": "T2"}}, "numbered"),
-        ({"file_ending": ".mha"}, r"'\.mha' cannot be read"),
+        ({"file_ending": ".h5"}, r"'\.h5' cannot be read"),
     ],
 )
 def test_a_wrong_description_is_refused_by_name(nnunet, changes, message):

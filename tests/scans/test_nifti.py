@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from duoseg.errors import InputError
 from duoseg.scans.formats import can_read, format_suffix, read_grid, read_scan, write, write_like
-from duoseg.scans.nifti import smallest_type
+from duoseg.scans.formats.nifti import smallest_type
 from duoseg.scans.scan import Grid
 
 SHAPE = (5, 6, 7)

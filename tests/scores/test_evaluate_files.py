@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from duoseg.errors import InputError
+from duoseg.scans.formats import write
+from duoseg.scans.scan import Grid
 from duoseg.scores.evaluate import evaluate
 from duoseg.scores.output import format_table, to_json, write_csv, write_json
 
@@ -139,12 +141,39 @@ def test_other_grid_is_refused_with_the_distance_in_mm(folders: tuple[Path, Path
         evaluate(*folders)
 
 
-def test_other_axis_order_is_named(folders: tuple[Path, Path]) -> None:
-    stored = nib.Nifti1Image(block(1, 3), AFFINE)
-    turned = stored.as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
+def test_masks_stored_in_another_axis_order_score_as_the_same_masks(folders: tuple[Path, Path]) -> None:
+    mask = block(1, 3) + block(4, 6, 2)
+    mask[1, 1, 1] = 0  # no symmetry
+    save(folders[0] / "b.nii.gz", mask)
+    expected = evaluate(*folders).cases[1].labels
+    turned = nib.Nifti1Image(mask, AFFINE).as_reoriented(np.array([[1, 1], [0, -1], [2, 1]]))
     nib.save(turned, folders[0] / "b.nii.gz")
-    with pytest.raises(InputError, match=r"same points in the world.*axis order ... rather than RAS"):
-        evaluate(*folders)
+    assert evaluate(*folders).cases[1].labels == expected
+
+
+def test_a_reference_stored_without_its_empty_rim_is_compared_on_the_whole_grid(tmp_path: Path) -> None:
+    mask = block(1, 3)
+    save(tmp_path / "p" / "x.nii", block(1, 4))
+    save(tmp_path / "whole" / "x.nii", mask)
+    part = AFFINE.copy()
+    part[:3, 3] += part[:3, :3] @ (1, 2, 2)
+    (tmp_path / "r").mkdir()
+    write(tmp_path / "r" / "x.seg.nrrd", mask[1:3, 2:6, 2:6], grid=Grid((2, 4, 4), part), segments={"1": 1})
+    expected = evaluate(tmp_path / "p", tmp_path / "whole").cases[0].labels
+    assert evaluate(tmp_path / "p", tmp_path / "r").cases[0].labels == expected
+
+
+def test_distances_on_a_sheared_grid_are_those_between_points_in_the_world(tmp_path: Path) -> None:
+    affine = np.array([[1, 0, 0, 3], [0, 1, 0.8, -5], [0, 0, 3, 7], [0, 0, 0, 1.0]])
+    one, other = np.zeros((6, 9, 5), np.uint8), np.zeros((6, 9, 5), np.uint8)
+    one[2, 3, 1] = other[4, 4, 3] = 1
+    save(tmp_path / "p" / "x.nii", one, affine)
+    save(tmp_path / "r" / "x.nii", other, affine)
+    apart = float(np.linalg.norm(affine[:3, :3] @ (2, 1, 2)))
+    scores = evaluate(tmp_path / "p", tmp_path / "r").cases[0].labels["1"]
+    assert scores["hd95_mm"] == pytest.approx(apart, abs=1e-4)  # the file's affine is float32
+    assert scores["assd_mm"] == pytest.approx(apart, abs=1e-4)
+    assert scores["volume_ml"] == pytest.approx(0.003, rel=1e-5)
 
 
 def test_rounding_of_the_affine_is_no_difference(folders: tuple[Path, Path]) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any, Literal
 
-from duoseg.commands.runs import save_plan
+from duoseg.commands.hours import fit_to_hours, warn_of_memory
+from duoseg.commands.runs import require_known_settings, save_plan
 from duoseg.config import Config, load_config
 from duoseg.files import StrPath
 from duoseg.planning.fingerprint import take_fingerprint
 from duoseg.planning.plan import Plan, Spacing, Triple
 from duoseg.planning.planner import make_plan, override
 from duoseg.planning.requests import checked_request
+from duoseg.planning.sizing import Size
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
-from duoseg.training.engine import DeviceName, resolve_device
+from duoseg.training.engine import DeviceName, resolve_device, use_threads
 
 logger = logging.getLogger("duoseg")
 
@@ -27,9 +30,11 @@ def plan(
     steps: int | None = None,
     spacing: Spacing | None = None,
     patch: Triple | None = None,
+    hours: float | None = None,
     config: StrPath | None = None,
     out: StrPath | None = None,
     device: DeviceName = "auto",
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan a training without starting it.
@@ -40,21 +45,29 @@ def plan(
         steps: training steps.
         spacing: voxel sides to train at, in mm, canonical axis order.
         patch: patch sides, in voxels.
+        hours: wall time that the training may take; steps are then measured on this machine, and spacing, patch,
+            width and steps chosen to fit, where they are not given. Without it the plan is reproducible.
         config: a TOML file whose ``[plan]`` replaces automatic choices.
         out: write the plan here, as JSON.
         device: the device that the training will use; larger devices get larger patches and networks.
+        threads: CPU threads that the training will use; only measuring needs them.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: the data or the request are wrong.
+        InputError: the data or the request are wrong, or no plan fits the hours or the memory.
     """
+    use_threads(threads)
     settings = (load_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     split = dataset.split(labelled=settings.labelled)
+    require_known_settings(settings)
+    where = resolve_device(device)
     made = plan_dataset(
-        dataset, split, settings, device=resolve_device(device), spacing=spacing, patch=patch, progress=progress
+        dataset, split, settings, device=where, spacing=spacing, patch=patch, hours=hours, progress=progress
     )
+    if hours is None:  # else it has been measured
+        warn_of_memory(made, settings, where)
     if out is not None:
         save_plan(Path(out), made)
     return made
@@ -75,14 +88,31 @@ def plan_dataset(
     device: Literal["cpu", "cuda", "mps"],
     spacing: Spacing | None = None,
     patch: Triple | None = None,
+    hours: float | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """The plan for these cases: automatic, then as ``settings`` and the arguments have it."""
+    """The plan for these cases: automatic, then as ``settings`` and the arguments have it; see `plan`."""
     asked: dict[str, Any] = dict(settings.plan)
     settled: dict[str, Any] = {"steps": settings.steps, "spacing": spacing, "patch": patch}
     for name, option in settled.items():
         in_file = asked.pop(name, None)
         settled[name] = in_file if option is None else option
-    checked_request(**settled)  # before the scans are read
+    checked_request(**settled, hours=hours)  # before the scans are read
+    began = time.monotonic()
     fingerprint = take_fingerprint(split, dataset, progress=counted(progress, "plan"))
-    return override(make_plan(fingerprint, device=device, **settled), asked)
+    reading_seconds = time.monotonic() - began
+
+    def make(size: Size) -> Plan:
+        return override(make_plan(fingerprint, device=device, size=size, **settled), asked)
+
+    if hours is None:
+        return make(Size())
+    return fit_to_hours(
+        make,
+        settings,
+        device=device,
+        hours=hours,
+        reading_seconds=reading_seconds,
+        fixed=[*(name for name, value in settled.items() if value is not None), *asked],
+        progress=progress,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,18 @@ import numpy as np
 from duoseg.commands.runs import load, write_json
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
-from duoseg.files import StrPath
-from duoseg.planning.reading import read_channels
+from duoseg.files import StrPath, read_json
+from duoseg.planning.reading import read_images
 from duoseg.prediction.model import Model, Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
-from duoseg.scans.formats import format_suffix, write_like
+from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, write_like
 from duoseg.scans.inputs import find_inputs
 from duoseg.training.engine import DeviceName, use_threads
 
 PREDICTIONS = "predictions.json"
+LONGEST_CLASS = 40
+"""Letters of a class name in a file name."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class PredictedScan:
         case: its name.
         mask: the file written.
         volumes_ml: class name -> volume in millilitres.
+        notes: what reading the scan had to assume or change, one sentence each.
     """
 
     case: str
     mask: Path
     volumes_ml: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def predict(
@@ -47,6 +50,7 @@ def predict(
     out: StrPath,
     *,
     probabilities: bool = False,
+    format: OutputFormat = "same",
     mirror: bool | None = None,
     largest_component: bool | None = None,
     device: DeviceName = "auto",
@@ -57,9 +61,11 @@ def predict(
 
     Args:
         runs: a run folder, or several.
-        inputs: an image file, a folder of them, or several.
-        out: folder for ``<case>.nii.gz`` masks and ``predictions.json``.
-        probabilities: also write each class's probability as ``probabilities/<case>.<class>.nii.gz``.
+        inputs: an image file, a DICOM series folder, a folder of either, or several.
+        out: folder for the masks, called after their cases, and ``predictions.json``.
+        probabilities: also write each class's probability as ``probabilities/<case>.<class>.<ending>``.
+        format: of the masks: "same" as each scan's (a DICOM series gets a DICOM SEG), "nii.gz", "nrrd" (a 3D Slicer
+            segmentation), or "dicom-seg". Probabilities of DICOM scans are NIfTI.
         mirror: average over the flips that training used; the run's own setting where absent.
         largest_component: keep each class's largest connected body; the run's own setting where absent.
         device: where to compute.
@@ -78,23 +84,26 @@ def predict(
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     manifest = _read_manifest(out / PREDICTIONS)
-    _require_own_files(cases, out, manifest)
+    targets = {case.name: out / f"{case.name}{mask_suffix(case.images[0], format)}" for case in cases}
+    _require_own_files(targets, manifest)
     scans: list[PredictedScan] = []
     failures: list[str] = []
     for done, case in enumerate(cases, start=1):
         try:
-            voxels, grid = read_channels(case)
-            prediction = model.predict(voxels, grid, name=str(case.images[0]))
+            images = read_images(case)
+            prediction = model.predict(images.voxels, images.grid, name=str(case.images[0]))
         except InputError as fault:
             failures.append(str(fault))
             continue
-        scan = PredictedScan(case.name, _target(case, out), _volumes(prediction, model, grid.voxel_volume_ml))
+        volumes = _volumes(prediction, model, images.grid.voxel_volume_ml)
+        scan = PredictedScan(case.name, targets[case.name], volumes, images.notes)
         # The record first: a mask that it does not list would be taken for somebody else's file.
         manifest[case.name] = _entry(case, scan, runs, model)
         write_json(out / PREDICTIONS, {"scans": list(manifest.values())})
-        write_like(scan.mask, prediction.mask, like=case.images[0])
+        write_like(scan.mask, prediction.mask, like=case.images[0], segments=model.plan.classes)
         if probabilities:
-            _write_probabilities(case, prediction, out / "probabilities", model)
+            ending = map_suffix(case.images[0], format)
+            _write_probabilities(case, prediction, out / "probabilities", ending, model)
         scans.append(scan)
         if progress is not None:
             progress("predict", done, len(cases))
@@ -107,10 +116,6 @@ def _listed(paths: StrPath | Sequence[StrPath]) -> Sequence[StrPath]:
     return [paths] if isinstance(paths, str | os.PathLike) else paths
 
 
-def _target(case: Case, out: Path) -> Path:
-    return out / f"{case.name}{format_suffix(case.images[0])}"
-
-
 def _volumes(prediction: Prediction, model: Model, voxel_ml: float) -> dict[str, float]:
     return {
         name: round(float(np.count_nonzero(prediction.mask == value)) * voxel_ml, 4)
@@ -118,11 +123,11 @@ def _volumes(prediction: Prediction, model: Model, voxel_ml: float) -> dict[str,
     }
 
 
-def _write_probabilities(case: Case, prediction: Prediction, folder: Path, model: Model) -> None:
-    source = case.images[0]
-    for index, name in enumerate(["background", *model.plan.classes]):
-        target = folder / f"{case.name}.{_file_safe(name)}{format_suffix(source)}"
-        write_like(target, prediction.class_map(index), like=source)
+def _write_probabilities(case: Case, prediction: Prediction, folder: Path, ending: str, model: Model) -> None:
+    safe = [_file_safe(name)[:LONGEST_CLASS] for name in ("background", *model.plan.classes)]
+    for index, name in enumerate(safe):
+        own = name if safe.count(name) == 1 else f"{index}_{name}"
+        write_like(folder / f"{case.name}.{own}{ending}", prediction.class_map(index), like=case.images[0])
 
 
 def _entry(case: Case, scan: PredictedScan, runs: Sequence[StrPath], model: Model) -> dict[str, Any]:
@@ -133,6 +138,7 @@ def _entry(case: Case, scan: PredictedScan, runs: Sequence[StrPath], model: Mode
         "mask": scan.mask.name,
         "classes": model.plan.classes,
         "volume_ml": scan.volumes_ml,
+        "notes": scan.notes,
         "runs": [str(run) for run in runs],
         "settings": model.settings.model_dump(),
     }
@@ -143,16 +149,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return {entry["case"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))["scans"]}
-    except (ValueError, KeyError, TypeError) as fault:
+        return {entry["case"]: entry for entry in read_json(path)["scans"]}
+    except (KeyError, TypeError) as fault:
         raise InputError(f"{path}: is no list of predictions: move it away, or choose another --out folder.") from fault
 
 
-def _require_own_files(cases: Sequence[Case], out: Path, manifest: Mapping[str, Any]) -> None:
+def _require_own_files(targets: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
     """Refuse to replace any file but a mask that an earlier prediction wrote here."""
-    for case in cases:
-        target = _target(case, out)
-        if target.exists() and case.name not in manifest:
+    for case, target in targets.items():
+        if target.exists() and case not in manifest:
             raise InputError(
                 f"{target}: is already there and was not written by `duoseg predict`: choose another --out folder."
             )

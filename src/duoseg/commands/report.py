@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
-from duoseg.files import StrPath
+from duoseg.files import StrPath, read_json
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import RunSummary
 from duoseg.training.log import read_log
@@ -42,8 +41,8 @@ def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str,
     """
     config = load_config(require_file(folder, CONFIG))
     plan = load_plan(require_file(folder, PLAN))
-    cases = json.loads(require_file(folder, CASES).read_text(encoding="utf-8"))
-    environment = json.loads(require_file(folder, ENVIRONMENT).read_text(encoding="utf-8"))
+    cases = read_json(require_file(folder, CASES))
+    environment = read_json(require_file(folder, ENVIRONMENT))
     records = read_log(folder)
     return RunSummary(
         name=name or config.method,

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
-from duoseg.files import StrPath, write_text
+from duoseg.files import StrPath, read_json, write_text
 from duoseg.methods.base import Method, Settings
 from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
 from duoseg.planning.plan import Plan
 from duoseg.prediction.model import Model, PredictionSettings
+from duoseg.scans.limits import memory_limit
+from duoseg.scans.texts import shape_text
 from duoseg.training.checkpoint import WEIGHTS, load_weights
 from duoseg.training.engine import DeviceName
 from duoseg.version import __version__
@@ -25,20 +30,19 @@ PLAN = "plan.json"
 CASES = "cases.json"
 ENVIRONMENT = "environment.json"
 
+FLOAT_BYTES = 4
+GIB = 2**30
+MOST_LEVELS = 16
+MOST_STEPS = 10**9
+
 
 def load_plan(path: Path) -> Plan:
     """Read a plan.
 
     Raises:
-        InputError: the file is missing, no JSON, or no plan; unknown keys are named.
+        InputError: the file is missing, too large, no JSON, or no plan; unknown keys are named.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise InputError(f"{path}: cannot be read ({fault.strerror}).") from fault
-    except ValueError as fault:
-        raise InputError(f"{path}: is not valid JSON: {fault}.") from fault
-    return parse(Plan, values, source=str(path))
+    return parse(Plan, read_json(path), source=str(path))
 
 
 def save_plan(path: Path, plan: Plan) -> None:
@@ -55,11 +59,48 @@ def build_method(config: Config, plan: Plan) -> Method:
     """A fresh method for a plan; its weights come from torch's global generator.
 
     Raises:
-        InputError: a method that is named or one of its settings is unknown, or the patch does not fit the network.
+        InputError: a method that is named or one of its settings is unknown, the patch does not fit the network, or
+            network or patches cannot fit into this machine's memory.
     """
     settings = require_known_settings(config)
     networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
+    require_possible(plan, networks)
     return find_method(config.method)(networks, settings[config.method])
+
+
+def require_possible(plan: Plan, networks: NetworkFactory) -> None:
+    """Refuse, before anything is allocated, a plan that no machine like this one could carry out.
+
+    Counted is the least that a step needs: the patches with the first level's features, and the weights of one network.
+
+    Raises:
+        InputError: the patches or the weights alone need more than this machine's memory, or a number is absurd.
+    """
+    limit = memory_limit()
+    features = FLOAT_BYTES * math.prod(plan.patch) * (len(plan.channels) + plan.network.channels[0])
+    patches = (plan.batch.labelled + plan.batch.unlabelled) * features
+    if len(plan.network.channels) > MOST_LEVELS or min(plan.network.channels) < 1 or plan.steps > MOST_STEPS:
+        raise InputError(
+            f"The plan asks for {len(plan.network.channels)} levels and {plan.steps:.3g} steps; at most {MOST_LEVELS} "
+            f"and {MOST_STEPS:.3g} can be carried out, and every level needs a channel."
+        )
+    if patches > limit:
+        raise InputError(
+            f"The plan's patches of {shape_text(plan.patch)} voxels take {patches / GIB:.3g} GiB of memory in each "
+            f"step, and this machine has {limit / GIB:.3g} GiB; use smaller or fewer patches, or fewer channels."
+        )
+    try:
+        with torch.device("meta"):  # sizes without storage
+            weights = FLOAT_BYTES * sum(weight.numel() for weight in networks.region().parameters())
+    except (RuntimeError, OverflowError, TypeError) as fault:  # beyond what torch counts with
+        raise InputError(
+            f"The plan's network cannot be built: {plan.network.channels} channels are too many."
+        ) from fault
+    if weights > limit:
+        raise InputError(
+            f"The plan's network takes {weights / GIB:.3g} GiB of memory for its weights alone, and this machine has "
+            f"{limit / GIB:.3g} GiB; use fewer channels or levels."
+        )
 
 
 def require_known_settings(config: Config) -> dict[str, Settings]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from duoseg.commands.hours import warn_of_memory
 from duoseg.commands.plan import plan_dataset, warn_of_problems
 from duoseg.commands.report import report
 from duoseg.commands.runs import (
@@ -31,6 +32,7 @@ from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
+from duoseg.scans.leaks import require_apart
 from duoseg.training.checkpoint import (
     WEIGHTS,
     load_checkpoint,
@@ -111,12 +113,14 @@ def train(
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data)
     warn_of_problems(dataset)
+    require_apart(dataset)
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
     identity = _settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
     if state is not None:  # before the work of preparing scans, and again with their contents
-        refuse_changes({key: state["identity"][key] for key in identity}, identity)
+        refuse_changes({key: state["identity"].get(key) for key in identity}, identity)
 
+    warn_of_memory(chosen, settings, resolve_device(device))
     torch.manual_seed(settings.training.seed)
     learner = build_method(settings, chosen)
     if start_from is not None:
@@ -139,7 +143,7 @@ def train(
         device=device,
     )
     if state is not None:
-        trainer.restore(state)
+        _restore(trainer, state, out)
     else:
         save_plan(out / PLAN, chosen)
         write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
@@ -149,6 +153,15 @@ def train(
     trainer.run()
     report(out)
     return Run(out, settings, chosen, split)
+
+
+def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
+    try:
+        trainer.restore(state)
+    except (RuntimeError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(
+            f"{out}: its checkpoint does not fit its plan; start the run anew in another folder."
+        ) from fault
 
 
 def _settings(out: Path, config: StrPath | None, resume: bool) -> Config:

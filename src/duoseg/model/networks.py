@@ -1,4 +1,4 @@
-"""The networks of the students: a compact residual U-Net that the plan sizes, and the V-Net of the papers."""
+"""The networks of the students: a compact residual U-Net that the plan sizes, or the V-Net of the papers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from duoseg.model.vnet import VNet
 from duoseg.planning.fitting import require_fitting_patch
 from duoseg.planning.plan import NetworkPlan, Triple
 
-VNET_CONVOLUTIONS = (1, 2, 3, 3, 3)
 NEGATIVE_SLOPE = 0.01
+CUBE: Triple = (3, 3, 3)
 
 
 class NetworkFactory:
@@ -50,6 +51,7 @@ class NetworkFactory:
             out_channels,
             channels=self.plan.channels,
             strides=self.plan.strides,
+            kernels=self.plan.kernels or None,
             strided_stem=self.plan.stem == "strided",
             dropout=self.plan.dropout,
         )
@@ -81,13 +83,16 @@ class InstanceNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised 3x3x3 convolutions beside a shortcut (He et al., CVPR 2016), the first one strided."""
+    """Two normalised convolutions beside a shortcut (He et al., CVPR 2016), the first one strided."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: Triple = (1, 1, 1)) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: Triple = (1, 1, 1), *, kernel: Triple = CUBE
+    ) -> None:
         super().__init__()
-        self.first = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        padding = _padding(kernel)
+        self.first = nn.Conv3d(in_channels, out_channels, kernel, stride=stride, padding=padding, bias=False)
         self.first_norm = InstanceNorm(out_channels)
-        self.second = nn.Conv3d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.second = nn.Conv3d(out_channels, out_channels, kernel, padding=padding, bias=False)
         self.second_norm = InstanceNorm(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != (1, 1, 1):
@@ -105,11 +110,11 @@ class ResidualBlock(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """One normalised 3x3x3 convolution."""
+    """One normalised convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: Triple = CUBE) -> None:
         super().__init__()
-        self.convolution = nn.Conv3d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.convolution = nn.Conv3d(in_channels, out_channels, kernel, padding=_padding(kernel), bias=False)
         self.norm = InstanceNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,10 +128,10 @@ class Merge(nn.Module):
     Added rather than concatenated: that halves the widest convolution, on CPUs a third of the step.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple, *, kernel: Triple = CUBE) -> None:
         super().__init__()
         self.up = nn.ConvTranspose3d(in_channels, out_channels, stride, stride=stride, bias=False)
-        self.block = ConvolutionBlock(out_channels, out_channels)
+        self.block = ConvolutionBlock(out_channels, out_channels, kernel=kernel)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, in, *spatial) and (B, out, *spatial * stride) to the latter's shape."""
@@ -137,7 +142,11 @@ class ResidualUNet(nn.Module):
     """A U-Net with a residual encoder and a light decoder.
 
     With a strided stem, a 4x4x4 convolution of stride 2 enters and its transpose leaves: no convolution works at full
-    resolution, which on CPUs is where most of the time goes.
+    resolution, which on CPUs is where most of the time goes. ``kernels`` gives the sides of each level's convolutions,
+    1 or 3; 3x3x3 on all where absent.
+
+    Where no kernel reaches along the last axis, as for single slices, it is computed as the first one: convolutions on
+    CPUs go along the last axis, and are several times slower where that is a single voxel.
     """
 
     def __init__(
@@ -148,31 +157,43 @@ class ResidualUNet(nn.Module):
         channels: tuple[int, ...],
         strides: tuple[Triple, ...],
         strided_stem: bool,
+        kernels: tuple[Triple, ...] | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         first = channels[0]
+        kernels = kernels or (CUBE,) * len(channels)
+        self._turned = all(kernel[-1] == 1 for kernel in kernels)
+        if self._turned:
+            kernels = tuple((z, x, y) for x, y, z in kernels)
+            strides = tuple((z, x, y) for x, y, z in strides)
         self.stem: nn.Module = nn.Identity()
         self.head: nn.Module = nn.Conv3d(first, out_channels, 1)
         if strided_stem:
             self.stem = nn.Conv3d(in_channels, first, 4, stride=2, padding=1)
             self.head = nn.ConvTranspose3d(first, out_channels, 4, stride=2, padding=1)
         # At full resolution one plain convolution; residual blocks from half resolution on.
-        entry = ResidualBlock(first, first) if strided_stem else ConvolutionBlock(in_channels, first)
+        entry = (
+            ResidualBlock(first, first, kernel=kernels[0])
+            if strided_stem
+            else ConvolutionBlock(in_channels, first, kernel=kernels[0])
+        )
         self.encoder = nn.ModuleList([entry])
         self.encoder.extend(
-            ResidualBlock(upper, lower, stride)
-            for (upper, lower), stride in zip(pairwise(channels), strides, strict=True)
+            ResidualBlock(upper, lower, stride, kernel=kernel)
+            for (upper, lower), stride, kernel in zip(pairwise(channels), strides, kernels[1:], strict=True)
         )
         self.dropout = nn.Dropout3d(dropout)
         self.decoder = nn.ModuleList(
-            Merge(lower, upper, stride)
-            for (upper, lower), stride in reversed(list(zip(pairwise(channels), strides, strict=True)))
+            Merge(lower, upper, stride, kernel=kernel)
+            for (upper, lower), stride, kernel in reversed(
+                list(zip(pairwise(channels), strides, kernels[:-1], strict=True))
+            )
         )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
-        x = self.stem(image)
+        x = self.stem(image.permute(0, 1, 4, 2, 3) if self._turned else image)
         skips = []
         for block in self.encoder:
             x = block(x)
@@ -180,62 +201,10 @@ class ResidualUNet(nn.Module):
         x = self.dropout(skips.pop())
         for merge in self.decoder:
             x = merge(x, skips.pop())
-        return self.head(x)
+        maps = self.head(x)
+        return maps.permute(0, 1, 3, 4, 2) if self._turned else maps
 
 
-def _convolutions(count: int, in_channels: int, out_channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for index in range(count):
-        layers += [
-            nn.Conv3d(in_channels if index == 0 else out_channels, out_channels, 3, padding=1),
-            nn.BatchNorm3d(out_channels),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
-
-
-def _resize(convolution: nn.Module, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.BatchNorm3d(out_channels), nn.ReLU(inplace=True))
-
-
-class VNet(nn.Module):
-    """The V-Net of the semi-supervised literature (Yu et al., MICCAI 2019, after Milletari et al., 3DV 2016).
-
-    3x3x3 convolutions (1, 2, 3, 3, 3 of them on the levels), batch normalisation, additive skip connections, dropout of
-    whole channels after the deepest and the last level, no residual shortcut.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        channels: tuple[int, ...] = (16, 32, 64, 128, 256),
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        levels = list(zip(pairwise(channels), VNET_CONVOLUTIONS, VNET_CONVOLUTIONS[1:], strict=False))
-        self.encoder = nn.ModuleList([_convolutions(VNET_CONVOLUTIONS[0], in_channels, channels[0])])
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
-        self.decoder = nn.ModuleList()
-        for (upper, lower), _, count in levels:
-            self.down.append(_resize(nn.Conv3d(upper, lower, 2, stride=2), lower))
-            self.encoder.append(_convolutions(count, lower, lower))
-        for (upper, lower), count, _ in reversed(levels):
-            self.up.append(_resize(nn.ConvTranspose3d(lower, upper, 2, stride=2), upper))
-            self.decoder.append(_convolutions(count, upper, upper))
-        self.dropout = nn.Dropout3d(dropout)
-        self.head = nn.Conv3d(channels[0], out_channels, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
-        x = self.encoder[0](image)
-        skips = []
-        for down, block in zip(self.down, self.encoder[1:], strict=True):
-            skips.append(x)
-            x = block(down(x))
-        x = self.dropout(x)
-        for up, block in zip(self.up, self.decoder, strict=True):
-            x = block(up(x) + skips.pop())
-        return self.head(self.dropout(x))
+def _padding(kernel: Triple) -> Triple:
+    x, y, z = (side // 2 for side in kernel)
+    return x, y, z

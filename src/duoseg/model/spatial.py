@@ -150,6 +150,7 @@ def _bend(rms: float, control: Tensor, size: Triple, units: Tensor) -> Tensor:
     distances = torch.tensor(size) * units / (torch.tensor(control.shape[1:]) - 3)
     # Uniform values in [-1, 1) have a root mean square of 1 / sqrt(3).
     greatest = (ONE_TO_ONE * distances).clamp(max=rms * math.sqrt(3) / SPLINE_RMS)
+    greatest[torch.tensor(size) == 1] = 0  # a lone slice does not bend out of its plane: nothing lies beside it
     return (control * (greatest / units)[:, None, None, None]).float()
 
 

@@ -3,7 +3,8 @@
 One file holds a case's image (float16), one its label (int8). A file's name carries the hash of everything
 that made it: the bytes of its sources and the settings that matter. So a changed scan or setting finds no file
 and is prepared anew, while an unrelated setting finds the file it wants. Files appear by rename, complete or
-not at all; a digest finds those that were damaged later.
+not at all; a digest finds those that were damaged later. What an intact file says of itself is believed only where
+it is possible, since a cache folder may have come from elsewhere.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from duoseg.planning.frames import intact_metadata, open_frame, read_metadata, write_frame
+from duoseg.planning.frames import holds_array, intact_metadata, open_frame, read_metadata, write_frame
 from duoseg.planning.plan import Normalisation, Plan
 from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
-from duoseg.scans.formats import read_grid
+from duoseg.scans.formats import read_grid, source_files
 from duoseg.scans.permission import readable
 
-FORMAT = 1  # raise it when the same sources and settings give other voxels or another layout
+FORMAT = 2  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000
+VOXEL_BYTES = 12  # three indices of 32 bits
 STALE_SECONDS = 3600  # no file takes so long to write
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+\.prepared")  # the names that `atomic_path` writes ours under
 
@@ -126,17 +128,16 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
         label_key = _key("label", image_bytes, plan.spacing, label_bytes, values, plan.ignore_value)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
 
-    image_meta = intact_metadata(image_path, image_key)
+    placement = _held_placement(image_path, image_key, channels=len(case.images))
     grid = None
-    if image_meta is None:
+    if placement is None:
         voxels, grid = read_channels(case)
         image, placement = prepare_image(voxels, grid, plan, name=str(case.images[0]))
         del voxels
-        image_meta = {"placement": json.dumps(placement.to_dict()).encode()}
-        write_frame(image_path, _half(image), key=image_key, meta=image_meta, patch=plan.patch)
+        meta = {"placement": json.dumps(placement.to_dict()).encode()}
+        write_frame(image_path, _half(image), key=image_key, meta=meta, patch=plan.patch)
         del image
-    placement = Placement.from_dict(json.loads(image_meta["placement"]))
-    if label_path is not None and intact_metadata(label_path, label_key) is None:
+    if label_path is not None and not _holds_label(label_path, label_key, placement.prepared, len(plan.classes)):
         voxels = read_label(case, grid or read_grid(case.images[0]))
         label = prepare_label(voxels, placement, plan, name=str(case.label))
         meta = _foreground_meta(label, len(plan.classes))
@@ -153,17 +154,53 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
 
 
 def hash_source(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of all of a folder's files in the order of their names.
+    """Return the SHA-256 of a scan's bytes: of its file, or of all of its files in their order.
 
     Raises:
-        InputError: there is no permission to read a file.
+        InputError: a file is missing, or there is no permission to read it.
     """
-    files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
-    for file in files:
+    for file in source_files(path):
         with readable(file), file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
+
+
+def _held_placement(path: Path, key: str, *, channels: int) -> Placement | None:
+    """Return the placement of a prepared image that the cache holds; None where it must be made (again)."""
+    meta = intact_metadata(path, key)
+    if meta is None:
+        return None
+    try:
+        placement = Placement.from_dict(json.loads(meta["placement"]))
+        possible = _is_possible(placement)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    if not possible or not holds_array(path, (channels, *placement.prepared), np.dtype(np.float16)):
+        return None
+    return placement
+
+
+def _is_possible(placement: Placement) -> bool:
+    if sorted(placement.permutation) != [0, 1, 2] or len(placement.flips) != 3 or len(placement.prepared) != 3:
+        return False
+    sides = [placement.shape[axis] for axis in placement.permutation]
+    inside = all(0 <= first < last <= side for (first, last), side in zip(placement.crop, sides, strict=True))
+    return inside and all(isinstance(side, int) and side > 0 for side in (*placement.shape, *placement.prepared))
+
+
+def _holds_label(path: Path, key: str, shape: Sequence[int], classes: int) -> bool:
+    meta = intact_metadata(path, key)
+    if meta is None or not holds_array(path, shape, np.dtype(np.int8)):
+        return False
+    for index in range(1, classes + 1):
+        voxels = meta.get(f"foreground_{index}", b"-")
+        if len(voxels) % VOXEL_BYTES or len(voxels) > FOREGROUND_VOXELS * VOXEL_BYTES:
+            return False
+        where = np.frombuffer(voxels, np.int32).reshape(-1, 3)
+        if ((where < 0) | (where >= np.array(shape))).any():
+            return False
+    return True
 
 
 def _remove_stale(folder: Path) -> None:

@@ -147,18 +147,20 @@ def _measure_label(
 ) -> None:
     spacing = canonical_spacing(grid)
     found = [value for value in label_values(label, name=name) if value not in (0, dataset.ignore_value)]
-    if dataset.classes:
-        class_indices(label, dataset.classes, dataset.ignore_value, name=name)
-    elif found and found[0] < 0:
+    if dataset.classes and not set(found) <= set(dataset.classes.values()):
+        class_indices(label, dataset.classes, dataset.ignore_value, name=name)  # which says what is wrong
+    elif not dataset.classes and found and found[0] < 0:
         raise InputError(f"{name}: holds {found[0]}, but a label's values are 0 (background) and above.")
+    inside = np.zeros_like(label, bool)
     for value in found:
         mask = label == value
+        inside |= mask
         sides = [stop - start for start, stop in content_box(mask[None])]
         x, y, z = (side * mm for side, mm in zip(sides, spacing, strict=True))
         measured.volumes.setdefault(value, []).append(int(mask.sum()) * grid.voxel_volume_ml)
         measured.extents.setdefault(value, []).append((x, y, z))
     # canonical order first: the sample must not depend on how the axes are stored
-    foreground = np.flatnonzero(np.isin(label, found))
+    foreground = np.flatnonzero(inside)
     if len(foreground) > SAMPLES_PER_CASE:
         foreground = np.random.default_rng(0).choice(foreground, SAMPLES_PER_CASE, replace=False)
     if len(foreground):

@@ -45,6 +45,13 @@ def _require_levels(network: NetworkPlan) -> None:
             f"The network has {len(network.channels)} levels of channels but {len(network.strides)} strides: give one "
             "stride fewer than channels."
         )
+    if network.kernels and len(network.kernels) != len(network.channels):
+        raise InputError(
+            f"The network has {len(network.channels)} levels of channels but {len(network.kernels)} kernels: give one "
+            "kernel a level, or none for 3x3x3 on all."
+        )
+    if network.kernels and network.architecture == "vnet":
+        raise InputError("The V-Net has kernels of 3x3x3: leave out network.kernels.")
     vnet = len(network.channels) == VNET_LEVELS and set(network.strides) == {(2, 2, 2)}
     if network.architecture == "vnet" and not vnet:
         raise InputError(

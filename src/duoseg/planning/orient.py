@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from duoseg.planning.plan import Triple
+from duoseg.planning.upright import upright_grid
 from duoseg.scans.scan import Grid
 
 
@@ -23,7 +24,8 @@ def from_canonical(voxels: np.ndarray, permutation: Triple, flips: tuple[bool, b
 
 
 def canonical_spacing(grid: Grid) -> tuple[float, float, float]:
-    """Return a grid's voxel sides (mm) in canonical axis order."""
+    """Return a grid's voxel sides (mm) in canonical axis order; of a sheared one, those of its upright grid."""
+    grid = upright_grid(grid)
     permutation, _ = grid.canonical()
     x, y, z = (float(grid.spacing[axis]) for axis in permutation)
     return x, y, z

@@ -15,11 +15,16 @@ from duoseg.planning.plan import Plan
 PUBLISHED_VNET = {"channels": (16, 32, 64, 128, 256), "strides": ((2, 2, 2),) * 4, "dropout": 0.5, "stem": "full"}
 """What choosing the V-Net means where nothing else is said: the levels and dropout of the semi-supervised papers."""
 
+LEVELS = ("architecture", "stem", "strides")
+"""Settings that make the automatic kernels those of another network."""
+
 
 def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     """Return the plan with ``changes`` merged in; sections merge key by key, all other values are replaced.
 
     Each changed setting is noted in ``reasons``. Choosing the V-Net brings its published levels and dropout with it.
+    A network whose levels are named has kernels of 3x3x3, unless it names them too: a protocol file means the same
+    network for all scans.
 
     Raises:
         InputError: a key is unknown (the nearest known one is named), a value is not valid, or the patch no
@@ -27,7 +32,10 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     """
     network = changes.get("network")
     if isinstance(network, Mapping) and network.get("architecture") == "vnet":
-        changes = {**changes, "network": {**PUBLISHED_VNET, **network}}
+        network = {**PUBLISHED_VNET, **network}
+    if isinstance(network, Mapping):
+        uniform = {"kernels": ()} if any(name in network for name in LEVELS) else {}
+        changes = {**changes, "network": {**uniform, **network}}
     merged, changed = _merge(plan, changes, "")
     reasons = _reasons_after(merged["reasons"], changed)
     try:

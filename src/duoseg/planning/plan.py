@@ -6,9 +6,9 @@ unchanged by training and prediction. All triples are in the canonical axis orde
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Triple = tuple[int, int, int]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -16,6 +16,9 @@ Spacing = tuple[Length, Length, Length]
 Side = Annotated[int, Field(ge=1)]
 Patch = tuple[Side, Side, Side]
 Steps = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]
+KernelSide = Literal[1, 3]
+Kernel = tuple[KernelSide, KernelSide, KernelSide]
 
 
 class Section(BaseModel):
@@ -42,13 +45,23 @@ class NetworkPlan(Section):
     """One student's network. ``strides[i]`` is the down-sampling on entering level ``i + 1``.
 
     With the stem ``full`` level 0 works at full resolution, with ``strided`` behind a stem of stride 2.
+    ``kernels[i]`` are the sides of the convolutions on level ``i``; none given means 3x3x3 on all, and is left out of
+    the JSON, so that such a plan reads as it did before there were others.
     """
 
     architecture: Literal["residual_unet", "vnet"] = "residual_unet"
     stem: Literal["full", "strided"] = "full"
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    strides: tuple[Triple, ...] = ((2, 2, 2), (2, 2, 2), (2, 2, 2))
+    channels: tuple[Width, ...] = (16, 32, 64, 128)
+    strides: tuple[Patch, ...] = ((2, 2, 2), (2, 2, 2), (2, 2, 2))
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    kernels: tuple[Kernel, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_default_kernels(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = plain(self)
+        if not self.kernels:
+            values.pop("kernels", None)
+        return values
 
 
 class BatchPlan(Section):
@@ -98,7 +111,7 @@ class WindowPlan(Section):
     """Sliding-window prediction: windows shift by ``step`` (a share of the patch) or ``stride`` (voxels)."""
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.5
-    stride: Triple | None = None
+    stride: Patch | None = None
     blending: Literal["gaussian", "uniform"] = "gaussian"
 
 
@@ -111,7 +124,7 @@ class Plan(Section):
 
     version: Literal[1] = 1
     channels: tuple[str, ...]
-    classes: dict[str, int]
+    classes: dict[str, Annotated[int, Field(ge=1, lt=2**31)]]
     ignore_value: int | None = None
     spacing: Spacing
     patch: Patch

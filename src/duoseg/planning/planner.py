@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import Fingerprint
-from duoseg.planning.fitting import require_fitting_patch, total_stride
+from duoseg.planning.fitting import require_fitting_patch
+from duoseg.planning.levels import choose_network, thin
 from duoseg.planning.overrides import override
-from duoseg.planning.plan import (
-    NetworkPlan,
-    OptimiserPlan,
-    Plan,
-    Triple,
-    WindowPlan,
-)
+from duoseg.planning.plan import OptimiserPlan, Plan, Triple, WindowPlan
 from duoseg.planning.recipe import choose_augmentation, choose_batch, choose_normalisation
 from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import (
-    BOTTLENECK,
     CLASS_VOXELS,
     COARSEST,
     COVERAGE,
     MANY_CLASSES,
-    STRIDED_STEM_VOXELS,
     Device,
     Millimetres,
+    Size,
     choose_patch,
-    choose_strides,
     coarsened,
     content_mm,
     coverage,
     exact_halvings,
+    flat_axes,
     halvings,
-    is_anisotropic,
+    lifted,
     median_triple,
     smallest_class_mm,
     voxel_budget,
@@ -44,8 +39,6 @@ from duoseg.scans.values import MAX_CLASSES
 __all__ = ["make_plan", "override"]
 
 STEPS = {"cpu": 1500, "cuda": 6000, "mps": 3000}
-FIRST_CHANNELS = {"cpu": 8, "cuda": 32, "mps": 32}  # at full resolution; twice as many behind a strided stem
-MOST_CHANNELS = {"cpu": 128, "cuda": 320, "mps": 320}
 
 
 def make_plan(
@@ -55,11 +48,12 @@ def make_plan(
     steps: int | None = None,
     spacing: Millimetres | None = None,
     patch: Triple | None = None,
+    size: Size | None = None,
 ) -> Plan:
     """Choose everything a run needs; the same fingerprint and device give the same plan.
 
     ``steps``, ``spacing`` (mm) and ``patch`` (voxels), both in canonical axis order, replace the planner's
-    choices.
+    choices. ``size`` makes the plan smaller than it would be.
 
     Raises:
         InputError: no class is known or no scan labelled, CT intensities cannot be measured, an option is no
@@ -68,24 +62,30 @@ def make_plan(
     _require_classes(fingerprint)
     asked = checked_request(steps=steps, spacing=spacing, patch=patch)
     steps, spacing, patch = asked.steps, asked.spacing, asked.patch
+    size = size or Size()
     reasons = {"classes": _classes_reason(fingerprint)}
     extent = content_mm(fingerprint)
+    flat = flat_axes(fingerprint) if patch is None else thin(patch)
+
+    def budget(spacing: Millimetres) -> int:
+        return voxel_budget(device, spacing, len(fingerprint.classes), flat=flat, most=size.voxels)
+
     if spacing is None:
-        spacing, reasons["spacing"] = _choose_spacing(fingerprint, extent, device, patch)
+        spacing, reasons["spacing"] = _choose_spacing(fingerprint, extent, device, patch, budget)
     else:
         reasons["spacing"] = "As asked for."
     if patch is None:
-        patch = choose_patch(extent, spacing, voxel_budget(device, spacing, len(fingerprint.classes)))
-        reasons["patch"] = _patch_reason(patch, extent, spacing, device, len(fingerprint.classes))
+        patch = choose_patch(extent, spacing, budget(spacing))
+        reasons["patch"] = _patch_reason(patch, extent, spacing, device, budget(spacing), len(fingerprint.classes))
     else:
         _require_usable(patch)
-        reasons["patch"] = "As asked for."
-    network, reasons["network"] = _choose_network(patch, spacing, device)
+        reasons["patch"] = f"As asked for.{_padding_reason(patch, extent, spacing)}"
+    network, reasons["network"] = choose_network(patch, spacing, device, size)
     if asked.patch is None:
         _require_large_enough(patch, extent, spacing)
     require_fitting_patch(network, patch)
     normalisation, reasons["normalisation"] = choose_normalisation(fingerprint)
-    augmentation, reasons["augmentation"] = choose_augmentation(fingerprint, spacing)
+    augmentation, reasons["augmentation"] = choose_augmentation(fingerprint, spacing, patch)
     batch, reasons["batch"] = choose_batch(fingerprint)
     optimiser = OptimiserPlan()
     reasons["optimiser"] = (
@@ -131,19 +131,25 @@ def _require_classes(fingerprint: Fingerprint) -> None:
 def _classes_reason(fingerprint: Fingerprint) -> str:
     absent = [facts.name for facts in fingerprint.anatomy if not facts.volumes_ml]
     text = f"{len(fingerprint.classes)} foreground class(es), {fingerprint.labelled} labelled scan(s)."
+    if fingerprint.labelled == 1:
+        text += " All that labels tell, such as how large a class is, rests on that one scan."
     return f"{text} No labelled scan shows: {', '.join(absent)}." if absent else text
 
 
 def _choose_spacing(
-    fingerprint: Fingerprint, extent: Millimetres, device: Device, patch: Triple | None
+    fingerprint: Fingerprint,
+    extent: Millimetres,
+    device: Device,
+    patch: Triple | None,
+    budget: Callable[[Millimetres], int],
 ) -> tuple[Millimetres, str]:
     """Start at the median spacing; coarsen by whole factors while a patch sees too little of a scan."""
-    start = median_triple([case.spacing for case in fingerprint.cases])
+    start = lifted(median_triple([case.spacing for case in fingerprint.cases]), flat_axes(fingerprint))
     class_mm = smallest_class_mm(fingerprint)
     factor, spacing, seen = 1, start, 0.0
     for factor in range(1, COARSEST + 1):
         spacing = coarsened(start, factor, class_mm)
-        trial = patch or choose_patch(extent, spacing, voxel_budget(device, spacing, len(fingerprint.classes)))
+        trial = patch or choose_patch(extent, spacing, budget(spacing))
         seen = min(coverage(trial, extent, spacing))
         if seen >= COVERAGE:
             break
@@ -167,17 +173,30 @@ def _choose_spacing(
     )
 
 
-def _patch_reason(patch: Triple, extent: Millimetres, spacing: Millimetres, device: Device, classes: int) -> str:
+def _patch_reason(
+    patch: Triple, extent: Millimetres, spacing: Millimetres, device: Device, budget: int, classes: int
+) -> str:
     shares = coverage(patch, extent, spacing)
-    budget = voxel_budget(device, spacing, classes)
     many = f" (fewer than usual, since there are {classes} classes)" if classes > MANY_CLASSES else ""
     if min(shares) >= 0.999:
         seen = "holds the whole of the median scan's content"
     else:
         seen = "spans " + ", ".join(f"{share:.0%}" for share in shares) + " of the median scan's content"
+    slice_text = " It is one voxel thick: a slice." if any(thin(patch)) else ""
     return (
         f"{math.prod(patch):,} voxels, within about {budget:,} on {device}{many}; it {seen} ({mm_text(extent)}), "
-        "and its sides are multiples of the network's down-sampling."
+        f"and its sides are multiples of the network's down-sampling.{slice_text}"
+    )
+
+
+def _padding_reason(patch: Triple, extent: Millimetres, spacing: Millimetres) -> str:
+    """Say where a patch that was asked for is larger than most scans."""
+    sizes = [round(length / mm) for length, mm in zip(extent, spacing, strict=True)]
+    if all(side <= max(1, size) for side, size in zip(patch, sizes, strict=True)):
+        return ""
+    return (
+        f" The median scan's content has {shape_text(sizes)} voxels at this spacing: smaller scans are padded, "
+        "which costs time and shows nothing."
     )
 
 
@@ -199,26 +218,3 @@ def _require_usable(patch: Triple) -> None:
                 f"The patch {shape_text(patch)} has a side of {side} voxels, which cannot be halved "
                 f"often enough; the nearest sides that can are {below} and {below + multiple}."
             )
-
-
-def _choose_network(patch: Triple, spacing: Millimetres, device: Device) -> tuple[NetworkPlan, str]:
-    voxels = math.prod(patch)
-    large = device == "cpu" and voxels > STRIDED_STEM_VOXELS
-    strided = large and not is_anisotropic(spacing) and all(side % 2 == 0 for side in patch)
-    strides = choose_strides(patch, spacing, strided_stem=strided)
-    first = FIRST_CHANNELS[device] * (2 if strided else 1)
-    channels = tuple(min(first * 2**level, MOST_CHANNELS[device]) for level in range(len(strides) + 1))
-    network = NetworkPlan(stem="strided" if strided else "full", channels=channels, strides=strides)
-    bottom = "x".join(str(side // stride) for side, stride in zip(patch, total_stride(network), strict=True))
-    stem = (
-        f"a patch of {voxels:,} voxels is too many for full-resolution convolutions on CPU, so a stem of "
-        "stride 2 comes first"
-        if strided
-        else "convolutions run at full resolution"
-    )
-    thick = " A thick axis keeps its size until the others match it." if is_anisotropic(spacing) else ""
-    return network, (
-        f"{len(channels)} levels leave {bottom} voxels at the deepest (about {BOTTLENECK} to "
-        f"{2 * BOTTLENECK} a side); {stem}; channels double from {channels[0]} to at most "
-        f"{MOST_CHANNELS[device]} on {device}.{thick}"
-    )

@@ -1,14 +1,17 @@
 """From a scan's own grid to the plan's, and back.
 
 An image is brought to the canonical axis order (right, anterior, superior) by permutation and flips alone,
-cut to the box of its non-zero voxels, normalised, and resampled to the plan's spacing. `Placement` remembers
-the way back. Nothing is interpolated where the spacing already fits, so a mask then returns exactly, and the
-order in which a scan's axes are stored never changes a prepared voxel.
+cut to the box of its non-zero voxels, normalised, and resampled to the plan's spacing; a sheared scan is sampled
+on a grid at right angles first. `Placement` remembers the way back. Nothing is interpolated where the spacing
+already fits, so a mask then returns exactly, and the order in which a scan's axes are stored never changes a
+prepared voxel.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,9 @@ from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices
 from duoseg.planning.orient import canonical_spacing, from_canonical, to_canonical
 from duoseg.planning.plan import Normalisation, Plan, Triple
-from duoseg.planning.resample import resample, resample_label, target_shape
+from duoseg.planning.resample import ordered_values, resample, resample_label, resample_masks, target_shape
+from duoseg.planning.upright import Shear, as_matrix, sample, straighten, straighten_mask, upright_grid
+from duoseg.scans.limits import require_memory
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.texts import count_text, shape_text
 from duoseg.scans.values import require_finite
@@ -30,11 +35,12 @@ class Placement:
     """Where a prepared volume lies in its scan.
 
     Attributes:
-        shape: the scan's shape in its own axis order.
+        shape: the scan's shape in its own axis order; of a sheared scan, that of its upright grid.
         permutation: the scan's axis that becomes canonical axis 0, 1, 2.
         flips: which canonical axes run against the scan's.
         crop: first and one-past-last voxel kept along each canonical axis.
         prepared: the prepared volume's shape.
+        shear: how a sheared scan lies in its upright grid; None where its axes are at right angles.
     """
 
     shape: Triple
@@ -42,6 +48,7 @@ class Placement:
     flips: tuple[bool, bool, bool]
     crop: Pairs
     prepared: Triple
+    shear: Shear | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the placement as plain types, ready for JSON."""
@@ -50,9 +57,17 @@ class Placement:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Placement:
         """Rebuild a placement from `to_dict` or from its JSON."""
-        plain = {key: tuple(value) for key, value in values.items()}
+        plain: dict[str, Any] = {key: tuple(value) for key, value in values.items() if key != "shear"}
         plain["crop"] = tuple(tuple(pair) for pair in plain["crop"])
+        shear = values.get("shear")
+        if shear is not None:
+            plain["shear"] = Shear(tuple(shear["shape"]), as_matrix(shear["to_upright"]))
         return cls(**plain)
+
+    @property
+    def scan_shape(self) -> Triple:
+        """The scan's own shape, sheared or not."""
+        return self.shape if self.shear is None else self.shear.shape
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
@@ -83,14 +98,19 @@ def prepare_image(
             f"{name}: there are {shape_text(voxels.shape[1:])} voxels, but {shape_text(grid.shape)} on their grid."
         )
     require_finite(voxels, name)
-    permutation, flips = grid.canonical()
+    upright = upright_grid(grid)
+    shear = None
+    if upright is not grid:
+        shear = Shear.between(grid, upright)
+        voxels = straighten(np.asarray(voxels, np.float32), shear, upright.shape)
+    permutation, flips = upright.canonical()
     canonical = to_canonical(voxels, permutation, flips)
     crop = content_box(canonical)
     # a copy in C order: sums then run in the same order however the scan was stored
     inner = np.array(canonical[(slice(None), *(slice(*pair) for pair in crop))], np.float32, order="C")
-    spacing = canonical_spacing(grid)
-    prepared = target_shape(inner.shape[1:], spacing, plan.spacing)
-    placement = Placement(tuple(grid.shape), permutation, flips, crop, prepared)
+    prepared = target_shape(inner.shape[1:], canonical_spacing(upright), plan.spacing)
+    require_memory(Path(name), inner.itemsize * len(inner) * math.prod(prepared))
+    placement = Placement(tuple(upright.shape), permutation, flips, crop, prepared, shear)
     for channel, rule in zip(inner, plan.normalisation, strict=True):
         _normalise(channel, rule)
     return resample(torch.from_numpy(inner), prepared).numpy(), placement
@@ -105,15 +125,28 @@ def prepare_label(voxels: np.ndarray, placement: Placement, plan: Plan, *, name:
     Raises:
         InputError: the shape is not the image's, or a voxel holds a value that is no class of the plan.
     """
-    if voxels.shape != placement.shape:
+    if voxels.shape != placement.scan_shape:
         raise InputError(
-            f"{name}: its shape is {shape_text(voxels.shape)}, but that of its image {shape_text(placement.shape)}. "
-            "Draw it on the image's grid."
+            f"{name}: its shape is {shape_text(voxels.shape)}, but that of its image "
+            f"{shape_text(placement.scan_shape)}. Draw it on the image's grid."
         )
     indices = class_indices(voxels, plan.classes, plan.ignore_value, name=name)
+    if placement.shear is not None:
+        return _prepare_sheared_label(indices, placement.shear, placement)
     canonical = to_canonical(indices, placement.permutation, placement.flips)
     inner = canonical[placement.box].copy(order="C")
     return resample_label(torch.from_numpy(inner), placement.prepared).numpy()
+
+
+def _prepare_sheared_label(indices: np.ndarray, shear: Shear, placement: Placement) -> np.ndarray:
+    """Bring class indices of a sheared scan to the prepared grid; voxels beyond the scan are ignored."""
+
+    def shares(value: int) -> Tensor:
+        share = straighten_mask(indices == value, shear, placement.shape, outside=float(value < 0))
+        return torch.from_numpy(to_canonical(share, placement.permutation, placement.flips)[placement.box].copy())
+
+    values = dict.fromkeys([*ordered_values(torch.from_numpy(indices)), -1])
+    return resample_masks(((value, shares(value)) for value in values), placement.prepared).numpy()
 
 
 def restore_mask(probabilities: Tensor, placement: Placement) -> np.ndarray:
@@ -124,22 +157,51 @@ def restore_mask(probabilities: Tensor, placement: Placement) -> np.ndarray:
     classes there are. A tie goes to the smaller class.
     """
     _require_prepared(probabilities.shape[1:], placement)
-    inner = _inner_shape(placement)
-    winner = torch.zeros(inner, dtype=torch.uint8)
-    best = resample(probabilities[:1].float().cpu(), inner)[0]
+    back = _to_inner if placement.shear is None else _to_sheared
+    best = back(probabilities[0], placement, 1.0)
+    winner = np.zeros(best.shape, np.uint8)
     for index in range(1, len(probabilities)):
-        value = resample(probabilities[index : index + 1].float().cpu(), inner)[0]
+        value = back(probabilities[index], placement, 0.0)
         wins = value > best
         winner[wins] = index
-        best = torch.where(wins, value, best)
-    return _put_back(winner.numpy(), placement, 0)
+        np.maximum(best, value, out=best)
+    return _put_back(winner, placement, 0) if placement.shear is None else winner
 
 
 def restore_map(values: Tensor, placement: Placement, *, outside: float) -> np.ndarray:
     """Return a map ``(x, y, z)`` on the scan's own grid, float32, ``outside`` beyond the crop."""
     _require_prepared(values.shape, placement)
-    inner = resample(values[None].float().cpu(), _inner_shape(placement))[0]
-    return _put_back(inner.numpy(), placement, outside)
+    if placement.shear is not None:
+        return _to_sheared(values, placement, outside)
+    return _put_back(_to_inner(values, placement, outside), placement, outside)
+
+
+def _to_inner(values: Tensor, placement: Placement, outside: float) -> np.ndarray:
+    """Bring a prepared map to the scan's resolution within the crop, in canonical order; nothing lies ``outside``."""
+    return resample(values[None].float().cpu(), _inner_shape(placement))[0].numpy()
+
+
+def _to_sheared(values: Tensor, placement: Placement, outside: float) -> np.ndarray:
+    """Sample a prepared map at the voxels of a sheared scan, in the scan's own axis order."""
+    assert placement.shear is not None
+    restored = np.empty(placement.shear.shape, np.float32)
+    matrix = _upright_to_prepared(placement) @ np.asarray(placement.shear.to_upright)
+    sample(values.float().cpu().numpy(), matrix, restored, outside=outside)
+    return restored
+
+
+def _upright_to_prepared(placement: Placement) -> np.ndarray:
+    """Return the matrix (4, 4) from a voxel index of the upright grid to one of the prepared volume."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1.0
+    inner = _inner_shape(placement)
+    for axis, (source, flip) in enumerate(zip(placement.permutation, placement.flips, strict=True)):
+        scale = placement.prepared[axis] / inner[axis]
+        start = placement.crop[axis][0]
+        first = placement.shape[source] - 1 - start if flip else -start
+        matrix[axis, source] = -scale if flip else scale
+        matrix[axis, 3] = (first + 0.5) * scale - 0.5
+    return matrix
 
 
 def _normalise(channel: np.ndarray, rule: Normalisation) -> None:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from duoseg.errors import InputError
 from duoseg.planning.fingerprint import ChannelFacts, Fingerprint
-from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation
-from duoseg.planning.sizing import Millimetres, is_anisotropic
+from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation, Triple
+from duoseg.planning.sizing import ANISOTROPIC, Millimetres
 from duoseg.scans.description import is_ct
 from duoseg.scans.sides import speak_of_sides, words
 
@@ -41,17 +41,27 @@ def _rule(channel: str, facts: ChannelFacts | None) -> Normalisation:
     )
 
 
-def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres) -> tuple[AugmentationPlan, str]:
+def choose_augmentation(fingerprint: Fingerprint, spacing: Millimetres, patch: Triple) -> tuple[AugmentationPlan, str]:
     """Return the random changes that the anatomy and the voxels' shape allow, and the reason."""
     axes, mirror = _choose_mirroring(tuple(fingerprint.classes))
     plan = AugmentationPlan(mirror_axes=axes)
-    if not is_anisotropic(spacing):
+    x, y, z = (_largest_angle(axis, spacing, patch) for axis in range(3))
+    if (x, y, z) == plan.rotation_degrees:
         return plan, mirror
+    turned = plan.model_copy(update={"rotation_degrees": (x, y, z)})
+    if 1 in patch:
+        return turned, f"{mirror} Rotation is within the slice alone, since a patch is one voxel thick."
     thick = spacing.index(max(spacing))
-    x, y, z = (20.0 if axis == thick else 5.0 for axis in range(3))
-    return plan.model_copy(update={"rotation_degrees": (x, y, z)}), (
-        f"{mirror} Rotation is small except within the slices, since axis {thick} is coarse."
-    )
+    return turned, f"{mirror} Rotation is small except within the slices, since axis {thick} is coarse."
+
+
+def _largest_angle(axis: int, spacing: Millimetres, patch: Triple) -> float:
+    """Return the largest rotation about an axis, in degrees: it mixes the two others, which must be alike for that."""
+    first, second = (other for other in range(3) if other != axis)
+    if 1 in (patch[first], patch[second]):
+        return 0.0
+    sides = spacing[first], spacing[second]
+    return 5.0 if max(sides) >= ANISOTROPIC * min(sides) else 20.0
 
 
 def _choose_mirroring(classes: Sequence[str]) -> tuple[tuple[Literal[0], ...], str]:

@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from duoseg.errors import InputError
-from duoseg.planning.plan import Patch, Spacing, Steps
+from duoseg.planning.plan import Length, Patch, Spacing, Steps
 
 _KINDS: dict[str, tuple[TypeAdapter[Any], str]] = {
     "steps": (TypeAdapter(Steps), "a whole number from 1 on"),
     "spacing": (TypeAdapter(Spacing), "three positive, finite numbers of mm, such as 1, 1, 2.5"),
     "patch": (TypeAdapter(Patch), "three whole numbers of voxels from 1 on, such as 96, 96, 48"),
+    "hours": (TypeAdapter(Length), "a positive, finite number of hours, such as 1.5"),
 }
 
 
@@ -25,20 +26,27 @@ class Request:
         steps: training steps.
         spacing: voxel sides, mm, canonical axis order.
         patch: patch sides, voxels, canonical axis order.
+        hours: of the whole training.
     """
 
     steps: Steps | None
     spacing: Spacing | None
     patch: Patch | None
+    hours: float | None = None
 
 
-def checked_request(*, steps: Any, spacing: Any, patch: Any) -> Request:
+def checked_request(*, steps: Any, spacing: Any, patch: Any, hours: Any = None) -> Request:
     """Return the values as the plan's types.
 
     Raises:
         InputError: names the option that is wrong, and what it must be.
     """
-    return Request(steps=_checked("steps", steps), spacing=_checked("spacing", spacing), patch=_checked("patch", patch))
+    return Request(
+        steps=_checked("steps", steps),
+        spacing=_checked("spacing", spacing),
+        patch=_checked("patch", patch),
+        hours=_checked("hours", hours),
+    )
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -10,7 +10,7 @@ tap, so a result depends neither on the number of threads nor on a matrix librar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -65,11 +65,22 @@ def resample_label(label: Tensor, shape: Triple) -> Tensor:
     """
     if tuple(label.shape) == tuple(shape):
         return label.clone()
-    values = sorted(torch.unique(label).tolist(), key=lambda value: (value < 0, value))
-    winner = torch.full(shape, values[0], dtype=label.dtype)
-    best = resample((label == values[0])[None], shape)[0]
-    for value in values[1:]:
-        share = resample((label == value)[None], shape)[0]
+    return resample_masks(((value, label == value) for value in ordered_values(label)), shape)
+
+
+def ordered_values(label: Tensor) -> list[int]:
+    """Return the values of a label in the order in which ties are won: background, classes, -1."""
+    return sorted(np.unique(label.numpy()).tolist(), key=lambda value: (value < 0, value))
+
+
+def resample_masks(masks: Iterable[tuple[int, Tensor]], shape: Triple) -> Tensor:
+    """Resample masks (X, Y, Z) of values, one at a time, to ``shape``; return the value with the greatest share, int8.
+
+    Masks are boolean, or the float shares of earlier sampling. A tie goes to the earlier value.
+    """
+    winner, best = torch.zeros(shape, dtype=torch.int8), torch.full(shape, -1.0)
+    for value, mask in masks:
+        share = resample(mask[None], shape)[0]
         wins = share > best
         winner[wins] = value
         best = torch.where(wins, share, best)

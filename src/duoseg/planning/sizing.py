@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
@@ -24,6 +25,24 @@ BOTTLENECK = 4  # voxels a side at the deepest level, at least
 MANY_CLASSES = 8  # beyond it, the classes' maps at full resolution dominate memory
 ANISOTROPIC = 2.0  # ratio of voxel sides from which an axis counts as thick
 
+Flat = tuple[bool, bool, bool]
+"""Along which axes a scan or patch is a single voxel: how thick that one is says nothing about the others."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a plan may be.
+
+    Attributes:
+        width: share of the usual number of channels.
+        voxels: a patch has about so many at most; the device's usual number where None.
+        stem: the network's entry; by rule where None.
+    """
+
+    width: float = 1.0
+    voxels: int | None = None
+    stem: Literal["full", "strided"] | None = None
+
 
 def median_triple(rows: Sequence[Sequence[float]]) -> Millimetres:
     """Return the median of each column, to six significant digits."""
@@ -36,6 +55,22 @@ def content_mm(fingerprint: Fingerprint) -> Millimetres:
     return median_triple(
         [[n * mm for n, mm in zip(case.content, case.spacing, strict=True)] for case in fingerprint.cases]
     )
+
+
+def flat_axes(fingerprint: Fingerprint) -> Flat:
+    """Return along which axes the median scan's content is a single voxel."""
+    x, y, z = (count < 2 for count in median_triple([case.content for case in fingerprint.cases]))
+    return x, y, z
+
+
+def lifted(spacing: Millimetres, flat: Flat) -> Millimetres:
+    """Return the spacing with no ``flat`` axis finer than the finest of the others.
+
+    A lone voxel stays one at any coarser spacing, and the finest side is what all other sizes are measured against.
+    """
+    finest = min((mm for mm, alone in zip(spacing, flat, strict=True) if not alone), default=min(spacing))
+    x, y, z = (max(mm, finest) if alone else mm for mm, alone in zip(spacing, flat, strict=True))
+    return x, y, z
 
 
 def smallest_class_mm(fingerprint: Fingerprint) -> Millimetres | None:
@@ -58,20 +93,24 @@ def coarsened(spacing: Millimetres, factor: int, class_mm: Millimetres | None) -
     return x, y, z
 
 
-def is_anisotropic(spacing: Millimetres) -> bool:
-    """Return whether the thickest voxel side is at least twice the thinnest."""
-    return max(spacing) >= ANISOTROPIC * min(spacing)
+def is_anisotropic(spacing: Millimetres, flat: Flat = (False, False, False)) -> bool:
+    """Return whether the thickest voxel side is at least twice the thinnest, ``flat`` axes aside."""
+    sides = [mm for mm, alone in zip(spacing, flat, strict=True) if not alone]
+    return bool(sides) and max(sides) >= ANISOTROPIC * min(sides)
 
 
-def voxel_budget(device: Device, spacing: Millimetres, classes: int) -> int:
-    """Return how many voxels a patch may have.
+def voxel_budget(
+    device: Device, spacing: Millimetres, classes: int, *, flat: Flat = (False, False, False), most: int | None = None
+) -> int:
+    """Return how many voxels a patch may have, at most ``most``.
 
     Anisotropic ones on CPU stay small enough for a full stem. Beyond 8 foreground classes the number of voxels
     times classes is bounded.
     """
-    anisotropic = device == "cpu" and is_anisotropic(spacing)
+    anisotropic = device == "cpu" and is_anisotropic(spacing, flat)
     voxels = STRIDED_STEM_VOXELS if anisotropic else PATCH_VOXELS[device]
-    return voxels * MANY_CLASSES // max(MANY_CLASSES, classes)
+    budget = voxels * MANY_CLASSES // max(MANY_CLASSES, classes)
+    return budget if most is None else max(1, min(budget, most))
 
 
 def choose_patch(extent: Millimetres, spacing: Millimetres, budget: int) -> Triple:

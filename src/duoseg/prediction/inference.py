@@ -81,7 +81,7 @@ def window_starts(size: int, side: int, *, step: float, stride: int | None) -> l
     room = size - side
     if stride is not None:
         return sorted({*range(0, room, stride), room})
-    count = math.ceil(room / (step * side)) + 1
+    count = min(room, math.ceil(room / (step * side))) + 1
     return [round(room * index / max(count - 1, 1)) for index in range(count)]
 
 

@@ -22,7 +22,7 @@ from duoseg.scans.comparing import (
     spacing_problems,
 )
 from duoseg.scans.dataset import Dataset
-from duoseg.scans.formats import read_scan
+from duoseg.scans.formats import exists, read_scan
 from duoseg.scans.inspection import (
     content_hash,
     count_label,
@@ -31,6 +31,7 @@ from duoseg.scans.inspection import (
     image_problems,
     label_problems,
     problem_from,
+    value_range,
 )
 from duoseg.scans.scan import Grid, Pairs, content_box
 
@@ -102,7 +103,7 @@ def _cases(dataset: Dataset, labelled: int | None) -> Iterator[tuple[Case, Role]
 def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     """Read a case; of one that is left out, only the images that are there."""
     left_out = _is_left_out(dataset, case)
-    images = [image for image in case.images if image.exists()] if left_out else case.images
+    images = [image for image in case.images if exists(image)] if left_out else case.images
     problems: list[Problem] = []
     digests: dict[Path, str] = {}
     lowest: dict[int, float] = {}
@@ -116,12 +117,15 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             continue
         problems += image_problems(scan)
         digests[image] = content_hash(scan)
-        lowest[number] = float(scan.voxels.min())
-        boxes.append(content_box(scan.voxels[None]))
+        low, _ = value_range(scan.voxels)
+        if low is not None:
+            lowest[number] = low
         if first is None:
             first = image, scan.grid
         else:
-            problems += grid_problems(image, scan.grid, *first)
+            problems += grid_problems(scan, *first)
+            scan = scan.onto(first[1]) or scan
+        boxes.append(content_box(scan.voxels[None]))
         del scan  # before the next channel is read
     values = None
     if case.label is not None and not left_out:
@@ -143,9 +147,10 @@ def _inspect_label(
         problems.append(problem_from(error, file))
         return None
     if image is not None:
-        problems += grid_problems(file, scan.grid, *image)
-    if image is not None and box is not None and image[1].matches(scan.grid):
-        problems += cropped_problems(scan, box, dataset.ignore_value)
+        problems += grid_problems(scan, *image)
+    placed = scan.onto(image[1]) if image is not None else None
+    if placed is not None and box is not None:
+        problems += cropped_problems(placed, box, dataset.ignore_value)
     count = count_label(scan.voxels)
     problems += label_problems(scan, count, dataset.classes, dataset.ignore_value)
     return {value: voxels * scan.grid.voxel_volume_ml for value, voxels in sorted(count.voxels.items())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
+from duoseg.files import read_json
 from duoseg.scans.cases import Problem
-from duoseg.scans.permission import readable
+from duoseg.scans.names import has_control, shown
 from duoseg.scans.strays import nearest_key
+from duoseg.scans.texts import some_text
+
+LARGEST_VALUE = 2**31 - 1
+"""Label files hold no larger whole numbers that all readers understand."""
+
+LONGEST_NAME = 100
+"""Characters of the name of a class or channel."""
 
 CT_WORDS = frozenset({"ct", "cta", "cbct", "ldct"})
 """A channel with one of these words in its name holds CT numbers (Hounsfield units)."""
@@ -51,13 +58,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
     Raises:
-        InputError: it is not valid JSON, or holds something else.
+        InputError: it is too large, is not valid JSON, or holds something else.
     """
-    try:
-        with readable(path):
-            content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not valid JSON ({error}); mend or remove it.") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold one JSON object {{...}}, but holds a {type(content).__name__}.")
     return content
@@ -67,7 +70,8 @@ def read_description(folder: Path) -> Description:
     """Read ``dataset.json`` in ``folder``; an empty description where there is none.
 
     Raises:
-        InputError: it is malformed, has region labels (a class made of several values), or a class called "all".
+        InputError: it is malformed, has region labels (a class made of several values), a class called "all", or a name
+            or value that none can have.
     """
     path = folder / "dataset.json"
     if not path.is_file():
@@ -76,7 +80,7 @@ def read_description(folder: Path) -> Description:
     classes, ignore_value = _labels(path, _object(path, content, "labels"))
     ending = content.get("file_ending")
     if ending is not None and not isinstance(ending, str):
-        raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {ending!r}.')
+        raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {shown(ending)}.')
     # "modality" is what nnU-Net's first version and the Medical Segmentation Decathlon call the channels.
     channels = _channels(path, _object(path, content, "channel_names") or _object(path, content, "modality"))
     return Description(channels, classes, ignore_value, ending, tuple(_slips(path, content)))
@@ -92,7 +96,7 @@ def _slips(path: Path, content: Mapping[str, Any]) -> Iterator[Problem]:
 def _object(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = content.get(key, {})
     if not isinstance(value, dict):
-        raise InputError(f'{path}: "{key}" must be an object {{...}}, not {value!r}.')
+        raise InputError(f'{path}: "{key}" must be an object {{...}}, not {shown(value)}.')
     return value
 
 
@@ -100,9 +104,13 @@ def _channels(path: Path, names: Mapping[str, Any]) -> tuple[str, ...]:
     numbers = [_integer(number) for number in names]
     if sorted(number for number in numbers if number is not None) != list(range(len(names))):
         raise InputError(
-            f'{path}: the channels must be numbered "0", "1", ... without gaps, but are {", ".join(names)}.'
+            f'{path}: the channels must be numbered "0", "1", ... without gaps, but are '
+            f"{some_text([shown(name) for name in names])}."
         )
-    return tuple(str(names[key]) for key in sorted(names, key=int))
+    channels = tuple(names[key] if isinstance(names[key], str) else shown(names[key]) for key in sorted(names, key=int))
+    for channel in channels:
+        _require_name(path, "channel", channel)
+    return channels
 
 
 def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
@@ -111,11 +119,13 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
     regions = [name for name, value in labels.items() if isinstance(value, list) and len(value) != 1]
     if regions:
         raise InputError(
-            f"{path}: the label{'s' if len(regions) > 1 else ''} {', '.join(map(repr, regions))} "
+            f"{path}: the label{'s' if len(regions) > 1 else ''} {some_text([shown(name) for name in regions])} "
             "are regions made of several values, which cannot be trained on yet; give each class one value."
         )
     if "all" in labels:
         raise InputError(f"{path}: a class cannot be called 'all', the name of the mean over classes; rename it.")
+    for name in labels:
+        _require_name(path, "label", name)
     values = {name: _label_value(path, name, value) for name, value in labels.items()}
     taken: dict[int, str] = {}
     for name, value in values.items():
@@ -131,9 +141,20 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
 
 def _label_value(path: Path, name: str, value: Any) -> int:
     number = _integer(value[0] if isinstance(value, list) else value)
-    if number is None or number < 0:
-        raise InputError(f"{path}: the label '{name}' has the value {value!r}; it must be a whole number from 0 on.")
+    if number is None or not 0 <= number <= LARGEST_VALUE:
+        raise InputError(
+            f"{path}: the label '{name}' has the value {shown(value)}; it must be a whole number from 0 to "
+            f"{LARGEST_VALUE}."
+        )
     return number
+
+
+def _require_name(path: Path, kind: str, name: str) -> None:
+    if not 0 < len(name) <= LONGEST_NAME or has_control(name):
+        raise InputError(
+            f"{path}: a {kind} is called {shown(name)}; a name has 1 to {LONGEST_NAME} characters, none of them "
+            "a control character."
+        )
 
 
 def _is_name(value: Any) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
-from duoseg.scans.formats import can_read
-from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files, stem
+from duoseg.scans.formats import exists, is_readable, stem
+from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import some_text
 
@@ -23,7 +23,7 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
     they look like those of several channels.
 
     Args:
-        paths: image files, and folders whose image files are all meant.
+        paths: image files, folders of one DICOM series, and folders whose scans of either kind are all meant.
         channels: the channels that every case must have.
 
     Raises:
@@ -49,6 +49,10 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
 
 
 def _files_of(path: Path) -> list[Path]:
+    if is_readable(path):
+        if not exists(path):
+            raise InputError(f"{path}: there is no such file or folder.")
+        return [path]
     if path.is_dir():
         inside = image_files(path)
         if not inside:
@@ -59,9 +63,7 @@ def _files_of(path: Path) -> list[Path]:
         return inside
     if not path.is_file():
         raise InputError(f"{path}: there is no such file or folder.")
-    if not can_read(path):
-        raise InputError(f"{path}: is not an image of a readable format.")
-    return [path]
+    raise InputError(f"{path}: is not an image of a readable format.")
 
 
 def _require_one_channel(files: Sequence[Path], channel: str) -> None:

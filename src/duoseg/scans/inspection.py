@@ -11,11 +11,13 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
-from duoseg.scans.scan import Grid, Pairs, Scan
-from duoseg.scans.texts import count_text, misplacement_text, some_text
-from duoseg.scans.values import REPLACE, LabelFault, label_faults, not_finite_text
+from duoseg.scans.scan import Grid, Pairs, Scan, reordered
+from duoseg.scans.texts import count_text, misplacement_text, realignment_text, some_text
+from duoseg.scans.values import LabelFault, label_faults, not_finite_text
 
 _MANY_VALUES = 64
+_EXPORT_ANEW = "export the scan anew, or take it out"
+_MAKE_SURE = "make sure that this is right"
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,17 @@ def problem_from(error: InputError, file: Path) -> Problem:
 
 def content_hash(scan: Scan) -> str:
     """Return a hash of the voxels, whatever axis order, type and compression they are stored in."""
-    permutation, flips = scan.grid.canonical()
-    voxels = np.flip(scan.voxels.transpose(permutation), tuple(axis for axis in range(3) if flips[axis]))
+    voxels = reordered(scan.voxels, scan.grid.canonical())
     digest = hashlib.sha256(repr(voxels.shape).encode())
     for plane in np.moveaxis(voxels, -1, 0):
         digest.update(np.ascontiguousarray(plane, dtype="<f4").tobytes())
     return digest.hexdigest()
+
+
+def value_range(voxels: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the lowest and the highest finite value; None where no voxel has one."""
+    finite = voxels[np.isfinite(voxels)] if not_finite_text(voxels) else voxels
+    return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
 
 
 def image_problems(scan: Scan) -> Iterator[Problem]:
@@ -47,26 +54,26 @@ def image_problems(scan: Scan) -> Iterator[Problem]:
     yield from _notes(scan)
     voxels = scan.voxels
     wrong = not_finite_text(voxels)
-    if wrong:
-        yield Problem("error", scan.source, wrong, REPLACE)
-    elif voxels.min() == voxels.max():
-        yield Problem(
-            "error",
-            scan.source,
-            f"all voxels have the value {voxels.flat[0]:g}",
-            "export the scan anew, or take it out",
-        )
+    low, high = value_range(voxels)
+    if wrong and low is not None:
+        yield Problem("warning", scan.source, f"{wrong}; the lowest finite value is taken for them", _MAKE_SURE)
+    if low is None:
+        yield Problem("error", scan.source, "all voxels are NaN or infinite", _EXPORT_ANEW)
+    elif low == high:
+        yield Problem("error", scan.source, f"all voxels have the value {low:g}", _EXPORT_ANEW)
 
 
-def grid_problems(file: Path, grid: Grid, image: Path, expected: Grid) -> Iterator[Problem]:
-    """Yield how ``grid`` of ``file`` (a label or a further channel) differs from that of ``image``."""
+def grid_problems(scan: Scan, image: Path, expected: Grid) -> Iterator[Problem]:
+    """Yield how the grid of a label or a further channel differs from the ``expected`` one, that of ``image``."""
+    file, grid = scan.source, scan.grid
     if expected.matches(grid):
+        return
+    if scan.onto(expected) is not None:
+        yield Problem("note", file, realignment_text(grid, expected, image.name), "nothing need be done")
         return
     apart = expected.difference(grid)
     remedy = f"resample it onto the grid of {image.name}, or draw it anew on that scan"
-    if apart.reordered:
-        remedy = f"save it in the axis order of {image.name}"
-    elif apart.same_shape:
+    if apart.same_shape:
         remedy = f"if it was drawn on {image.name}, copy that file's header geometry to it; otherwise resample it"
     yield Problem("error", file, misplacement_text(grid, expected, image.name), remedy)
 
@@ -150,4 +157,4 @@ def label_problems(
 
 def _notes(scan: Scan) -> Iterator[Problem]:
     for note in scan.notes:
-        yield Problem("warning", scan.source, note, "make sure that this is right")
+        yield Problem("warning", scan.source, note, _MAKE_SURE)

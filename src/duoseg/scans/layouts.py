@@ -11,7 +11,7 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
-from duoseg.scans.formats import format_suffix, readable_suffixes
+from duoseg.scans.formats import can_read, format_suffix, readable_suffixes, stem
 from duoseg.scans.permission import readable
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
@@ -30,6 +30,7 @@ class Found:
         channels: channel names; every case has as many images.
         broken: names of cases that exist but cannot be used, each with a problem.
         left_out: the incomplete ones among these.
+        rows: of a table, the row of each case.
         problems: what was found wrong on the way.
         too_many: of a channel too many, who says how many there are, and what to do.
     """
@@ -41,6 +42,7 @@ class Found:
     channels: tuple[str, ...] = ()
     broken: set[str] = field(default_factory=set)
     left_out: list[LeftOut] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     too_many: tuple[str, str] = ("that dataset.json names", "name it in channel_names, or remove the file")
 
@@ -133,12 +135,12 @@ class Listing:
         self.unnumbered: list[Path] = []
         self.incomplete: list[Case] = []
         numbered = numbered and any(_CHANNEL.search(name) for name in files)
-        for stem, paths in files.items():
-            match = _CHANNEL.search(stem)
+        for name, paths in files.items():
+            match = _CHANNEL.search(name)
             if not numbered:
-                self.images[stem][0] = paths
+                self.images[name][0] = paths
             elif match:
-                self.images[stem[: match.start()]][int(match[1])] = paths
+                self.images[name[: match.start()]][int(match[1])] = paths
             else:
                 self.unnumbered.extend(paths)
 
@@ -200,8 +202,8 @@ class Listing:
         yield from _doubled(self.labels.get(name, []))
 
     def _orphans(self) -> Iterable[Problem]:
-        for stem in sorted(set(self.labels) - set(self.images)):
-            yield stray_label(self.labels[stem][0], stem, self.images, self.folder)
+        for name in sorted(set(self.labels) - set(self.images)):
+            yield stray_label(self.labels[name][0], name, self.images, self.folder)
 
 
 def _channel_text(number: int, channel: str) -> str:
@@ -219,12 +221,15 @@ def _doubled(paths: list[Path]) -> Iterable[Problem]:
 
 
 def image_files(folder: Path, ending: str | None = None) -> list[Path]:
-    """Return the visible files of a folder that can be read (or have that ending), by name, if it exists."""
+    """Return the visible scans of a folder that can be read (or have that ending), by name, if it exists.
+
+    A folder within it is a scan where it holds a DICOM series.
+    """
     if not folder.is_dir():
         return []
     with readable(folder):
         visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return [path for path in visible if (path.name.endswith(ending) if ending else format_suffix(path))]
+    return [path for path in visible if (path.name.endswith(ending) if ending else can_read(path))]
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
@@ -232,9 +237,3 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
     for path in paths:
         stems[stem(path)].append(path)
     return dict(stems)
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without the ending of its format."""
-    suffix = format_suffix(path)
-    return path.name[: -len(suffix)] if suffix else path.name

@@ -7,7 +7,7 @@ nibabel.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,9 @@ Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 MATCH_MM = 0.01
 MATCH_SHARE_OF_VOXEL = 0.01
+
+SHEAR_DEGREES = 0.1
+"""Axes further than this from right angles count as sheared: 0.5 mm over 300 mm, far more than headers round."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ class Grid:
         return float(np.degrees(np.arcsin(np.abs(cosines).max().clip(max=1.0))))
 
     @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles to each other, as after a tilted gantry."""
+        return self.skew_degrees > SHEAR_DEGREES
+
+    @property
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel, in millilitres; right for sheared axes, too."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
@@ -125,7 +133,7 @@ class Grid:
             same_shape=self.shape == other.shape,
             corner_mm=millimetres,
             corner_voxels=millimetres / min(self.spacing),
-            reordered=not self.matches(other) and self._holds_the_same_points(other),
+            reordered=self.reordering_of(other) is not None,
         )
 
     def matches(self, other: Grid) -> bool:
@@ -136,10 +144,29 @@ class Grid:
     def _corner_distance(self, other: Grid) -> float:
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
 
-    def _holds_the_same_points(self, other: Grid) -> bool:
+    def reordering_of(self, other: Grid) -> Reordering | None:
+        """Return how to store voxels on ``other`` as this grid does; None where it needs none, or none would do."""
+        if self.matches(other):
+            return None
+        reordering = self._axes_of(other)
+        return reordering if self.matches(other.reordered(reordering)) else None
+
+    def box_of(self, other: Grid) -> tuple[Reordering, Pairs] | None:
+        """Return how to store voxels on ``other`` as this grid does, and the box they fill; None if they fill none."""
+        reordering = self._axes_of(other)
+        part = other.reordered(reordering)
+        start = np.rint(np.linalg.solve(self.affine, part.affine)[:3, 3]).astype(int)
+        moved = self.affine.copy()
+        moved[:3, 3] += moved[:3, :3] @ start
+        pairs = [(int(first), int(first) + size) for first, size in zip(start, part.shape, strict=True)]
+        inside = all(low >= 0 and high <= size for (low, high), size in zip(pairs, self.shape, strict=True))
+        if not inside or not Grid(part.shape, moved).matches(part):
+            return None
+        return reordering, (pairs[0], pairs[1], pairs[2])
+
+    def _axes_of(self, other: Grid) -> Reordering:
         # The axes of `other`, seen from this grid's axes: for the same points they are a signed permutation.
-        relative = np.linalg.solve(self.affine, other.affine)
-        return self.matches(other.reordered(_reordering(relative)))
+        return _reordering(np.linalg.solve(self.affine, other.affine))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,16 +178,45 @@ class Scan:
         grid: where the voxels lie.
         source: the file (or folder) they came from.
         notes: what the reader had to assume or change about the geometry, one sentence each.
+        cropped: whether these are segments, of which the empty rim may have been left out: beyond lies background.
     """
 
     voxels: np.ndarray
     grid: Grid
     source: Path
     notes: tuple[str, ...] = ()
+    cropped: bool = False
 
     def __repr__(self) -> str:
         """Return the file's name, the type of the voxels and the grid in one line."""
         return f"Scan({self.source.name}, {self.voxels.dtype}, {self.grid!r})"
+
+    def onto(self, grid: Grid) -> Scan | None:
+        """Return this scan with its voxels stored as ``grid`` has them; None where they are not the same points.
+
+        Axes are exchanged and reversed, cropped segments are put into their place, nothing is interpolated. Within
+        `Grid.matches` the grid is taken over.
+        """
+        if grid.matches(self.grid):
+            return replace(self, grid=grid)
+        placed = grid.box_of(self.grid)
+        if placed is None:
+            return None
+        reordering, box = placed
+        voxels = reordered(self.voxels, reordering)
+        if voxels.shape != grid.shape:
+            if not self.cropped:
+                return None
+            whole = np.zeros(grid.shape, voxels.dtype)
+            whole[tuple(slice(*pair) for pair in box)] = voxels
+            voxels = whole
+        return replace(self, voxels=voxels, grid=grid)
+
+
+def reordered(voxels: np.ndarray, reordering: Reordering) -> np.ndarray:
+    """Return a view of ``voxels`` (X, Y, Z) with its axes exchanged, then reversed."""
+    permutation, flips = reordering
+    return np.flip(voxels.transpose(permutation), tuple(axis for axis in range(3) if flips[axis]))
 
 
 def content_box(voxels: np.ndarray) -> Pairs:

@@ -12,6 +12,8 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_json_object
 from duoseg.scans.layouts import Found
+from duoseg.scans.leaks import by_side, named, shared_files
+from duoseg.scans.names import name_fault, shown
 from duoseg.scans.texts import count_text, some_text
 
 _KEYS = ("train", "test", "holdout", "subjects")
@@ -36,10 +38,11 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     """
     path = folder / "splits.json"
     found, repeated = _without_repeated(folder, found)
+    repeated += _misnamed(found)
     if not path.is_file():
         train, holdout = [*found.train, *found.unlabelled], tuple(found.holdout)
         sides = Sides(train, found.test, holdout, repeated, tuple(found.left_out))
-        sides.problems += _crossed(folder, sides)
+        sides.problems += _crossed(folder, sides, found.rows)
         return sides
     content = read_json_object(path)
     names = {key: _names(path, key, content[key]) for key in _KEYS[:3] if key in content}
@@ -60,7 +63,7 @@ def apply_splits(folder: Path, found: Found) -> Sides:
         left_out=tuple(_left_out(names, found.left_out)),
     )
     sides.problems += _unused(path, cases, sides)
-    sides.problems += _crossed(path, sides)
+    sides.problems += _crossed(path, sides, found.rows)
     return sides
 
 
@@ -98,12 +101,19 @@ def _without_repeated(folder: Path, found: Found) -> tuple[Found, list[Problem]]
     return kept, [problem]
 
 
+def _misnamed(found: Found) -> Iterable[Problem]:
+    for case in (*found.train, *found.unlabelled, *found.test):
+        fault = name_fault(case.name)
+        if fault:
+            yield Problem("error", case.images[0], f"the case name {shown(case.name)} {fault}", "rename its files")
+
+
 def _names(path: Path, key: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise InputError(f'{path}: "{key}" must be a list of case names.')
     repeated = [name for name, times in Counter(value).items() if times > 1]
     if repeated:
-        raise InputError(f'{path}: "{key}" names {", ".join(repeated)} more than once.')
+        raise InputError(f'{path}: "{key}" names {some_text(repeated)} more than once.')
     return value
 
 
@@ -160,7 +170,7 @@ def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Pro
         )
 
 
-def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
+def _crossed(where: Path, sides: Sides, rows: Mapping[str, int]) -> Iterable[Problem]:
     """Cases and persons on two sides: what was learnt in training would be tested on itself."""
     both = sorted({case.name for case in sides.train} & {case.name for case in sides.test})
     if both:
@@ -170,16 +180,22 @@ def _crossed(where: Path, sides: Sides) -> Iterable[Problem]:
             f"{count_text(len(both), 'case is', 'cases are')} both for training and for testing: {some_text(both)}",
             "leave each on one side",
         )
+    cases_apart = [one for one in by_side(sides.train, sides.holdout, sides.test) if one[1].name not in both]
+    yield from shared_files(where, cases_apart, rows)
     apart = [case for case in sides.train if case.name not in sides.holdout]
     held = [case for case in sides.train if case.name in sides.holdout]
     for cases, side in ((sides.test, "for testing"), (held, "held out")):
         rest = sides.train if cases is sides.test else apart
         persons = sorted(({case.subject for case in cases} & {case.subject for case in rest}) - set(both))
         if persons:
+            scans = {
+                person: [named(case.name, rows) for case in (*rest, *cases) if case.subject == person]
+                for person in persons
+            }
             yield Problem(
                 "error",
                 where,
                 f"{count_text(len(persons), 'person has', 'persons have')} scans both for training and {side}: "
-                f"{some_text(persons)}",
+                f"{some_text([f'{person} ({some_text(of)})' for person, of in scans.items()])}",
                 "move all scans of a person to one side",
             )

@@ -1,19 +1,23 @@
-"""The CSV layout: ``image,label,split,subject``, one row per scan."""
+"""The CSV layout: ``image,label,split,subject``, one row per scan, wherever the scans lie."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
+from duoseg.files import read_text
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
-from duoseg.scans.formats import can_read, readable_suffixes
-from duoseg.scans.layouts import Found, default_channels, stem
+from duoseg.scans.formats import can_read, exists, readable_suffixes, stem
+from duoseg.scans.layouts import Found, default_channels
+from duoseg.scans.names import cell_fault, has_control, shown
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, some_text
 
@@ -37,8 +41,9 @@ def find_in_table(path: Path, description: Description) -> Found:
     Cells are separated by commas, or by semicolons or tabs as spreadsheets write them; the heading's case is free.
     Columns: ``image``, and ``image_2``, ``image_3``, ... for further channels; optional ``label`` (empty:
     unlabelled), ``split`` (train, test or holdout; empty: train), ``subject``, ``case`` (a name). Paths are
-    absolute or relative to the table's folder. Without ``case`` a scan is called after its file, or after its
-    path where file names repeat.
+    absolute or relative to the table's folder, and may be those of DICOM folders (``folder``, or
+    ``folder#SeriesInstanceUID`` for one series of several). Without ``case`` a scan is called after its file, or after
+    its path where file names repeat.
 
     Raises:
         InputError: a column is missing or unknown, a row is malformed, or two rows have one name.
@@ -52,7 +57,8 @@ def find_in_table(path: Path, description: Description) -> Found:
         )
     found = Found(channels=description.channels or default_channels(count))
     for row in sorted(rows, key=lambda row: row.name):
-        missing = [file for file in (*row.images, row.label) if file is not None and not file.exists()]
+        found.rows[row.name] = row.number
+        missing = [file for file in (*row.images, row.label) if file is not None and not _is_there(file)]
         for file in missing:
             found.problems.append(
                 Problem(
@@ -74,24 +80,28 @@ def find_in_table(path: Path, description: Description) -> Found:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
+    text = read_text(path)
     try:
-        with readable(path), path.open(newline="", encoding="utf-8-sig") as file:
-            delimiter = _delimiter(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, skipinitialspace=True, delimiter=delimiter)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-            images = _image_columns(path, list(reader.fieldnames))
-            for number, fields in enumerate(reader, start=2):
-                if None in fields:
-                    raise InputError(
-                        f"{path}, row {number}: has more fields than the heading; quote paths that hold "
-                        f"the separator {delimiter!r}."
-                    )
-                cells = {key: (value or "").strip() for key, value in fields.items()}
-                if any(cells.values()):
-                    yield _row(path, number, cells, images)
-    except (UnicodeDecodeError, csv.Error) as error:
+        delimiter = _delimiter(re.split("[\r\n]", text, maxsplit=1)[0])
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter)
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+        images = _image_columns(path, list(reader.fieldnames))
+        for number, fields in enumerate(reader, start=2):
+            if None in fields:
+                raise InputError(
+                    f"{path}, row {number}: has more fields than the heading; quote paths that hold "
+                    f"the separator {delimiter!r}."
+                )
+            cells = {key: (value or "").strip() for key, value in fields.items()}
+            if any(cells.values()):
+                yield _row(path, number, cells, images)
+    except csv.Error as error:
         raise InputError(f"{path}: is not a CSV table in UTF-8 ({error}).") from error
+
+
+def _is_there(file: Path) -> bool:
+    with readable(file):
+        return exists(file)
 
 
 def _delimiter(heading: str) -> str:
@@ -105,12 +115,12 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
     if images != expected:
         raise InputError(
             f"{path}: the heading must name 'image' (then image_2, image_3, ... for further channels), "
-            f"but has {', '.join(columns) or 'nothing'}."
+            f"but has {some_text([shown(name) for name in columns]) or 'nothing'}."
         )
     unknown = [name for name in columns if name not in _KNOWN and name not in images]
     if unknown:
         raise InputError(
-            f"{path}: the {'column' if len(unknown) == 1 else 'columns'} {some_text(list(map(repr, unknown)))} "
+            f"{path}: the {'column' if len(unknown) == 1 else 'columns'} {some_text(list(map(shown, unknown)))} "
             f"{'is' if len(unknown) == 1 else 'are'} not known; "
             f"these are: {', '.join(_KNOWN)}, image_2, ..."
         )
@@ -121,13 +131,19 @@ def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> 
     empty = [column for column in columns if not cells[column]]
     if empty:
         raise InputError(f"{path}, row {number}: the column '{empty[0]}' is empty; every row needs all its images.")
+    odd = [column for column, cell in cells.items() if has_control(cell)]
+    if odd:
+        raise InputError(
+            f"{path}, row {number}: the column '{odd[0]}' holds a control character ({shown(cells[odd[0]])}); write it "
+            "anew."
+        )
     split = cells.get("split", "").lower() or "train"
     if split not in SPLITS:
-        raise InputError(f"{path}, row {number}: the split '{split}' is not known; use {', '.join(SPLITS)}.")
+        raise InputError(f"{path}, row {number}: the split {shown(split)} is not known; use {', '.join(SPLITS)}.")
     label = path.parent / cells["label"] if cells.get("label") else None
     images = tuple(path.parent / cells[column] for column in columns)
     for file in (*images, *([label] if label else [])):
-        if not can_read(file):
+        if not can_read(file) and (Path(file.name.partition("#")[0]).suffix or _is_there(file)):
             raise InputError(
                 f"{path}, row {number}: the format of {file} is not known; these can be read: "
                 f"{', '.join(readable_suffixes())}."
@@ -145,6 +161,12 @@ def _named(rows: list[_Row], path: Path) -> list[_Row]:
         folders = [Path(parent).relative_to(base).parts for parent in parents]
         stems = ["_".join([*folder, stem]) for folder, stem in zip(folders, stems, strict=True)]
     names = [row.name or stem for row, stem in zip(rows, stems, strict=True)]
+    for row, name in zip(rows, names, strict=True):
+        fault = cell_fault(name)
+        if fault:
+            raise InputError(
+                f"{path}, row {row.number}: the case name {shown(name)} {fault}; give it another in a column 'case'."
+            )
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise InputError(

@@ -18,7 +18,7 @@ WHOLE_TOLERANCE = 1e-4
 """Label values this close to a whole number count as it: scale factors leave such rounding."""
 
 REPLACE = "replace them, with 0 where they lie outside the scan"
-"""What to do about voxels of an image that are not finite."""
+"""What to do about voxels of an array that are not finite."""
 
 _INT32 = np.iinfo(np.int32)
 
@@ -89,8 +89,22 @@ def not_finite_text(voxels: np.ndarray) -> str | None:
     return f"{bad} of {voxels.size} voxels ({share:.2g}%) {verb} NaN or infinite" if bad else None
 
 
+def fill_not_finite(voxels: np.ndarray, source: Path | str) -> np.ndarray:
+    """Return an image with its lowest finite value in place of NaN and infinities.
+
+    Scanners and registration write these outside the field of view, where the lowest value is that of air.
+
+    Raises:
+        InputError: no voxel is finite; the message names ``source``.
+    """
+    finite = np.isfinite(voxels)
+    if not finite.any():
+        raise InputError(f"{source}: all voxels are NaN or infinite; export the scan anew, or take it out.")
+    return np.where(finite, voxels, voxels[finite].min())
+
+
 def require_finite(voxels: np.ndarray, source: Path | str) -> None:
-    """Refuse an image with voxels that are NaN or infinite.
+    """Refuse an array with voxels that are NaN or infinite.
 
     Raises:
         InputError: says how many they are, and names ``source``.

@@ -13,11 +13,11 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid
-from duoseg.scans.texts import some_text
+from duoseg.scans.texts import misplacement_text, some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
-from duoseg.scores.pairing import Pair, check_grids, find_names, pair_masks
+from duoseg.scores.pairing import RESAMPLE, Pair, check_grids, find_names, pair_masks
 from duoseg.scores.policy import METRICS, Values
 from duoseg.scores.statistics import defined_mean
 from duoseg.scores.surface import surface_distances
@@ -69,17 +69,19 @@ def score_masks(
     tolerance_mm: float = 1.0,
     ignore_value: int | None = None,
     voxel_volume_ml: float | None = None,
+    axes: np.ndarray | None = None,
 ) -> dict[str, Values]:
     """Score every label of a predicted mask against a reference mask.
 
     Args:
         prediction: (X, Y, Z) integers.
         reference: (X, Y, Z) integers on the same grid.
-        spacing: Voxel sides in mm, one per axis; distances take the axes to be at right angles.
+        spacing: Voxel sides in mm, one per axis.
         labels: Class names and their values in both masks.
         tolerance_mm: Distance up to which NSD counts a surface voxel as met.
         ignore_value: Voxels with this value in the reference count for nothing, in either mask.
         voxel_volume_ml: Volume of a voxel where the axes are not at right angles; else the sides' product.
+        axes: (3, 3), each voxel axis's step in the world as a column, mm, where the axes are not at right angles.
 
     Returns:
         For each name in ``labels`` the values named in ``policy.METRICS``, ``None`` where undefined.
@@ -102,7 +104,7 @@ def score_masks(
         raise InputError(f"value {ignore_value} is a class and the ignored value at once; it can be only one.")
     unknown = None if ignore_value is None else reference == ignore_value
     return {
-        name: _score_label(prediction == value, reference == value, spacing, voxel_ml, tolerance_mm, unknown)
+        name: _score_label(prediction == value, reference == value, spacing, voxel_ml, tolerance_mm, unknown, axes)
         for name, value in labels.items()
     }
 
@@ -146,6 +148,7 @@ def evaluate(
             tolerance_mm=tolerance_mm,
             ignore_value=ignore_value,
             voxel_volume_ml=grid.voxel_volume_ml,
+            axes=grid.affine[:3, :3] if grid.is_sheared else None,
         )
         cases.append(CaseScores(pair.case, scored))
         if progress:
@@ -164,6 +167,7 @@ def _score_label(
     voxel_ml: float,
     tolerance_mm: float,
     unknown: np.ndarray | None,
+    axes: np.ndarray | None,
 ) -> Values:
     """Score one label's boolean masks."""
     if unknown is not None:
@@ -172,7 +176,7 @@ def _score_label(
     edge_case = policy.edge_case(overlap.prediction, overlap.reference)
     values: Values = edge_case or {"dice": overlap.dice, "jaccard": overlap.jaccard}
     if edge_case is None:
-        distances = surface_distances(prediction, reference, spacing, unknown=unknown)
+        distances = surface_distances(prediction, reference, spacing, unknown=unknown, axes=axes)
         if distances is None:
             values |= policy.NO_SURFACE
         else:
@@ -189,12 +193,23 @@ def _score_label(
 
 
 def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Read both masks as integers, a missing prediction as zeros, with the reference's grid."""
+    """Read both masks as integers on one grid, the reference's where it is whole; a missing prediction as zeros."""
     reference = read_scan(pair.reference)
-    expected = as_integers(reference.voxels, pair.reference)
     if pair.prediction is None:
+        expected = as_integers(reference.voxels, pair.reference)
         return np.zeros_like(expected), expected, reference.grid
-    return as_integers(read_scan(pair.prediction).voxels, pair.prediction), expected, reference.grid
+    prediction = read_scan(pair.prediction)
+    if reference.cropped:
+        reference = reference.onto(prediction.grid) or reference
+    placed = prediction.onto(reference.grid)
+    if placed is None:
+        differs = misplacement_text(prediction.grid, reference.grid, str(pair.reference))
+        raise InputError(f"{pair.prediction}: {differs}. {RESAMPLE}")
+    return (
+        as_integers(placed.voxels, pair.prediction),
+        as_integers(reference.voxels, pair.reference),
+        reference.grid,
+    )
 
 
 def _label_values(path: Path | None, mask: np.ndarray) -> set[int]:

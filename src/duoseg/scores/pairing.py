@@ -9,12 +9,13 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.description import Description, read_description
-from duoseg.scans.formats import can_read, format_suffix, read_grid
+from duoseg.scans.formats import can_read, read_grid, stem
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, misplacement_text, some_text
 
 DESCRIPTION = "dataset.json"
 SHOWN = 5
+RESAMPLE = "Predict on the scans that the references were drawn on, or resample the masks (nearest neighbour)."
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,6 @@ class Pair:
     case: str
     prediction: Path | None
     reference: Path
-
-
-def case_name(path: Path) -> str:
-    """The file's name without its format suffix: ``a/case_1.nii.gz`` is case ``case_1``."""
-    return path.name.removesuffix(format_suffix(path))
 
 
 def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Problem]]:
@@ -44,10 +40,10 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         if not path.exists():
             raise InputError(f"{path}: no such file or folder. Give two masks, or two folders of masks.")
     if prediction.is_file() and reference.is_file():
-        return [Pair(case_name(reference), prediction, reference)], []
+        return [Pair(stem(reference), prediction, reference)], []
     if prediction.is_file():
         raise InputError(f"{prediction} is a file but {reference} is a folder: name the reference file for this mask.")
-    references = _masks_in(reference) if reference.is_dir() else {case_name(reference): reference}
+    references = _masks_in(reference) if reference.is_dir() else {stem(reference): reference}
     predictions = _masks_in(prediction)
     if not references:
         raise InputError(
@@ -96,7 +92,7 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description:
 
 
 def check_grids(pairs: Sequence[Pair]) -> None:
-    """Compare the grids of all pairs from the file headers, before anything is scored.
+    """Compare the grids of all pairs from the file headers, before anything is scored; another axis order is fine.
 
     Raises:
         InputError: Grids differ; the message names each case and by how many voxels or mm.
@@ -106,14 +102,14 @@ def check_grids(pairs: Sequence[Pair]) -> None:
         if pair.prediction is None:
             continue
         found, expected = read_grid(pair.prediction), read_grid(pair.reference)
-        if not expected.matches(found):
+        # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
+        if expected.box_of(found) is None and found.box_of(expected) is None:
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
     if faults:
         raise InputError(
             f"{len(faults)} of {len(pairs)} predictions {'does' if len(faults) == 1 else 'do'} not lie on "
             f"{'its' if len(faults) == 1 else 'their'} reference's grid: "
-            f"{some_text(faults, SHOWN, '; ')}. Predict on the scans that the references were drawn on, or resample "
-            "the masks (nearest neighbour)."
+            f"{some_text(faults, SHOWN, '; ')}. {RESAMPLE}"
         )
 
 
@@ -129,7 +125,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
     for path in paths:
         if path.name.startswith(".") or not path.is_file() or not can_read(path):
             continue
-        case = case_name(path)
+        case = stem(path)
         if case in masks:
             raise InputError(f"{path} and {masks[case].name} are both masks of case '{case}'. Remove one of them.")
         masks[case] = path

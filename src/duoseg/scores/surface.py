@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import edt
 import numpy as np
+from scipy.spatial import KDTree
 
 Box = tuple[slice, ...]
 
@@ -83,10 +84,12 @@ def surface_distances(
     spacing: Sequence[float],
     *,
     unknown: np.ndarray | None = None,
+    axes: np.ndarray | None = None,
 ) -> SurfaceDistances | None:
     """Measure both directed sets of distances between two boolean masks (X, Y, Z), ``spacing`` in mm.
 
-    ``None`` where either mask has no surface. The work is confined to the box around both masks with a margin
+    ``axes`` (3, 3), the step of each voxel axis in mm as a column, replaces the spacing where axes are not at right
+    angles. ``None`` where either mask has no surface. The work is confined to the box around both masks with a margin
     of one voxel, so that each mask voxel keeps all its neighbours: the result is that of the whole array.
     """
     box = bounding_box(prediction | reference, margin=1)
@@ -97,6 +100,11 @@ def surface_distances(
     of_reference = surface(np.ascontiguousarray(reference[box]), near)
     if not of_prediction.any() or not of_reference.any():
         return None
+    if axes is not None:
+        points = [np.argwhere(mask) @ np.asarray(axes).T for mask in (of_prediction, of_reference)]
+        return SurfaceDistances(
+            from_prediction=KDTree(points[1]).query(points[0])[0], from_reference=KDTree(points[0]).query(points[1])[0]
+        )
     return SurfaceDistances(
         from_prediction=_distance_to(of_reference, spacing)[of_prediction].astype(np.float64),
         from_reference=_distance_to(of_prediction, spacing)[of_reference].astype(np.float64),

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
 from duoseg.methods.base import Method
+from duoseg.training.archive import require_plain_archive
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
+
+MOST_HEADER_BYTES = 2**24  # of model.safetensors: 100 bytes a tensor
+MOST_VALUES = 10**6  # a checkpoint has some thousands
+STATE: Mapping[str, type | tuple[type, ...]] = {
+    "step": int,
+    "seconds": (int, float),
+    "waited": (int, float),
+    "method": dict,
+    "optimiser": dict,
+    "precision": dict,
+    "identity": dict,
+}
+"""What a checkpoint holds."""
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
@@ -30,18 +44,22 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """Read a run's checkpoint without running any code in it.
 
     Raises:
-        InputError: it is missing, damaged, or holds anything but tensors and plain values.
+        InputError: it is missing, damaged, or holds anything but tensors and plain values of the sizes that it
+            announces.
     """
     path = folder / CHECKPOINT
     if not path.is_file():
         raise InputError(f"{path}: there is no checkpoint to resume from. Start the run without --resume.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        require_plain_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        _require_state(state)
     except Exception as fault:
         raise InputError(
-            f"{path}: the checkpoint cannot be read ({type(fault).__name__}). "
+            f"{path}: the checkpoint cannot be read ({type(fault).__name__}: {fault}). "
             "It is damaged or was not written by duoseg: start the run anew in another folder."
         ) from fault
+    return state
 
 
 def save_weights(folder: Path, method: Method) -> None:
@@ -56,28 +74,49 @@ def save_weights(folder: Path, method: Method) -> None:
 
 
 def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
-    """Load ``model.safetensors`` into a method's inference modules.
+    """Load ``model.safetensors`` into a method's inference modules; nothing is read that does not fit them.
 
     Raises:
         InputError: the file is missing, damaged, or belongs to another network.
     """
     if not path.is_file():
         raise InputError(f"{path}: there are no trained weights. Has the training finished?")
+    _require_sensible_header(path)
     try:
-        tensors = load_tensors(path.read_bytes())
+        # The header's places are held to the file's size on opening, before anything is read.
+        with safe_open(path, framework="pt", device="cpu") as stored:
+            for name, module in method.inference_modules().items():
+                _load_module(path, stored, name, module, strict=strict)
+    except OSError as fault:
+        raise InputError(f"{path}: the weights cannot be read ({fault.strerror or fault}).") from fault
+    except (SafetensorError, RuntimeError) as fault:  # the latter where the file cannot be mapped
+        raise InputError(f"{path}: the weights are damaged ({fault}). Copy or train them anew.") from fault
+
+
+def _require_sensible_header(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
     except OSError as fault:
         raise InputError(f"{path}: the weights cannot be read ({fault.strerror}).") from fault
-    except SafetensorError as fault:
-        raise InputError(f"{path}: the weights are damaged ({fault}). Copy or train them anew.") from fault
-    for name, module in method.inference_modules().items():
-        own = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-        try:
-            module.load_state_dict(own, strict=strict)
-        except RuntimeError as fault:
-            raise InputError(
-                f"{path}: the weights of '{name}' do not fit this network: they were trained with another plan. Give "
-                "that run's plan.json by --plan."
-            ) from fault
+    if size > min(MOST_HEADER_BYTES, path.stat().st_size):
+        raise InputError(f"{path}: the weights are damaged (a header of {size} bytes). Copy or train them anew.")
+
+
+def _load_module(path: Path, stored: Any, name: str, module: torch.nn.Module, *, strict: bool) -> None:
+    expected = module.state_dict()
+    keys: list[str] = list(stored.keys())
+    held = {key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")}
+    shared = sorted(held & expected.keys())
+    apart = [
+        key for key in shared if tuple(stored.get_slice(f"{name}.{key}").get_shape()) != tuple(expected[key].shape)
+    ]
+    if apart or (strict and held != expected.keys()):
+        raise InputError(
+            f"{path}: the weights of '{name}' do not fit this network: they were trained with another plan. Give "
+            "that run's plan.json by --plan."
+        )
+    module.load_state_dict({key: stored.get_tensor(f"{name}.{key}") for key in shared}, strict=strict)
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -114,6 +153,30 @@ def to_plain(state: Any) -> Any:
     if isinstance(state, list | tuple):
         return [to_plain(value) for value in state]
     return state
+
+
+def _require_state(state: Any) -> None:
+    """Hold what was loaded to what a checkpoint holds.
+
+    Raises:
+        ValueError: says what is missing, or of another kind.
+    """
+    if not isinstance(state, dict) or state.keys() != STATE.keys():
+        raise ValueError("it holds other things than a checkpoint")
+    wrong = [key for key, kind in STATE.items() if not isinstance(state[key], kind) or isinstance(state[key], bool)]
+    if wrong:
+        raise ValueError(f"its '{wrong[0]}' is of another kind")
+    if state["step"] < 0 or not math.isfinite(state["seconds"] + state["waited"]):
+        raise ValueError("its counts are impossible")
+    # Shared parts count each time that they occur, as they do when written out.
+    rest, count = [state], 0
+    while rest:
+        value = rest.pop()
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        count += len(inner)
+        if count > MOST_VALUES:
+            raise ValueError(f"it holds more than {MOST_VALUES} values")
+        rest += inner
 
 
 def _describe(key: str, old: Any, new: Any) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from duoseg.errors import InputError
-from duoseg.files import write_text
+from duoseg.files import read_text, write_text
 from duoseg.progress import Progress
 
 LOG = "log.jsonl"
 CIRCUMSTANCES = ("step", "learning_rate", "seconds", "waited_seconds")
 """What a record holds besides loss terms."""
+MOST_LOG_BYTES = 2**30
 Record = dict[str, float]
 
 
@@ -86,5 +87,5 @@ def read_log(folder: Path) -> list[Record]:
     path = folder / LOG
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path, limit=MOST_LOG_BYTES).split("\n")
     return [json.loads(line) for line in lines[:-1]]

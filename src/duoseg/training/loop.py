@@ -10,20 +10,18 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from duoseg.errors import InputError
-from duoseg.methods.base import Batch, Method, Stage
-from duoseg.model.augment import augment
-from duoseg.model.draws import SampleGenerator
+from duoseg.methods.base import Method, Stage
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
-from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric, memory_format
+from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric
 from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
-from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
-from duoseg.training.patches import PatchSampler, RawBatch, ReadAhead
+from duoseg.training.optimisation import learning_rate, set_learning_rate
+from duoseg.training.patches import PatchSampler, ReadAhead
 from duoseg.training.recorder import Recorder
+from duoseg.training.steps import Steps
 
 REPORT_SECONDS = 0.5
 
@@ -131,10 +129,13 @@ class Trainer:
         if self._step == span.first:
             self._method.start_stage(span.stage)
             self._optimiser_state = None
-        optimiser = make_optimiser(self._method.parameter_groups(), self._plan.optimiser)
-        if self._optimiser_state is not None:
-            optimiser.load_state_dict(self._optimiser_state)
-        module, optimiser = self._fabric.setup(self._method, optimiser)
+        steps = Steps(
+            self._fabric,
+            self._method,
+            self._plan,
+            seed=self._settings.seed,
+            optimiser_state=self._optimiser_state,
+        )
         self._method.train()
         reader = ReadAhead(lambda step: self._sampler.batch(step, span.stage.batch), range(self._step, span.last))
         seconds_before, waited_before = self._seconds, self._waited
@@ -143,8 +144,8 @@ class Trainer:
         for raw in reader:
             progress = (self._step - span.first) / (span.last - span.first)
             rate = learning_rate(self._plan.optimiser, self._step - span.first, span.last - span.first)
-            set_learning_rate(optimiser, rate)
-            terms = self._train_step(module, optimiser, raw, progress)
+            set_learning_rate(steps.optimiser, rate)
+            terms = steps.take(raw, step=self._step, progress=progress)
             self._step += 1
             now = time.monotonic()
             longest, before = max(longest, now - before), now
@@ -158,42 +159,11 @@ class Trainer:
                 self._recorder.report()
                 reported = now
             if last or due:
-                self._save(optimiser.state_dict())
+                self._save(steps.optimiser.state_dict())
                 saved = time.monotonic()
             if interruption.requested:
                 raise Interrupted(f"{self._folder}: interrupted at step {self._step}; the state is saved.")
-        self._optimiser_state = optimiser.state_dict()
-
-    def _train_step(self, module: Any, optimiser: Any, raw: RawBatch, progress: float) -> dict[str, Tensor]:
-        # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
-        torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
-        batch = self._batch(raw)
-        optimiser.zero_grad(set_to_none=True)
-        terms = module(batch, progress)
-        self._fabric.backward(torch.stack(list(terms.values())).sum())
-        if self._plan.optimiser.clip_norm > 0:
-            self._fabric.clip_gradients(
-                module, optimiser, max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
-            )
-        optimiser.step()
-        self._method.after_step(progress)
-        return {name: term.detach() for name, term in terms.items()}
-
-    def _batch(self, raw: RawBatch) -> Batch:
-        device = self._fabric.device
-        generator = SampleGenerator(self._settings.seed, self._step, range(len(raw.image)), device)
-        with torch.no_grad():
-            image, label = augment(
-                raw.image.to(device),
-                raw.label.to(device).long(),
-                size=self._plan.patch,
-                plan=self._plan.augmentation,
-                generator=generator,
-                spacing=self._plan.spacing,
-            )
-        assert label is not None  # augment gives back what it was given
-        image = image.contiguous(memory_format=memory_format(device))
-        return Batch(image, label, generator=generator, plan=self._plan)
+        self._optimiser_state = steps.optimiser.state_dict()
 
     def _circumstances(self, rate: float) -> Record:
         return {

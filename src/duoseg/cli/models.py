@@ -1,0 +1,119 @@
+"""Commands that train a model or use one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from duoseg.cli.options import EVERYWHERE, Computing, ConfigFile, Data, Labelled, Steps
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for data, runs, masks and the report.")] = Path("duoseg-demo"),
+    steps: Annotated[int, Parameter(help="Training steps of each method.")] = 300,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Run everything on synthetic scans: check, plan, train two methods, predict, evaluate, report.
+
+    Example: `duoseg demo --out my-demo`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        result = duoseg.demo(out, steps=steps, device=computing.device, threads=computing.threads, progress=progress)
+    console.demo(result)
+
+
+def train(
+    data: Data,
+    *,
+    out: Annotated[Path, Parameter(help="Run folder to create, or to go on with.")],
+    method: Annotated[str | None, Parameter(help="Method; `dtml` where nothing says otherwise.")] = None,
+    labelled: Labelled = None,
+    steps: Steps = None,
+    seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,
+    plan: Annotated[Path | None, Parameter(help="A plan file, used as it is.")] = None,
+    config: ConfigFile = None,
+    cache: Annotated[Path | None, Parameter(help="Folder for prepared scans; by default in DATA.")] = None,
+    start_from: Annotated[Path | None, Parameter(name="--from", help="Start from another run's weights.")] = None,
+    resume: Annotated[bool, Parameter(negative="", help="Go on exactly where the run stopped.")] = False,
+    tensorboard: Annotated[bool, Parameter(negative="", help="Also write TensorBoard logs.")] = False,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Train a segmenter. Ctrl-C saves and stops; `--resume` goes on.
+
+    Example: `duoseg train scans --labelled 8 --out runs/first`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        run = duoseg.train(
+            data,
+            out,
+            method=method,
+            labelled=labelled,
+            steps=steps,
+            seed=seed,
+            plan=plan,
+            config=config,
+            cache=cache,
+            start_from=start_from,
+            resume=resume,
+            tensorboard=tensorboard,
+            device=computing.device,
+            threads=computing.threads,
+            progress=progress,
+        )
+    console.train(run)
+
+
+def predict(
+    paths: Annotated[
+        list[Path],
+        Parameter(name="RUN... INPUT...", help="Run folders, then scans: files, DICOM series, folders of them."),
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the masks.")],
+    probabilities: Annotated[bool, Parameter(negative="", help="Also write each class's probability.")] = False,
+    format: Annotated[
+        Literal["same", "nii.gz", "nrrd", "dicom-seg"],
+        Parameter(help="Of the masks; `same` is each scan's own, DICOM SEG for a DICOM series."),
+    ] = "same",
+    mirror: Annotated[bool | None, Parameter(help="Average over flips; the run's setting where absent.")] = None,
+    largest_component: Annotated[
+        bool | None, Parameter(help="Keep each class's largest body; the run's setting where absent.")
+    ] = None,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Write a mask for each scan, on that scan's own grid. Several runs are averaged.
+
+    Example: `duoseg predict runs/first scans/imagesTs --out masks`
+    """
+    import duoseg
+    from duoseg.commands.predict import runs_and_inputs
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    runs, inputs = runs_and_inputs(paths)
+    with console.progress() as progress:
+        scans = duoseg.predict(
+            runs,
+            inputs,
+            out,
+            probabilities=probabilities,
+            format=format,
+            mirror=mirror,
+            largest_component=largest_component,
+            device=computing.device,
+            threads=computing.threads,
+            progress=progress,
+        )
+    console.predict(scans, out)

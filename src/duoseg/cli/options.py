@@ -1,0 +1,42 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from cyclopts import Parameter, Token, validators
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Options of every command; those that train no network use one CPU core whatever they say."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto"
+    threads: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1), help="CPU threads; torch's choice where absent.")
+    ] = None
+    quiet: Annotated[bool, Parameter(negative="", help="Print results and errors only.")] = False
+
+
+EVERYWHERE = Computing()
+Labelled = Annotated[
+    int | None, Parameter(help="Use the labels of the first N training scans; all there are where absent.")
+]
+Steps = Annotated[int | None, Parameter(help="Training steps; the plan's choice where absent.")]
+ConfigFile = Annotated[Path | None, Parameter(help="A TOML file of settings, such as a protocol; options win.")]
+Data = Annotated[Path, Parameter(help="Data set: a folder (nnU-Net or plain layout) or a CSV table.")]
+
+
+def three(kind: type, tokens: Sequence[Token]) -> tuple:
+    """Read "X,Y,Z" into the annotated kind of numbers."""
+    number = int if int in get_args(kind) else float
+    try:
+        x, y, z = (number(part) for part in tokens[0].value.split(","))
+    except ValueError as fault:
+        example = "64,64,48" if number is int else "1,1,2.5"
+        raise ValueError(f"give three numbers with commas between them, such as {example}") from fault
+    return x, y, z

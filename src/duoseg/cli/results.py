@@ -1,0 +1,60 @@
+"""Commands about results: scores and pages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from duoseg.cli.options import EVERYWHERE, Computing
+
+
+def evaluate(
+    prediction: Annotated[Path, Parameter(help="A mask, or a folder of masks.")],
+    reference: Annotated[Path, Parameter(help="The true mask, or a folder of them.")],
+    *,
+    json: Annotated[Path | None, Parameter(help="Write all scores to this file.")] = None,
+    csv: Annotated[Path | None, Parameter(help="Write one row per case and class to this file.")] = None,
+    tolerance_mm: Annotated[float, Parameter(help="Tolerance of the normalised surface distance.")] = 1.0,
+    dataset: Annotated[Path | None, Parameter(help="A dataset.json that names the classes.")] = None,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Score masks: Dice, Jaccard, HD95, ASSD, NSD and volumes. Exits with 1 where a prediction is missing.
+
+    Example: `duoseg evaluate masks scans/labelsTs --json scores.json`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        scores = duoseg.evaluate(
+            prediction,
+            reference,
+            json=json,
+            csv=csv,
+            tolerance_mm=tolerance_mm,
+            dataset=dataset,
+            progress=progress,
+        )
+    console.evaluate(scores)
+    if any(problem.severity == "error" for problem in scores.problems):
+        sys.exit(1)
+
+
+def report(
+    run: Annotated[Path, Parameter(help="Run folder.")],
+    *,
+    out: Annotated[Path | None, Parameter(help="The page; `report.html` in the run folder where absent.")] = None,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Write one self-contained page about a run.
+
+    Example: `duoseg report runs/first`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    Console(quiet=computing.quiet).report(duoseg.report(run, out=out))

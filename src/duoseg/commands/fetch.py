@@ -1,0 +1,77 @@
+"""``duoseg fetch``: a public data set in the standard layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from duoseg.errors import InputError
+from duoseg.files import StrPath
+from duoseg.progress import Progress
+from duoseg.scans.fetching.catalogue import PublicSet, find_set
+from duoseg.scans.fetching.decathlon import DESCRIPTION, convert, is_fetched
+from duoseg.scans.fetching.download import download
+from duoseg.scans.fetching.unpack import unpack
+
+WORK = ".fetch"
+"""The folder within the target for what is not finished."""
+
+
+def fetch(name: str, to: StrPath, *, progress: Progress | None = None) -> Path:
+    """Download a public data set, hold it to its published checksum, and lay it out to be trained on.
+
+    Scans without public labels come into ``imagesUn``; ``SOURCE.txt`` holds licence, citation and checksum. After an
+    interruption the same call goes on. Where the set is there already, nothing is done.
+
+    Args:
+        name: of a set in `duoseg.scans.fetching.catalogue.CATALOGUE`.
+        to: the folder that becomes the data set; new, empty, or one that an earlier call began.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the name is unknown, the folder holds something else, the file cannot be downloaded or has another
+            checksum, or the archive is damaged or hostile.
+    """
+    return fetch_set(find_set(name), Path(to), progress=progress)
+
+
+def fetch_set(public: PublicSet, to: Path, *, progress: Progress | None = None) -> Path:
+    """Fetch a set that need not be in the catalogue; see `fetch`.
+
+    Raises:
+        InputError: as `fetch` does.
+    """
+    if is_fetched(to, public):
+        return to
+    _require_free(to, public)
+    work = to / WORK
+    archive = work / Path(urlsplit(public.url).path).name
+    unpacked, converted = work / "unpacked", work / "converted"
+    work.mkdir(parents=True, exist_ok=True)
+    (work / public.name).touch()
+    if not unpacked.is_dir():
+        shutil.rmtree(converted, ignore_errors=True)
+        download(public.url, archive, public.checksum, progress=progress)
+        unpack(archive, unpacked, public.layout.folders, files=(DESCRIPTION,), progress=progress)
+    archive.unlink(missing_ok=True)
+    converted.mkdir(exist_ok=True)
+    convert(unpacked, converted, public, progress=progress)
+    # What makes the folder a complete data set comes last.
+    for path in sorted(converted.iterdir(), key=lambda path: path.name == DESCRIPTION):
+        path.replace(to / path.name)
+    shutil.rmtree(work)
+    return to
+
+
+def _require_free(to: Path, public: PublicSet) -> None:
+    if not to.exists():
+        return
+    if not to.is_dir():
+        raise InputError(f"{to}: is no folder; choose another place.")
+    begun = (to / WORK / public.name).is_file()
+    if not begun and any(to.iterdir()):
+        raise InputError(f"{to}: holds other files; choose a new or empty folder for {public.name}.")

@@ -1,0 +1,148 @@
+"""Plans for the hours and the memory that there are: measures steps here, and lets the planner's rules decide."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from duoseg.commands.runs import build_method
+from duoseg.config import Config
+from duoseg.errors import InputError
+from duoseg.planning.budget import (
+    CEILING,
+    MEMORY_SHARE,
+    Fit,
+    Means,
+    StepCost,
+    bytes_text,
+    fit,
+    given_up,
+    ladder,
+    time_text,
+)
+from duoseg.planning.plan import Plan
+from duoseg.planning.sizing import Device, Size
+from duoseg.progress import Progress, counted
+from duoseg.scans.texts import shape_text
+from duoseg.training.memory import available_bytes, estimate_bytes
+from duoseg.training.timing import measure_step
+
+PREPARING = 2.0
+"""Preparing a scan takes about so many times as long as measuring it for the plan."""
+
+logger = logging.getLogger("duoseg")
+
+
+def fit_to_hours(
+    make: Callable[[Size], Plan],
+    settings: Config,
+    *,
+    device: Device,
+    hours: float,
+    reading_seconds: float,
+    fixed: Sequence[str],
+    progress: Progress | None = None,
+) -> Plan:
+    """Choose among the plans that ``make`` gives the one that fits, and say in ``reasons`` what was given up.
+
+    Args:
+        make: the plan of a size.
+        settings: method, its settings, steps, precision.
+        device: where to measure and to train.
+        hours: wall time of the whole training.
+        reading_seconds: how long it took to measure the scans.
+        fixed: what was asked for, and stays as it is.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: nothing fits.
+    """
+    plans = ladder(make)
+    usual = plans[0]
+    # `usual.steps` are those asked for, where some were
+    means = Means(hours, PREPARING * reading_seconds, available_bytes(device), _fixed_steps(usual, fixed))
+    report = counted(progress, "measure", f"a step of {settings.method}")
+    began, done = time.monotonic(), 0
+
+    def cost(plan: Plan) -> StepCost:
+        nonlocal done
+        measured = _cost(plan, settings, device, means.available_bytes)
+        done += 1
+        report(done, len(plans))
+        return measured
+
+    chosen = fit(plans, means, cost)
+    report(len(plans), len(plans))
+    told = _reasons(usual, chosen, means, settings.method, device, fixed, time.monotonic() - began)
+    return chosen.plan.model_copy(update={"reasons": {**chosen.plan.reasons, **told}})
+
+
+def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
+    """Log a warning where a step of the plan will need about more memory than there is."""
+    there = available_bytes(device)
+    need = _estimate(plan, settings)
+    if there is not None and device == "cpu" and need > MEMORY_SHARE * there:
+        logger.warning(
+            f"A step with a patch of {shape_text(plan.patch)} voxels will need about {bytes_text(need)} of memory, and "
+            f"{bytes_text(there)} are available: the system may end the training. Give a smaller --patch, or "
+            "free memory."
+        )
+
+
+def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> StepCost:
+    """Measure a step, unless the system might end this process for the memory that it asks for."""
+    if device == "cpu" and there is not None:
+        try:
+            need = _estimate(plan, settings)
+        except InputError:  # more than this machine has even when all of it is free
+            return StepCost(math.inf)
+        if need > MEMORY_SHARE * there:
+            return StepCost(math.inf, need)
+    with torch.random.fork_rng(devices=[]):
+        learner = build_method(settings, plan)
+    return measure_step(learner, plan, device=device, precision=settings.training.precision)
+
+
+def _estimate(plan: Plan, settings: Config) -> int:
+    with torch.device("meta"):
+        return estimate_bytes(build_method(settings, plan), plan)
+
+
+def _fixed_steps(usual: Plan, fixed: Sequence[str]) -> int | None:
+    return usual.steps if "steps" in fixed else None
+
+
+def _reasons(
+    usual: Plan, chosen: Fit, means: Means, method: str, device: Device, fixed: Sequence[str], seconds: float
+) -> dict[str, str]:
+    machine = f"cpu ({torch.get_num_threads()} threads)" if device == "cpu" else device
+    if device == "cuda":
+        machine = torch.cuda.get_device_name()
+    peak = chosen.cost.peak_bytes
+    memory = "" if peak is None else f" and up to {bytes_text(peak)} of memory"
+    aside = means.hours * 3600 - means.usable_seconds
+    lost = given_up(usual, chosen.plan)
+    parts = [
+        f"{means.hours:g} hours on {machine}: a step of {method} takes {chosen.cost.seconds:.3g} s{memory}, measured "
+        f"here, so {chosen.room:,} steps fit; {time_text(aside)} are set aside for preparing, saving and the page.",
+        f"Given up against the plan without --hours: {lost}." if lost else "Nothing is given up.",
+    ]
+    if chosen.too_large:
+        parts.append(f"Larger plans that need more memory than there is: {chosen.too_large}.")
+    if fixed:
+        parts.append(f"Kept as asked for: {', '.join(fixed)}.")
+    parts.append(f"Measuring took {time_text(seconds)}.")
+    return {"steps": _steps_reason(usual, chosen, means), "hours": " ".join(parts)}
+
+
+def _steps_reason(usual: Plan, chosen: Fit, means: Means) -> str:
+    taken = time_text(chosen.plan.steps * chosen.cost.seconds)
+    if means.steps is not None:
+        return f"As asked for; they take about {taken}."
+    if chosen.room > chosen.plan.steps:
+        return f"{CEILING} times the usual {usual.steps}, about {taken}: the rest of the time is not needed."
+    return f"As many as fit into the hours, about {taken}; the usual number is {usual.steps}."

@@ -1,0 +1,84 @@
+"""One optimisation step: patches as read are augmented, the method learns from them, the weights move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from duoseg.methods.base import Batch, Method
+from duoseg.model.augment import augment
+from duoseg.model.draws import SampleGenerator
+from duoseg.planning.plan import Plan
+from duoseg.training.engine import memory_format
+from duoseg.training.optimisation import make_optimiser
+from duoseg.training.patches import RawBatch
+
+
+class Steps:
+    """Takes the steps of one stage of a training.
+
+    Args:
+        fabric: where to compute.
+        method: laid out on the fabric's device.
+        plan: optimiser, augmentation, patch.
+        seed: of the run; a step's draws depend on it and on the step's number alone.
+        optimiser_state: to go on from; a fresh optimiser where None.
+
+    Attributes:
+        optimiser: as the engine has set it up.
+    """
+
+    def __init__(
+        self, fabric: Fabric, method: Method, plan: Plan, *, seed: int, optimiser_state: dict[str, Any] | None = None
+    ) -> None:
+        optimiser = make_optimiser(method.parameter_groups(), plan.optimiser)
+        if optimiser_state is not None:
+            optimiser.load_state_dict(optimiser_state)
+        self.optimiser: Any
+        self._module: Any
+        self._module, self.optimiser = fabric.setup(method, optimiser)
+        self._fabric = fabric
+        self._method = method
+        self._plan = plan
+        self._seed = seed
+
+    def take(self, raw: RawBatch, *, step: int, progress: float) -> dict[str, Tensor]:
+        """Learn from one batch; return the loss terms, detached.
+
+        Args:
+            raw: patches as read.
+            step: number of the step in the run, from 0.
+            progress: 0 at the first step of the stage, 1 at its end.
+        """
+        # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
+        torch.manual_seed(self._seed * 1_000_003 + step)
+        batch = self._batch(raw, step)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms = self._module(batch, progress)
+        self._fabric.backward(torch.stack(list(terms.values())).sum())
+        if self._plan.optimiser.clip_norm > 0:
+            self._fabric.clip_gradients(
+                self._module, self.optimiser, max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
+            )
+        self.optimiser.step()
+        self._method.after_step(progress)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _batch(self, raw: RawBatch, step: int) -> Batch:
+        device = self._fabric.device
+        generator = SampleGenerator(self._seed, step, range(len(raw.image)), device)
+        with torch.no_grad():
+            image, label = augment(
+                raw.image.to(device),
+                raw.label.to(device).long(),
+                size=self._plan.patch,
+                plan=self._plan.augmentation,
+                generator=generator,
+                spacing=self._plan.spacing,
+            )
+        assert label is not None  # augment gives back what it was given
+        image = image.contiguous(memory_format=memory_format(device))
+        return Batch(image, label, generator=generator, plan=self._plan)

@@ -1,0 +1,130 @@
+"""Masks of scans in every format: in the scan's own by default, in another where asked, always on its own grid."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import highdicom
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import duoseg
+from duoseg.scans.formats import read_scan, write
+from duoseg.scans.phantom_series import write_phantom_series
+from duoseg.scans.scan import Grid
+
+LPS = np.diag([-1.0, -1.0, 1.0])
+QUIETLY = ("--device", "cpu", "--threads", "1", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def scan(phantoms) -> tuple[np.ndarray, Grid]:
+    """A test phantom, right-handed as all series are."""
+    image = nib.as_closest_canonical(nib.load(sorted((phantoms / "imagesTs").iterdir())[0]))
+    x, y, z = image.shape
+    return np.asarray(image.dataobj).astype(np.int16), Grid((x, y, z), image.affine)
+
+
+@pytest.fixture(scope="module")
+def expected(scan, trained, tmp_path_factory) -> np.ndarray:
+    """The mask of the scan stored as NIfTI."""
+    folder = tmp_path_factory.mktemp("expected")
+    write(folder / "a.nii.gz", scan[0], grid=scan[1])
+    duoseg.predict(trained, folder / "a.nii.gz", folder / "masks", device="cpu", threads=1)
+    mask = np.asarray(nib.load(folder / "masks" / "a.nii.gz").dataobj)
+    assert mask.any()
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("ending", "asked", "written"),
+    [
+        (".nii", "same", ".nii"),
+        (".hdr", "same", ".hdr"),
+        (".nrrd", "same", ".seg.nrrd"),
+        (".mha", "same", ".mha"),
+        (".mhd", "same", ".mhd"),
+        (".mha", "nii.gz", ".nii.gz"),
+        (".nii.gz", "nrrd", ".seg.nrrd"),
+    ],
+)
+def test_a_mask_lies_on_its_scan_in_the_format_asked_for(
+    run, scan, trained, expected, tmp_path, ending, asked, written
+):
+    write(tmp_path / f"a{ending}", scan[0], grid=scan[1])
+    status, _, err = run(
+        "predict", trained, tmp_path / f"a{ending}", "--out", tmp_path / "masks", "--format", asked, *QUIETLY
+    )
+    assert status == 0, err
+    image = sitk.ReadImage(str(tmp_path / "masks" / f"a{written}"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, expected)
+    for index in ((0, 0, 0), tuple(side - 1 for side in scan[1].shape)):
+        world = LPS @ image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(world, scan[1].affine[:3] @ [*index, 1], atol=1e-3)
+    (entry,) = json.loads((tmp_path / "masks" / "predictions.json").read_text())["scans"]
+    assert entry["mask"] == f"a{written}"
+
+
+def test_slicer_finds_names_and_colours_of_segments(run, scan, trained, tmp_path):
+    write(tmp_path / "a.nrrd", scan[0], grid=scan[1])
+    assert run("predict", trained, tmp_path / "a.nrrd", "--out", tmp_path / "masks", *QUIETLY)[0] == 0
+    image = sitk.ReadImage(str(tmp_path / "masks" / "a.seg.nrrd"))
+    assert image.GetMetaData("Segment0_Name") == "atrium"
+    assert image.GetMetaData("Segment0_LabelValue") == "1"
+    assert len(image.GetMetaData("Segment0_Color").split()) == 3
+
+
+def test_a_dicom_series_gets_a_segmentation_that_highdicom_finds_on_its_frames(run, scan, trained, expected, tmp_path):
+    series = write_phantom_series(tmp_path / "pacs" / "patient", scan[0], scan[1].affine)
+    command = ("predict", trained, tmp_path / "pacs", "--out", tmp_path / "masks", "--probabilities", *QUIETLY)
+    status, _, err = run(*command)
+    assert status == 0, err
+    seg = highdicom.seg.segread(tmp_path / "masks" / "patient.dcm")
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["atrium"]
+    ours = read_scan(tmp_path / "masks" / "patient.dcm").onto(read_scan(series).grid)
+    assert ours is not None
+    np.testing.assert_array_equal(ours.voxels, expected)
+    assert {path.name for path in (tmp_path / "masks" / "probabilities").iterdir()} == {
+        "patient.background.nii.gz",
+        "patient.atrium.nii.gz",
+    }
+
+
+def test_a_segmentation_of_a_scan_that_is_no_dicom_is_refused_before_any_work(run, scan, trained, tmp_path):
+    write(tmp_path / "a.nii.gz", scan[0], grid=scan[1])
+    command = ("predict", trained, tmp_path / "a.nii.gz", "--out", tmp_path / "masks", "--format", "dicom-seg")
+    status, _, err = run(*command, *QUIETLY)
+    assert status == 1
+    assert "choose --format nii.gz" in err
+    assert not list(Path(tmp_path / "masks").glob("*"))
+
+
+def test_one_series_of_several_is_chosen_by_its_uid(run, scan, trained, tmp_path):
+    folder = tmp_path / "study"
+    write_phantom_series(folder, scan[0], scan[1].affine, description="first")
+    for path in folder.iterdir():
+        path.rename(path.with_name(f"first-{path.name}"))
+    write_phantom_series(folder, scan[0] + 7, scan[1].affine, description="second")
+    status, _, err = run("predict", trained, folder, "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "first" in err and "second" in err
+    (uid,) = re.findall(r"([\d.]+) \(MR, 'second'", err)
+    status, _, err = run("predict", trained, f"{folder}#{uid}", "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 0, err
+    assert (tmp_path / "masks" / "study.dcm").is_file()
+
+
+def test_what_reading_assumed_is_said_and_recorded(run, scan, trained, tmp_path):
+    tilted = scan[1].affine.copy()
+    tilted[:3, 2] += 0.2 * tilted[:3, 1]
+    write(tmp_path / "a.mha", scan[0], grid=Grid(scan[1].shape, tilted))
+    status, out, _ = run("predict", trained, tmp_path / "a.mha", "--out", tmp_path / "masks", *QUIETLY[:-1])
+    assert status == 0
+    assert "off right angles" in out.replace("\n", " ")
+    (entry,) = json.loads((tmp_path / "masks" / "predictions.json").read_text())["scans"]
+    assert "off right angles" in entry["notes"][0]
+    mask = read_scan(tmp_path / "masks" / "a.mha")
+    assert mask.grid.matches(read_scan(tmp_path / "a.mha").grid)

@@ -9,6 +9,7 @@ from pathlib import Path
 import highdicom
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -128,3 +129,46 @@ def test_what_reading_assumed_is_said_and_recorded(run, scan, trained, tmp_path)
     assert "off right angles" in entry["notes"][0]
     mask = read_scan(tmp_path / "masks" / "a.mha")
     assert mask.grid.matches(read_scan(tmp_path / "a.mha").grid)
+
+
+def test_a_scan_whose_mask_cannot_be_written_does_not_stop_the_others(run, scan, trained, tmp_path):
+    for name in "abc":
+        write_phantom_series(tmp_path / "in" / name, scan[0], scan[1].affine)
+    for path in (tmp_path / "in" / "b").iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.FrameOfReferenceUID  # without which no SEG can refer to it
+        dataset.save_as(path)
+    status, _, err = run("predict", trained, tmp_path / "in", "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "1 of 3 scans" in err and "FrameOfReferenceUID" in err
+    assert {path.name for path in (tmp_path / "masks").glob("*.dcm")} == {"a.dcm", "c.dcm"}
+    listed = json.loads((tmp_path / "masks" / "predictions.json").read_text())["scans"]
+    assert [entry["case"] for entry in listed] == ["a", "c"]
+
+
+def test_the_voxels_of_somebody_elses_pair_are_never_replaced(run, scan, trained, tmp_path):
+    write(tmp_path / "a.hdr", scan[0], grid=scan[1])
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.img").write_bytes(b"precious")
+    status, _, err = run("predict", trained, tmp_path / "a.hdr", "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "a.img" in err
+    assert (tmp_path / "masks" / "a.img").read_bytes() == b"precious"
+
+
+def test_slices_beside_other_scans_are_refused_and_no_scan_is_passed_over(run, scan, trained, tmp_path):
+    series = write_phantom_series(tmp_path / "in", scan[0], scan[1].affine)
+    write(series / "a.nii.gz", scan[0], grid=scan[1])
+    status, _, err = run("predict", trained, series, "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "a.nii.gz" in err and "folder of their own" in err
+
+
+def test_slices_given_one_by_one_are_not_taken_for_scans(run, scan, trained, tmp_path):
+    series = write_phantom_series(tmp_path / "in", scan[0], scan[1].affine)
+    status, _, err = run("predict", trained, *sorted(series.iterdir()), "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "give the folder" in err
+
+
+def test_a_series_is_predicted_from_within_its_folder(run, scan, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(write_phantom_series(tmp_path / "patient", scan[0], scan[1].affine))
+    status, _, err = run("predict", trained, ".", "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 0, err
+    assert (tmp_path / "masks" / "patient.dcm").is_file()

@@ -7,6 +7,7 @@ import planning_cases as make
 import pytest
 import torch
 
+from duoseg.errors import InputError
 from duoseg.planning.prepare import Placement, prepare_image, prepare_label, restore_map
 from duoseg.planning.upright import Shear, straighten, upright_grid
 from duoseg.scans.scan import Grid
@@ -75,3 +76,17 @@ def test_a_sheared_scan_is_prepared_alike_in_every_storage_order():
     prepared, _ = prepare_image(moved[None], TILTED.reordered(order), plan)
     assert prepared.shape == expected.shape
     assert np.median(np.abs(prepared - expected)) == pytest.approx(0, abs=1e-4)
+
+
+def test_a_structure_that_reaches_the_first_and_last_slice_keeps_them():
+    plan = make.plan(spacing=(1.0, 1.0, 5.0), classes={"organ": 1})
+    tilted = Grid((20, 24, 40), np.array([[1.0, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    _, placement = prepare_image(np.ones((1, *tilted.shape), np.float32), tilted, plan)
+    found = restore_map(torch.full(placement.prepared, 0.8), placement, outside=0.0)
+    np.testing.assert_allclose(found, 0.8, atol=1e-6)
+
+
+def test_a_grid_too_large_for_this_machine_is_refused_before_it_is_made():
+    spread = Grid((20, 20, 20), np.array([[0.001, 0, 5000, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
+    with pytest.raises(InputError, match="GiB"):
+        prepare_image(np.ones((1, *spread.shape), np.float32), spread, make.plan())

@@ -15,6 +15,7 @@ from duoseg.errors import InputError
 from duoseg.scans import checking
 from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.phantom_series import write_phantom_series
 
 SHAPE = (8, 9, 10)
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
@@ -406,3 +407,23 @@ def test_memory_does_not_grow_with_the_number_of_scans(tmp_path):
 
     few, many = peak(3), peak(30)
     assert many - few < 27 * 8_000  # a scan has 55 kB
+
+
+def test_labels_that_are_not_read_are_told(data):
+    (data / "labelsTr" / "a.nii.gz.part").write_bytes(b"half")
+    told = only(check(data), "warning")
+    assert told.file == data / "labelsTr" and "a.nii.gz.part" in told.message
+
+
+def test_values_that_no_network_can_compute_with_count_as_infinite(data):
+    voxels = image(0).astype(np.float64)
+    voxels[0, 0, 0] = 1e39
+    save(data / "imagesTr/a_0000.nii.gz", voxels)
+    assert "1 of 720 voxels" in only(check(data), "warning").message
+
+
+def test_slices_of_a_series_that_lie_loose_among_the_images_are_no_scans(data):
+    write_phantom_series(data / "imagesTr", np.ones((4, 5, 3), np.int16), np.eye(4))
+    (data / "dataset.json").unlink()  # it says that all files are NIfTI
+    told = [problem for problem in check(data).problems if problem.severity == "error"]
+    assert any("3 files in imagesTr are slices of one DICOM series" in problem.message for problem in told), told

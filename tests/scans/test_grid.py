@@ -97,3 +97,10 @@ def test_the_distance_is_that_of_the_worst_corner_in_mm_and_voxels():
     assert difference.corner_mm == pytest.approx(3.0)
     assert difference.corner_voxels == pytest.approx(3.0)
     assert difference.same_shape
+
+
+def test_voxels_of_microns_do_not_match_when_they_are_voxels_apart():
+    fine = np.diag([0.002, 0.002, 0.002, 1.0])
+    shifted = fine.copy()
+    shifted[0, 3] = 0.0095
+    assert not Grid((5, 5, 5), fine).matches(Grid((5, 5, 5), shifted))

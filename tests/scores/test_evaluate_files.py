@@ -163,6 +163,28 @@ def test_a_reference_stored_without_its_empty_rim_is_compared_on_the_whole_grid(
     assert evaluate(tmp_path / "p", tmp_path / "r").cases[0].labels == expected
 
 
+def test_segmentations_that_are_cropped_each_to_its_own_box_are_compared_on_the_box_around_both(tmp_path: Path) -> None:
+    one, other = block(1, 4), block(2, 6)
+    for kind, mask, (low, high) in (("r", one, (1, 4)), ("p", other, (2, 6))):
+        save(tmp_path / f"whole-{kind}" / "x.nii", mask)
+        part = AFFINE.copy()
+        part[:3, 3] += part[:3, :3] @ (low, 2, 2)
+        (tmp_path / kind).mkdir()
+        grid = Grid((high - low, 4, 4), part)
+        write(tmp_path / kind / "x.seg.nrrd", mask[low:high, 2:6, 2:6], grid=grid, segments={"1": 1})
+    expected = evaluate(tmp_path / "whole-p", tmp_path / "whole-r").cases[0].labels
+    assert evaluate(tmp_path / "p", tmp_path / "r").cases[0].labels == expected
+
+
+def test_a_mask_shifted_by_whole_voxels_is_refused(tmp_path: Path) -> None:
+    moved = AFFINE.copy()
+    moved[:3, 3] += moved[:3, :3] @ (1, 0, 0)
+    save(tmp_path / "r" / "x.nii", block(1, 3))
+    save(tmp_path / "p" / "x.nii", block(1, 3), moved)
+    with pytest.raises(InputError, match=r"0\.5 mm"):
+        evaluate(tmp_path / "p", tmp_path / "r")
+
+
 def test_distances_on_a_sheared_grid_are_those_between_points_in_the_world(tmp_path: Path) -> None:
     affine = np.array([[1, 0, 0, 3], [0, 1, 0.8, -5], [0, 0, 3, 7], [0, 0, 0, 1.0]])
     one, other = np.zeros((6, 9, 5), np.uint8), np.zeros((6, 9, 5), np.uint8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from duoseg.planning.reading import read_images
 from duoseg.prediction.model import Model, Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
-from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, write_like
+from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, write_like, written_files
 from duoseg.scans.inputs import find_inputs
 from duoseg.training.engine import DeviceName, use_threads
 
@@ -92,24 +93,40 @@ def predict(
         try:
             images = read_images(case)
             prediction = model.predict(images.voxels, images.grid, name=str(case.images[0]))
+            volumes = _volumes(prediction, model, images.grid.voxel_volume_ml)
+            scan = PredictedScan(case.name, targets[case.name], volumes, images.notes)
+            with _recorded(manifest, case.name, _entry(case, scan, runs, model), out / PREDICTIONS):
+                write_like(scan.mask, prediction.mask, like=case.images[0], segments=model.plan.classes)
+            if probabilities:
+                ending = map_suffix(case.images[0], format)
+                _write_probabilities(case, prediction, out / "probabilities", ending, model)
         except InputError as fault:
             failures.append(str(fault))
             continue
-        volumes = _volumes(prediction, model, images.grid.voxel_volume_ml)
-        scan = PredictedScan(case.name, targets[case.name], volumes, images.notes)
-        # The record first: a mask that it does not list would be taken for somebody else's file.
-        manifest[case.name] = _entry(case, scan, runs, model)
-        write_json(out / PREDICTIONS, {"scans": list(manifest.values())})
-        write_like(scan.mask, prediction.mask, like=case.images[0], segments=model.plan.classes)
-        if probabilities:
-            ending = map_suffix(case.images[0], format)
-            _write_probabilities(case, prediction, out / "probabilities", ending, model)
         scans.append(scan)
         if progress is not None:
             progress("predict", done, len(cases))
     if failures:
         raise InputError(f"{len(failures)} of {len(cases)} scans have no mask, all others have: " + " ".join(failures))
     return scans
+
+
+@contextmanager
+def _recorded(manifest: dict[str, Any], case: str, entry: dict[str, Any], path: Path) -> Iterator[None]:
+    """Record a mask before it is written, and take the record back where it cannot be.
+
+    The record comes first: a mask that it does not list would be taken for somebody else's file.
+    """
+    before = dict(manifest)
+    manifest[case] = entry
+    write_json(path, {"scans": list(manifest.values())})
+    try:
+        yield
+    except InputError:
+        manifest.clear()
+        manifest.update(before)
+        write_json(path, {"scans": list(manifest.values())})
+        raise
 
 
 def _listed(paths: StrPath | Sequence[StrPath]) -> Sequence[StrPath]:
@@ -156,7 +173,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _require_own_files(targets: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
     """Refuse to replace any file but a mask that an earlier prediction wrote here."""
-    for case, target in targets.items():
+    files = [(case, file) for case, target in targets.items() for file in written_files(target)]
+    for case, target in files:
         if target.exists() and case not in manifest:
             raise InputError(
                 f"{target}: is already there and was not written by `duoseg predict`: choose another --out folder."

@@ -102,6 +102,7 @@ def prepare_image(
     shear = None
     if upright is not grid:
         shear = Shear.between(grid, upright)
+        require_memory(Path(name), 4 * len(voxels) * math.prod(upright.shape))
         voxels = straighten(np.asarray(voxels, np.float32), shear, upright.shape)
     permutation, flips = upright.canonical()
     canonical = to_canonical(voxels, permutation, flips)

@@ -91,15 +91,13 @@ def straighten_mask(mask: NDArray[np.bool_], shear: Shear, shape: Triple, *, out
 
 
 def sample(source: NDArray[np.float32], matrix: NDArray, target: NDArray[np.float32], *, outside: float) -> None:
-    """Fill ``target`` with linear samples of ``source`` at ``matrix @ (index, 1)``; beyond it lies ``outside``."""
-    affine_transform(
-        source,
-        matrix[:3, :3],
-        matrix[:3, 3],
-        output_shape=target.shape,
-        output=target,
-        order=1,
-        mode="grid-constant",
-        cval=outside,
-        prefilter=False,
-    )
+    """Fill ``target`` with linear samples of ``source`` at ``matrix @ (index, 1)``; beyond its voxels lies ``outside``.
+
+    A voxel reaches half a side beyond its centre, as everywhere in preparation: there the border's value counts.
+    """
+    place = (matrix[:3, :3], matrix[:3, 3])
+    affine_transform(source, *place, output_shape=target.shape, output=target, order=1, mode="nearest")
+    inside = np.empty(target.shape, np.uint8)
+    whole = np.broadcast_to(np.uint8(1), source.shape)
+    affine_transform(whole, *place, output_shape=target.shape, output=inside, order=0, mode="grid-constant", cval=0)
+    target[inside == 0] = outside

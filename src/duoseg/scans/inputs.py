@@ -8,8 +8,10 @@ from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
-from duoseg.scans.formats import exists, is_readable, stem
+from duoseg.scans.formats import can_read, exists, is_readable, loose_slices, stem
+from duoseg.scans.formats.dicom import can_read as can_read_dicom
 from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
+from duoseg.scans.names import name_fault
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import some_text
 
@@ -32,9 +34,11 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
     """
     files: list[Path] = []
     for path in paths:
-        with readable(path):
-            files += _files_of(path)
+        named = path if path.name not in ("", "..") else path.resolve()
+        with readable(named):
+            files += _files_of(named)
     files = list(dict.fromkeys(files))
+    _require_no_slices(files)
     if len(channels) == 1:
         _require_one_channel(files, channels[0])
     found = Found(channels=channels, too_many=("channels of the plan", "leave it out"))
@@ -45,25 +49,49 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
         raise InputError(str(found.problems[0]))
     if not cases:
         raise InputError("There is nothing to predict: give image files, or folders that hold them.")
+    for case in cases:
+        fault = name_fault(case.name)
+        if fault:
+            raise InputError(f"{case.images[0]}: its mask cannot be called {case.name!r}, which {fault}; rename it.")
     return cases
 
 
 def _files_of(path: Path) -> list[Path]:
-    if is_readable(path):
-        if not exists(path):
-            raise InputError(f"{path}: there is no such file or folder.")
-        return [path]
     if path.is_dir():
         inside = image_files(path)
+        if loose_slices(inside) or (can_read(path) and len(inside) == 1):
+            return [_as_series(path, inside)]
         if not inside:
             raise InputError(
                 f"{path}: holds no images that can be read. Give the folder that holds the image files itself, "
                 "such as imagesTs of a data set."
             )
         return inside
-    if not path.is_file():
+    if not exists(path):
         raise InputError(f"{path}: there is no such file or folder.")
-    raise InputError(f"{path}: is not an image of a readable format.")
+    if not is_readable(path):
+        raise InputError(f"{path}: is not an image of a readable format.")
+    return [path]
+
+
+def _as_series(folder: Path, inside: Sequence[Path]) -> Path:
+    """Return a folder that holds the slices of a DICOM series, if it holds nothing else that is a scan."""
+    others = [path for path in inside if path.is_dir() or not can_read_dicom(path)]
+    if others:
+        names = some_text([path.name for path in others], 3)
+        raise InputError(
+            f"{folder}: holds slices of a DICOM series and other scans ({names}); "
+            "move the slices into a folder of their own."
+        )
+    return folder
+
+
+def _require_no_slices(files: Sequence[Path]) -> None:
+    for slices in loose_slices(files):
+        raise InputError(
+            f"{slices[0]}: is one of {len(slices)} slices of one DICOM series that were given one by one; "
+            "give the folder that holds them, and nothing else."
+        )
 
 
 def _require_one_channel(files: Sequence[Path], channel: str) -> None:

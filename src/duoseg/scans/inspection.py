@@ -13,9 +13,10 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.scan import Grid, Pairs, Scan, reordered
 from duoseg.scans.texts import count_text, misplacement_text, realignment_text, some_text
-from duoseg.scans.values import LabelFault, label_faults, not_finite_text
+from duoseg.scans.values import LabelFault, is_finite, label_faults, not_finite_text
 
 _MANY_VALUES = 64
+_BLOCK = 1 << 20
 _EXPORT_ANEW = "export the scan anew, or take it out"
 _MAKE_SURE = "make sure that this is right"
 
@@ -38,14 +39,15 @@ def content_hash(scan: Scan) -> str:
     """Return a hash of the voxels, whatever axis order, type and compression they are stored in."""
     voxels = reordered(scan.voxels, scan.grid.canonical())
     digest = hashlib.sha256(repr(voxels.shape).encode())
-    for plane in np.moveaxis(voxels, -1, 0):
-        digest.update(np.ascontiguousarray(plane, dtype="<f4").tobytes())
+    with np.errstate(over="ignore"):
+        for plane in np.moveaxis(voxels, -1, 0):
+            digest.update(np.ascontiguousarray(plane, dtype="<f4").tobytes())
     return digest.hexdigest()
 
 
 def value_range(voxels: np.ndarray) -> tuple[float | None, float | None]:
     """Return the lowest and the highest finite value; None where no voxel has one."""
-    finite = voxels[np.isfinite(voxels)] if not_finite_text(voxels) else voxels
+    finite = voxels[is_finite(voxels)] if not_finite_text(voxels) else voxels
     return (float(finite.min()), float(finite.max())) if finite.size else (None, None)
 
 
@@ -81,9 +83,10 @@ def grid_problems(scan: Scan, image: Path, expected: Grid) -> Iterator[Problem]:
 def count_label(voxels: np.ndarray) -> LabelCount:
     """Count the values of a label."""
     if voxels.dtype.kind == "b" or (voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2):
-        low = int(voxels.min())
-        # The array is Fortran-ordered as read; raveling in its own order copies nothing.
-        counts = np.bincount(voxels.ravel(order="K").astype(np.int32) - low)
+        low, flat = int(voxels.min()), voxels.ravel(order="K")  # in its own order, which copies nothing
+        counts = np.zeros(int(voxels.max()) - low + 1, np.int64)
+        for start in range(0, flat.size, _BLOCK):  # so that no copy of the whole is made
+            counts += np.bincount(flat[start : start + _BLOCK].astype(np.int32) - low, minlength=counts.size)
         return LabelCount({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
     values, counts = np.unique(voxels, return_counts=True)
     faults = label_faults(values, counts)

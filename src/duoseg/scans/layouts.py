@@ -11,7 +11,7 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
-from duoseg.scans.formats import can_read, format_suffix, readable_suffixes, stem
+from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
 from duoseg.scans.permission import readable
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
@@ -77,12 +77,23 @@ def find_in_folders(root: Path, description: Description) -> Found | None:
     for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
         target.extend(listing.cases(found))
         found.left_out.extend(LeftOut(case, test=target is found.test) for case in listing.incomplete)
-    for folder, images, _ in files:
+    for (folder, images, of_folder), (_, labels) in zip(files, folders, strict=True):
         if folder.is_dir():
             found.problems.extend(unread_files(folder, images))
+        if labels and (root / labels).is_dir():
+            found.problems.extend(unread_files(root / labels, of_folder, severity="warning"))
+        found.problems.extend(_slices_problems(folder, images))
     for name, meant in misnamed_folders(root):
         found.problems.append(Problem("warning", root / name, "this folder is not read", f"call it {meant}"))
     return found
+
+
+def _slices_problems(folder: Path, images: Sequence[Path]) -> Iterable[Problem]:
+    for slices in loose_slices(images):
+        message = (
+            f"{len(slices)} files in {folder.name} are slices of one DICOM series, not scans ({slices[0].name}, ...)"
+        )
+        yield Problem("error", slices[0], message, f"move them into {folder.name}/<case>_0000/, a folder of their own")
 
 
 def default_channels(count: int) -> tuple[str, ...]:
@@ -212,8 +223,10 @@ def _channel_text(number: int, channel: str) -> str:
 
 
 def _doubled(paths: list[Path]) -> Iterable[Problem]:
-    if len({path.parent for path in paths}) > 1:
-        message = f"this and {', '.join(map(str, paths[1:]))} are two scans of one name"
+    apart = len({path.parent for path in paths}) > 1 or any("#" in path.name for path in paths)
+    if len(paths) > 1 and apart:
+        number = "two" if len(paths) == 2 else len(paths)
+        message = f"this and {', '.join(map(str, paths[1:]))} are {number} scans of one name"
         yield Problem("error", paths[0], message, "rename one, or take them one at a time")
     elif len(paths) > 1:
         others = ", ".join(path.name for path in paths[1:])

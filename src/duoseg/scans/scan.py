@@ -7,6 +7,7 @@ nibabel.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,10 @@ Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 MATCH_MM = 0.01
 MATCH_SHARE_OF_VOXEL = 0.01
+MOST_SHARE_OF_VOXEL = 0.1
+"""No tolerance is larger than this share of a voxel's side: some voxels are microns wide."""
+
+MOST_VOXELS_APART = 100_000
 
 SHEAR_DEGREES = 0.1
 """Axes further than this from right angles count as sheared: 0.5 mm over 300 mm, far more than headers round."""
@@ -137,8 +142,9 @@ class Grid:
         )
 
     def matches(self, other: Grid) -> bool:
-        """Return whether shapes agree, and corners to 0.01 mm or 1% of the smallest voxel side."""
-        tolerance = max(MATCH_MM, MATCH_SHARE_OF_VOXEL * min(self.spacing))
+        """Return whether shapes agree, and corners to 0.01 mm or 1% of the smallest voxel side, but not to over 10%."""
+        side = min(self.spacing)
+        tolerance = min(max(MATCH_MM, MATCH_SHARE_OF_VOXEL * side), MOST_SHARE_OF_VOXEL * side)
         return self.shape == other.shape and self._corner_distance(other) <= tolerance
 
     def _corner_distance(self, other: Grid) -> float:
@@ -153,16 +159,36 @@ class Grid:
 
     def box_of(self, other: Grid) -> tuple[Reordering, Pairs] | None:
         """Return how to store voxels on ``other`` as this grid does, and the box they fill; None if they fill none."""
+        placed = self._place_of(other)
+        if placed is None:
+            return None
+        inside = all(low >= 0 and high <= size for (low, high), size in zip(placed[1], self.shape, strict=True))
+        return placed if inside else None
+
+    def union(self, other: Grid) -> Grid | None:
+        """Return the grid of the box around both, where both are parts of one grid; stored as this one is."""
+        placed = self._place_of(other)
+        if placed is None:
+            return None
+        low = [min(0, first) for first, _ in placed[1]]
+        x, y, z = (max(size, end) - start for size, (_, end), start in zip(self.shape, placed[1], low, strict=True))
+        return self._moved(low, (x, y, z))
+
+    def _place_of(self, other: Grid) -> tuple[Reordering, Pairs] | None:
+        """Return ``other`` as a box of this grid, continued beyond its borders; None where its points are others."""
         reordering = self._axes_of(other)
         part = other.reordered(reordering)
-        start = np.rint(np.linalg.solve(self.affine, part.affine)[:3, 3]).astype(int)
-        moved = self.affine.copy()
-        moved[:3, 3] += moved[:3, :3] @ start
-        pairs = [(int(first), int(first) + size) for first, size in zip(start, part.shape, strict=True)]
-        inside = all(low >= 0 and high <= size for (low, high), size in zip(pairs, self.shape, strict=True))
-        if not inside or not Grid(part.shape, moved).matches(part):
+        start = np.linalg.solve(self.affine, part.affine)[:3, 3]
+        if np.abs(start).max() > MOST_VOXELS_APART:
             return None
-        return reordering, (pairs[0], pairs[1], pairs[2])
+        x, y, z = ((round(float(low)), round(float(low)) + size) for low, size in zip(start, part.shape, strict=True))
+        return (reordering, (x, y, z)) if self._moved((x[0], y[0], z[0]), part.shape).matches(part) else None
+
+    def _moved(self, start: Sequence[int], shape: tuple[int, int, int]) -> Grid:
+        """Return a grid of ``shape`` with these axes, whose first voxel is voxel ``start`` of this one."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ start
+        return Grid(shape, affine)
 
     def _axes_of(self, other: Grid) -> Reordering:
         # The axes of `other`, seen from this grid's axes: for the same points they are a signed permutation.

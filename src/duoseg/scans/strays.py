@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from duoseg.scans.cases import Problem
-from duoseg.scans.formats import format_suffix
+from duoseg.errors import InputError
+from duoseg.scans.cases import Problem, Severity
+from duoseg.scans.formats import format_suffix, source_files
 from duoseg.scans.texts import count_text
 
 FOLDERS = ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs", "images", "labels")
+
+_HEADERS = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
 
 _LABEL_WORD = r"(labels?|lbl|seg|segmentation|masks?|gt|manual|\d{4})"
 _BEFORE = re.compile(rf"^{_LABEL_WORD}[_.-]", re.IGNORECASE)
@@ -55,17 +59,26 @@ def stray_text(problems: Iterable[Problem]) -> str:
     return f"{number} no image (first: {first.file}{guess})"
 
 
-def unread_files(folder: Path, read: Sequence[Path]) -> Iterator[Problem]:
-    """Yield one note on what lies visibly in a folder of images and was not ``read``."""
-    rest = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path not in set(read)]
+def unread_files(folder: Path, read: Sequence[Path], *, severity: Severity = "note") -> Iterator[Problem]:
+    """Yield one problem on what lies visibly in a folder of images or labels and was not ``read``."""
+    known = {*read, *_data_files(read)}
+    rest = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path not in known]
     if rest:
         first = f"{rest[0].name}/" if rest[0].is_dir() else rest[0].name
         yield Problem(
-            "note",
+            severity,
             folder,
             f"{count_text(len(rest), 'file or folder was', 'files or folders were')} not read (first: {first})",
             "put scans into the folder itself, in a readable format, if they were meant to be used",
         )
+
+
+def _data_files(read: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files with the voxels of scans whose header is a file of its own."""
+    for path in read:
+        if path.name.lower().endswith(_HEADERS):
+            with suppress(InputError):  # it is told when the scan is read
+                yield from source_files(path)
 
 
 def misnamed_folders(root: Path) -> Iterator[tuple[str, str]]:

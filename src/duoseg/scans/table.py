@@ -15,7 +15,7 @@ from duoseg.errors import InputError
 from duoseg.files import read_text
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
-from duoseg.scans.formats import can_read, exists, readable_suffixes, stem
+from duoseg.scans.formats import exists, is_readable, readable_suffixes, stem
 from duoseg.scans.layouts import Found, default_channels
 from duoseg.scans.names import cell_fault, has_control, shown
 from duoseg.scans.permission import readable
@@ -143,7 +143,7 @@ def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> 
     label = path.parent / cells["label"] if cells.get("label") else None
     images = tuple(path.parent / cells[column] for column in columns)
     for file in (*images, *([label] if label else [])):
-        if not can_read(file) and (Path(file.name.partition("#")[0]).suffix or _is_there(file)):
+        if not is_readable(file) and (Path(file.name.partition("#")[0]).suffix or _is_there(file)):
             raise InputError(
                 f"{path}, row {number}: the format of {file} is not known; these can be read: "
                 f"{', '.join(readable_suffixes())}."

@@ -79,11 +79,17 @@ def label_faults(values: np.ndarray, counts: NDArray[np.integer] | None = None) 
     return faults
 
 
+def is_finite(voxels: np.ndarray) -> NDArray[np.bool_]:
+    """Return which voxels are finite as float32, the type that networks compute in."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(voxels.astype(np.float32, copy=False))
+
+
 def not_finite_text(voxels: np.ndarray) -> str | None:
     """Say how many voxels are NaN or infinite; None where all are finite."""
     if voxels.dtype.kind != "f":
         return None
-    bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
+    bad = voxels.size - int(np.count_nonzero(is_finite(voxels)))
     share = 100 * bad / max(1, voxels.size)
     verb = "is" if bad == 1 else "are"
     return f"{bad} of {voxels.size} voxels ({share:.2g}%) {verb} NaN or infinite" if bad else None
@@ -97,7 +103,7 @@ def fill_not_finite(voxels: np.ndarray, source: Path | str) -> np.ndarray:
     Raises:
         InputError: no voxel is finite; the message names ``source``.
     """
-    finite = np.isfinite(voxels)
+    finite = is_finite(voxels)
     if not finite.any():
         raise InputError(f"{source}: all voxels are NaN or infinite; export the scan anew, or take it out.")
     return np.where(finite, voxels, voxels[finite].min())

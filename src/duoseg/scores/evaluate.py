@@ -200,7 +200,8 @@ def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
         return np.zeros_like(expected), expected, reference.grid
     prediction = read_scan(pair.prediction)
     if reference.cropped:
-        reference = reference.onto(prediction.grid) or reference
+        around = reference.grid.union(prediction.grid) if prediction.cropped else None
+        reference = reference.onto(around or prediction.grid) or reference
     placed = prediction.onto(reference.grid)
     if placed is None:
         differs = misplacement_text(prediction.grid, reference.grid, str(pair.reference))

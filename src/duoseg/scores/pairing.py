@@ -9,12 +9,14 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.description import Description, read_description
-from duoseg.scans.formats import can_read, read_grid, stem
+from duoseg.scans.formats import can_read, exists, read_grid, stem
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, misplacement_text, some_text
 
 DESCRIPTION = "dataset.json"
 SHOWN = 5
+SEGMENTS = (".nrrd", ".nhdr", ".dcm", ".ima")
+"""Endings of files that may hold segments without their empty rim."""
 RESAMPLE = "Predict on the scans that the references were drawn on, or resample the masks (nearest neighbour)."
 
 
@@ -37,11 +39,11 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         InputError: A path is absent, no mask is in the reference folder, or no two names agree.
     """
     for path in (prediction, reference):
-        if not path.exists():
+        if not exists(path):
             raise InputError(f"{path}: no such file or folder. Give two masks, or two folders of masks.")
-    if prediction.is_file() and reference.is_file():
+    if not prediction.is_dir() and (not reference.is_dir() or can_read(reference)):
         return [Pair(stem(reference), prediction, reference)], []
-    if prediction.is_file():
+    if not prediction.is_dir():
         raise InputError(f"{prediction} is a file but {reference} is a folder: name the reference file for this mask.")
     references = _masks_in(reference) if reference.is_dir() else {stem(reference): reference}
     predictions = _masks_in(prediction)
@@ -103,7 +105,11 @@ def check_grids(pairs: Sequence[Pair]) -> None:
             continue
         found, expected = read_grid(pair.prediction), read_grid(pair.reference)
         # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
-        if expected.box_of(found) is None and found.box_of(expected) is None:
+        part = expected.box_of(found) is not None or found.box_of(expected) is not None
+        cropped = all(
+            path.is_dir() or path.name.lower().endswith(SEGMENTS) for path in (pair.prediction, pair.reference)
+        )
+        if not part and not (cropped and expected.union(found) is not None):
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
     if faults:
         raise InputError(
@@ -111,6 +117,10 @@ def check_grids(pairs: Sequence[Pair]) -> None:
             f"{'its' if len(faults) == 1 else 'their'} reference's grid: "
             f"{some_text(faults, SHOWN, '; ')}. {RESAMPLE}"
         )
+
+
+def _may_be_cropped(path: Path) -> bool:
+    return path.is_dir() or path.name.lower().endswith(SEGMENTS)
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
@@ -123,7 +133,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
     with readable(folder):
         paths = sorted(folder.iterdir())
     for path in paths:
-        if path.name.startswith(".") or not path.is_file() or not can_read(path):
+        if path.name.startswith(".") or not can_read(path):
             continue
         case = stem(path)
         if case in masks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.scans.formats import dicom, metaimage, nifti, nrrd
+from duoseg.scans.formats.dicom import listing
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.texts import shape_text
 
@@ -25,6 +26,8 @@ _ENDINGS: dict[str, tuple[str, str]] = {
     "nrrd": (".seg.nrrd", ".nrrd"),
     "dicom-seg": (".dcm", ".nii.gz"),
 }
+_PAIRS = {".hdr": ".img", ".hdr.gz": ".img.gz", ".mhd": ".zraw"}
+"""Ending of a header -> that of the file beside it that is written with it."""
 
 
 class ScanFormat(Protocol):
@@ -115,6 +118,21 @@ def source_files(path: Path) -> list[Path]:
         InputError: no adapter knows the format, or one of the files is missing.
     """
     return _adapter(path).source_files(path)
+
+
+def loose_slices(files: Sequence[Path]) -> list[list[Path]]:
+    """Return, series by series, those files that are single DICOM slices of one series, and no scans by themselves."""
+    return listing.loose_slices(files)
+
+
+def written_files(path: Path) -> list[Path]:
+    """Return every file that a mask called ``path`` is stored in: itself, and the voxels of a pair."""
+    name = path.name
+    lower = name.lower()
+    for header, data in _PAIRS.items():
+        if lower.endswith(header):
+            return [path, path.with_name(name[: len(name) - len(header)] + data)]
+    return [path]
 
 
 def format_suffix(path: Path) -> str:

@@ -19,6 +19,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _FLAT = 1e-4  # volume of the cell that unit axes span; 1 at right angles
 _SHORTEST_MM, _LONGEST_MM = 1e-6, 1e4  # of a voxel side
 _GREATEST = 1e30  # of numbers with which to calculate
+_MOST_SKEW_DEGREES = 60.0
 _FARTHEST_MM = 1e6  # of the first voxel from the origin
 
 
@@ -60,6 +61,11 @@ def placed(path: Path, shape: tuple[int, int, int], affine: NDArray[np.float64])
             "convert it anew from its source."
         )
     grid = Grid(shape, affine)
+    if grid.skew_degrees > _MOST_SKEW_DEGREES:
+        raise InputError(
+            f"{path}: its axes are {grid.skew_degrees:.3g} degrees off right angles, more than any scanner tilts; "
+            "convert the scan anew from its source."
+        )
     if not grid.is_sheared:
         return grid, ()
     return grid, (

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from duoseg.errors import InputError
 from duoseg.files import readable
 from duoseg.scans.formats.contents import require_kind
+from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.limits import require_memory
 
 if TYPE_CHECKING:
@@ -196,11 +197,6 @@ def one_line(value: object) -> str:
 def damaged(path: Path, what: object) -> InputError:
     """Return the error that a file holds what it must not."""
     return InputError(f"{path}: the file is damaged ({one_line(what)[:160]}); copy or download it again.")
-
-
-def cut_short(path: Path, how: str) -> InputError:
-    """Return the error that a file ends too early."""
-    return InputError(f"{path}: the file is cut short: {how}; copy or download it again.")
 
 
 class _Bounded(io.BufferedReader):

@@ -12,8 +12,9 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.formats.dicom.codestreams import JPEG_SYNTAXES, decode
 from duoseg.scans.formats.dicom.frames import Frame
-from duoseg.scans.formats.dicom.headers import DEFLATED, Header, cut_short, damaged, one_line, read_header, read_whole
+from duoseg.scans.formats.dicom.headers import DEFLATED, Header, damaged, one_line, read_header, read_whole
 from duoseg.scans.formats.storing import smallest_type
+from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.limits import require_memory
 
 RLE = "1.2.840.10008.1.2.5"

@@ -12,11 +12,12 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.formats.dicom.frames import Frame, lookup
-from duoseg.scans.formats.dicom.headers import Header, cut_short, damaged, read_whole
+from duoseg.scans.formats.dicom.headers import Header, damaged, read_whole
 from duoseg.scans.formats.dicom.pixels import NATIVE, PixelFormat, stored_planes
 from duoseg.scans.formats.dicom.seg_writing import LABEL_VALUE
 from duoseg.scans.formats.dicom.series import Series
 from duoseg.scans.formats.dicom.stacking import Stack, stack, tolerance
+from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.limits import require_memory
 from duoseg.scans.texts import some_text
 

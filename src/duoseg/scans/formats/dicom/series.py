@@ -17,12 +17,12 @@ from duoseg.scans.formats.dicom.frames import KEYWORDS, Frame, frames_of
 from duoseg.scans.formats.dicom.headers import (
     HEAD_BYTES,
     Header,
-    cut_short,
     is_dicom,
     looks_like_dicom,
     not_dicom,
     read_header,
 )
+from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.texts import count_text, some_text
 
 SUFFIXES = (".dcm", ".ima")

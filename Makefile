@@ -54,8 +54,8 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev  ## the benchmarks of speed and memory, one script a claim
-	set -e; for script in scores training_step memory; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: an hour
+	set -e; for script in scores training_step memory checking fuzz_formats odd_scans; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 accuracy: $(VENV)/.dev  ## the tables of docs/results from DATA: hours
 	$(BIN)/python benchmarks/accuracy.py $(DATA)/hippocampus --protocol protocols/hippocampus.toml \

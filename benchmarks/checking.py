@@ -19,7 +19,7 @@ from _common import Cost, duoseg, made_with
 
 from duoseg.scans.phantoms import write_phantom_dataset
 
-LIMIT = 0.05
+LIMIT = 0.1
 
 
 def main() -> None:

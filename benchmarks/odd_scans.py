@@ -1,6 +1,6 @@
 """Two full runs on odd scans, through the command line alone: check, plan, train, predict, evaluate.
 
-    python benchmarks/odd_scans.py [--only thick|dicom] [--steps 1500] [--out DIR]
+    python benchmarks/odd_scans.py [--only thick|dicom] [--steps 1200] [--out DIR]
 
 `thick`: 3 classes, 2 channels, voxels of 1 x 1 x 8 mm, oblique, 5 labelled of 20. `dicom`: a table of DICOM series with
 NIfTI labels, whose axes run the other way as converters leave them, 5 labelled of 20; masks as DICOM SEG, read back by
@@ -33,7 +33,7 @@ def main() -> None:
     """Run both, and print their scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("thick", "dicom"))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--method", default="dtml")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

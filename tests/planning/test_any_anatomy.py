@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -21,7 +23,7 @@ from duoseg.planning.levels import choose_kernels
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import NetworkPlan, Plan
 from duoseg.planning.planner import make_plan
-from duoseg.planning.sizing import choose_strides
+from duoseg.planning.sizing import PATCH_TOLERANCE, choose_patch, choose_strides, coverage, halvings
 
 
 def scans(content, spacing, *, extent=None, classes=1, channels=("MR",), labelled=3) -> Fingerprint:
@@ -187,3 +189,65 @@ def test_ct_beside_pet_keeps_its_window_while_pet_is_scaled_by_each_scan(tmp_pat
     for image in (first, second):
         assert abs(image[0][inside].mean()) < 0.1 and np.ptp(image[0][~inside]) < 0.01
         assert abs(image[1].mean()) < 0.01 and abs(image[1].std() - 1) < 0.01
+
+
+def test_a_patch_of_one_slice_does_not_coarsen_scans_that_are_many_slices_thick() -> None:
+    facts = scans((200, 200, 200), (1.0, 1.0, 1.0))
+    for patch in ((1, 128, 128), (128, 1, 128), (128, 128, 1)):
+        assert make_plan(facts, device="cpu", patch=patch).spacing == (1.0, 1.0, 1.0)
+    assert make_plan(facts, device="cpu", patch=(1, 64, 64)).spacing == (2.0, 2.0, 2.0)
+
+
+def test_a_spacing_is_kept_where_coarser_ones_would_show_a_patch_no_more() -> None:
+    # 32 of 120 slices: 27% of the scan across them, whatever the sides within them become
+    plan = make_plan(scans((256, 256, 120), (0.8, 0.8, 5.0)), device="cpu", patch=(192, 192, 32))
+    assert plan.spacing == (0.8, 0.8, 5.0)
+    assert "would not show a patch more" in plan.reasons["spacing"]
+
+
+def every_patch(extent, spacing, budget):
+    """All patches within the budget, and the best by share along the worst axis, in sum, and least voxels."""
+    sizes = [max(1.0, length / mm) for length, mm in zip(extent, spacing, strict=True)]
+    share = min(1.0, (budget / math.prod(sizes)) ** (1 / 3))
+    multiples = [2 ** halvings(max(1, round(size * share))) for size in sizes]
+    sides = [
+        range(multiple, multiple * math.ceil(round(size) / multiple) + 1, multiple)
+        for size, multiple in zip(sizes, multiples, strict=True)
+    ]
+    fitting = [patch for patch in itertools.product(*sides) if math.prod(patch) <= budget * PATCH_TOLERANCE]
+
+    def rank(patch):
+        shares = [min(1.0, side / size) for side, size in zip(patch, sizes, strict=True)]
+        return min(shares), sum(shares), -math.prod(patch)
+
+    return max(fitting, key=rank, default=None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.tuples(*[st.floats(1, 400)] * 3),
+    st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 2.5, 6.0])] * 3),
+    st.sampled_from([4096, 24_576, 110_000, 196_608]),
+)
+def test_the_patch_is_the_best_of_all_within_the_budget(extent, spacing, budget) -> None:
+    best = every_patch(extent, spacing, budget)
+    assert best is None or choose_patch(extent, spacing, budget) == best
+
+
+@pytest.mark.parametrize(
+    ("content", "spacing", "asked"),
+    [
+        ((512, 512, 1), (1.0, 1.0, 5.0), (0.001, 0.001, 5.0)),  # every multiple of the sides' share is too large
+        ((60, 60, 60), (1.0, 1.0, 1.0), (0.02, 0.02, 0.02)),
+        ((60, 60, 3), (1.0, 1.0, 3.0), (0.0001, 0.0001, 3.0)),
+        ((60, 60, 60), (1.0, 1.0, 1.0), (1e-300, 1e-300, 1e-300)),
+    ],
+)
+def test_far_too_fine_a_spacing_still_gives_a_patch_and_at_once(content, spacing, asked) -> None:
+    began = time.perf_counter()
+    plan = make_plan(scans(content, spacing), device="cpu", spacing=asked)
+    assert time.perf_counter() - began < 1
+    require_fitting_patch(plan.network, plan.patch)
+    assert 50_000 < math.prod(plan.patch) <= 1.05 * 64 * 64 * 48
+    seen = coverage(plan.patch, [n * mm for n, mm in zip(content, spacing, strict=True)], asked)
+    assert seen[0] == pytest.approx(seen[1], rel=0.5)

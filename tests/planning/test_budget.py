@@ -107,3 +107,23 @@ def test_no_more_plans_are_looked_at_than_needed() -> None:
     asked = []
     fit(LADDER, Means(hours=100), lambda plan: asked.append(plan) or cost(plan))
     assert len(asked) == 1
+
+
+def test_the_reason_of_a_smaller_network_is_true_of_its_patch() -> None:
+    assert "is too many for full-resolution convolutions" in LADDER[0].reasons["network"]
+    for plan in LADDER[1:]:
+        assert plan.network.stem == "strided" and math.prod(plan.patch) < 110_000
+        assert "too many" not in plan.reasons["network"]
+        assert "a stem of stride 2 comes first, kept from the plan without --hours" in plan.reasons["network"]
+
+
+@given(st.floats(0.006, 0.2), st.floats(0, 20))
+def test_twenty_seconds_are_kept_for_starting_and_the_page_beside_the_preparation(hours, aside) -> None:
+    seconds = hours * 3600
+    usable = Means(hours=hours, aside_seconds=aside).usable_seconds
+    assert usable == pytest.approx(max(0.0, min(0.9 * seconds, seconds - 20 - aside)))
+
+
+def test_hours_that_starting_alone_takes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"--hours 0\.005: .* give at least --hours 0\.01"):
+        fit(LADDER, Means(hours=0.005), lambda plan: StepCost(1e-6))

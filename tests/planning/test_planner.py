@@ -11,6 +11,7 @@ from duoseg.planning.fingerprint import CaseFacts, ChannelFacts, ClassFacts, Fin
 from duoseg.planning.fitting import require_fitting_patch, total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.planner import make_plan
+from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import choose_strides, is_anisotropic
 
 
@@ -196,6 +197,13 @@ def test_given_patch_is_used_and_an_impossible_one_refused_with_the_nearest() ->
 def test_option_that_is_no_such_value_is_refused_with_what_it_must_be(asked, expected) -> None:
     with pytest.raises(InputError, match=expected):
         make_plan(LEFT_ATRIUM, device="cpu", **asked)
+
+
+@pytest.mark.parametrize("hours", [10_001, 1e200, 1e306])
+def test_more_hours_than_anyone_has_are_refused(hours) -> None:
+    with pytest.raises(InputError, match=r"hours: .* must be .* up to 10,000"):
+        checked_request(steps=None, spacing=None, patch=None, hours=hours)
+    assert checked_request(steps=None, spacing=None, patch=None, hours=10_000).hours == 10_000
 
 
 def test_spacing_that_leaves_a_single_voxel_is_refused_with_the_scans_size() -> None:

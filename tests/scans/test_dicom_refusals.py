@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 
@@ -296,3 +297,65 @@ def test_an_identifier_of_a_wrong_type_is_no_crash_when_a_mask_is_written(tmp_pa
         with pytest.raises(InputError, match=words):
             dicom.write_like(tmp_path / "m.dcm", np.ones(noise().shape, np.uint8), like=folder, segments={"a": 1})
         file.write_bytes(content)
+
+
+BROKEN = {
+    "empty": (b"", "it is empty"),
+    "zeros": (bytes(2000), "not a DICOM file"),
+    "web page": (b"<!DOCTYPE html><html>not found</html>", "web page"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "packed": (gzip.compress(b"a slice"), "not a DICOM file"),
+    "another": (b"no scan at all", "not a DICOM file"),
+}
+
+
+@pytest.mark.parametrize("name", ["1.2.840.113619.2.{}", "IM{}", "{:05}", "0.{:03}", "A1B2C3D{}", "scan.{:03}"])
+@pytest.mark.parametrize("spoilt", [[8], [2, 4, 6, 8]])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_slice_is_never_left_out_whatever_the_slices_are_called(tmp_path, name, spoilt, kind):
+    content, words = BROKEN[kind]
+    folder = series(tmp_path / "s", voxels=noise((5, 6, 8)))
+    for number in range(1, 9):
+        (folder / f"000{number}.dcm").rename(folder / name.format(number))
+    for number in spoilt:
+        (folder / name.format(number)).write_bytes(content)
+    message = refusal(folder)
+    assert message.startswith(f"/{name.format(spoilt[0])}: ") and words in message
+
+
+def test_a_slice_that_lost_its_ending_and_its_content_is_refused(tmp_path):
+    folder = series(tmp_path / "s", voxels=noise((5, 6, 8)))
+    (folder / "0008.dcm").unlink()
+    (folder / "0008").write_bytes(b"no scan")
+    assert refusal(folder).startswith("/0008: ")
+
+
+def test_other_files_beside_slices_without_an_ending_are_noted_whatever_they_hold(tmp_path):
+    folder = series(tmp_path / "s", voxels=noise((5, 6, 8)))
+    for file in sorted(folder.iterdir()):
+        file.rename(folder / f"1.2.{int(file.stem)}")
+    (folder / "README").write_bytes(b"<html>")
+    (folder / "LICENCE").write_bytes(gzip.compress(b"text"))
+    (folder / "thumbs.jpg").write_bytes(b"\xff\xd8\xff")
+    scan = dicom.read_scan(folder)
+    assert scan.voxels.shape == (5, 6, 8)
+    assert scan.notes == ("its folder also holds files that are not DICOM: LICENCE, README",)
+
+
+def test_a_slice_that_ends_within_the_identifier_of_its_kind_is_never_left_out(tmp_path):
+    folder = series(tmp_path / "s", voxels=noise((5, 6, 8)))
+    file = folder / "0008.dcm"
+    content = file.read_bytes()
+    start = content.index(b"\x08\x00\x16\x00UI")
+    for end in range(start - 8, start + 48):
+        file.write_bytes(content[:end])
+        assert refusal(folder).startswith("/0008.dcm: ")
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.08, 0.1])
+def test_missing_slices_of_thin_series_are_noticed(tmp_path, gap):
+    folder = series(tmp_path / "s", voxels=noise((5, 6, 30)), affine=affine_of(0, 0, 0.01, spacing=(0.1, 0.1, gap)))
+    assert dicom.read_grid(folder).spacing[2] == pytest.approx(gap, rel=1e-3)
+    for number in (15, 16):
+        (folder / f"00{number}.dcm").unlink()
+    assert "2 slices are missing: 2 between 0014.dcm" in refusal(folder)

@@ -314,3 +314,46 @@ def test_an_odd_source_gives_one_line(tmp_path):
     source = series(tmp_path / "s", at(4, setting(StudyInstanceUID="1.2.3")))
     with pytest.raises(InputError, match=r"^[^\n]*$"):
         written(tmp_path, source)
+
+
+def test_empty_slices_that_others_leave_out_of_label_maps_are_empty(tmp_path):
+    source = series(tmp_path / "s")
+    array = labels()
+    array[3] = 0
+    path = other_writer(tmp_path / "m.dcm", source, array, SegmentationTypeValues.LABELMAP, omit=True)
+    assert dcmread(path).NumberOfFrames == 4
+    scan = dicom.read_scan(path)
+    np.testing.assert_array_equal(scan.voxels, array[1:6].transpose(2, 1, 0))
+    expected = affine_of()
+    expected[:3, 3] += expected[:3, 2]
+    np.testing.assert_allclose(scan.grid.affine, expected, atol=1e-6)
+    assert dicom.read_grid(path).matches(scan.grid)
+
+
+def test_two_slices_of_a_label_map_in_one_place_are_refused(tmp_path):
+    source = series(tmp_path / "s")
+    path = other_writer(tmp_path / "m.dcm", source, labels(), SegmentationTypeValues.LABELMAP)
+    dataset = dcmread(path)
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    position = frames[3].PlanePositionSequence[0].ImagePositionPatient
+    frames[4].PlanePositionSequence[0].ImagePositionPatient = position
+    dataset.save_as(path)
+    with pytest.raises(InputError, match="2 of its slices are at the same position"):
+        dicom.read_scan(path)
+
+
+@pytest.mark.parametrize("value", [1_000_000_000, 2**31 - 1])
+def test_large_values_of_classes_come_back(tmp_path, value):
+    voxels = np.where(mask() == 3, value, mask()).astype(np.int32)
+    scan = dicom.read_scan(written(tmp_path, series(tmp_path / "s"), voxels, {"liver": 1, "blob": value}))
+    np.testing.assert_array_equal(scan.voxels, voxels)
+    assert scan.segments == {"liver": 1, "blob": value}
+
+
+def test_segments_are_named_as_by_their_writer(tmp_path):
+    source = series(tmp_path / "s")
+    assert dicom.read_scan(written(tmp_path, source)).segments == {"liver": 1, "blob": 3}
+    for number, kind in enumerate((SegmentationTypeValues.BINARY, SegmentationTypeValues.LABELMAP)):
+        path = other_writer(tmp_path / f"{number}.dcm", source, labels(), kind)
+        assert dicom.read_scan(path).segments == {"organ 1": 1, "organ 2": 2}
+    assert dicom.read_scan(source).segments == {}

@@ -347,3 +347,14 @@ def test_one_damaged_slice_is_named_with_its_file(tmp_path):
     folder = series(tmp_path / "s", at(3, without("ImagePositionPatient")))
     with pytest.raises(InputError, match=r"0004\.dcm: has no ImagePositionPatient"):
         dicom.read_scan(folder)
+
+
+@pytest.mark.parametrize("name", ["IM{}", "{}.dcm"])
+def test_a_series_among_many_other_files_is_known_whatever_the_order_of_the_folder(tmp_path, name, monkeypatch):
+    folder = series(tmp_path / "s")
+    for number, file in enumerate(sorted(folder.iterdir()), start=1):
+        file.rename(folder / name.format(number))
+    for number in range(60):
+        (folder / f"0{number}.{'jpg' if name == 'IM{}' else 'page'}").write_bytes(b"\xff\xd8\xff")
+    assert dicom.can_read(folder)
+    np.testing.assert_array_equal(dicom.read_scan(folder).voxels, noise())

@@ -307,3 +307,44 @@ def test_a_scan_written_on_a_grid_is_read_back_by_all(tmp_path):
     assert scan.notes == ()
     np.testing.assert_allclose(load(tmp_path / "a.nii.gz").affine, RIGID, atol=1e-5)
     np.testing.assert_array_equal(by_simpleitk(tmp_path / "a.nii.gz"), scan.voxels)
+
+
+def zero_sform(header):
+    for field in ("srow_x", "srow_y", "srow_z"):
+        header[field][:3] = 0
+
+
+def test_an_sform_of_zeros_gives_way_to_the_qform_as_in_simpleitk(tmp_path):
+    path = save(tmp_path / "a.nii", noise(), sform=(MOVED, 1), change=zero_sform)
+    scan = read_scan(path)
+    np.testing.assert_allclose(scan.grid.affine, RIGID, atol=1e-5)
+    image = sitk.ReadImage(str(path))
+    for index in [(0, 0, 0), (4, 5, 6)]:
+        world = RAS_FROM_LPS @ image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(scan.grid.affine[:3] @ [*index, 1], world, atol=1e-4)
+    assert scan.notes == ("its sform is all zeros; the qform was taken",)
+    write_like(tmp_path / "m.nii.gz", noise(), like=path)
+    assert read_grid(tmp_path / "m.nii.gz").matches(scan.grid)
+
+
+def test_an_sform_of_zeros_without_a_qform_is_named(tmp_path):
+    path = save(tmp_path / "a.nii", noise(), sform=(RIGID, 1), qform=(RIGID, 0), change=zero_sform)
+    with pytest.raises(InputError, match=r"a\.nii: its sform is all zeros, and no qform is set; set a valid"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(("degrees", "kept"), [(0.0001, True), (0.01, False), (0.09, False)])
+def test_a_qform_is_written_only_where_it_says_what_the_sform_says(tmp_path, degrees, kept):
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[:3, 1] = np.sin(np.radians(degrees)), np.cos(np.radians(degrees)), 0
+    grid = Grid((3, 400, 3), affine)
+    assert not grid.is_sheared
+    write(tmp_path / "a.nii.gz", np.zeros(grid.shape, np.uint8), grid=grid)
+    scan = read_scan(tmp_path / "a.nii.gz")
+    assert scan.grid.matches(grid) and scan.notes == ()
+    header = load(tmp_path / "a.nii.gz").header
+    np.testing.assert_allclose(header.get_zooms(), (1, 1, 2))
+    qform = header.get_qform(coded=True)[0]
+    assert (qform is not None) == kept
+    if qform is not None:
+        assert grid.difference(Grid(grid.shape, qform)).corner_mm < 0.01

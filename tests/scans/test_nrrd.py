@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nrrd
@@ -11,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from duoseg.errors import InputError
+from duoseg.scans.formats import nifti
 from duoseg.scans.formats import nrrd as adapter
 from duoseg.scans.formats.palette import colour
 from duoseg.scans.scan import Grid
@@ -321,3 +323,63 @@ def test_names_and_endings():
     assert not adapter.can_read(Path("a.nii"))
     assert adapter.mask_suffix(Path("a.nhdr")) == ".seg.nrrd"
     assert adapter.map_suffix(Path("a.nhdr")) == ".nrrd"
+
+
+@pytest.mark.parametrize("space", ["right-posterior-superior", "LPI", "left-posterior-superior-time", "scanner", "x" * 90])
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_space_that_is_not_defined_is_refused(tmp_path, space, placed):
+    alone = {} if placed else {"space_directions": None, "space_origin": None, "spacings": "1 1 2"}
+    path = by_hand(tmp_path / "a.nrrd", header_lines(space=space, **alone), raw(noise()))
+    with pytest.raises(InputError, match=f"its space {space[:40]!r}.*; set it to left-posterior-superior"):
+        adapter.read_scan(path)
+    with pytest.raises(InputError, match="its space"):
+        adapter.read_grid(path)
+
+
+@pytest.mark.parametrize("centerings", [None, "cell cell cell", "node node node", "cell node none", "??? cell node"])
+@pytest.mark.parametrize("side", ["2", "-2"])
+def test_axis_minimums_place_a_scan_as_by_simpleitk(tmp_path, centerings, side):
+    alone = {"space": None, "space_directions": None, "space_origin": None}
+    lines = header_lines(**alone, spacings=f"0.5 0.6 {side}", axis_mins="10 -20 30", centerings=centerings)
+    path = by_hand(tmp_path / "a.nrrd", lines, raw(noise()))
+    scan = adapter.read_scan(path)
+    assert_at_the_same_place(scan.grid, path)
+    assert scan.notes == ("it has no space directions: its orientation is unknown, its place is that of its axis mins",)
+    adapter.write_like(tmp_path / "m.nrrd", noise(), like=path)
+    assert adapter.read_grid(tmp_path / "m.nrrd").matches(scan.grid)
+    nifti.write(tmp_path / "m.nii.gz", noise(), grid=scan.grid)
+    assert_at_the_same_place(scan.grid, tmp_path / "m.nii.gz")
+
+
+@pytest.mark.parametrize("minimums", ["10 nan 30", "10 x 30", "10 20"])
+def test_axis_minimums_that_are_none_are_left_aside(tmp_path, minimums):
+    alone = {"space": None, "space_directions": None, "space_origin": None}
+    lines = header_lines(**alone, spacings="0.5 0.6 2", axis_mins=minimums)
+    scan = adapter.read_scan(by_hand(tmp_path / "a.nrrd", lines, raw(noise())))
+    np.testing.assert_array_equal(scan.grid.affine[:3, 3], 0)
+    assert "position and orientation are unknown" in scan.notes[0]
+
+
+def test_segments_have_the_names_that_slicer_gave_them(tmp_path):
+    keys = {"Segment0_Name": "spleen", "Segment0_LabelValue": "1", "Segment10_Name": "li\\\\ver", "Segment2_LabelValue": "4"}
+    keys |= {"Segment10_LabelValue": "2", "Segment1_Name": "spleen", "Segment1_LabelValue": "7", "Segment3_Name": "odd"}
+    keys |= {"Segment3_LabelValue": "x", "Segment4_LabelValue": "5"}
+    lines = [*header_lines(), *(f"{key}:={value}" for key, value in keys.items())]
+    scan = adapter.read_scan(by_hand(tmp_path / "a.seg.nrrd", lines, raw(noise())))
+    assert scan.segments == {"spleen": 1, "spleen (7)": 7, "li\\ver": 2}
+    assert scan.segments == adapter.read_scan(tmp_path / "a.seg.nrrd").segments
+    path = tmp_path / "b.seg.nrrd"
+    adapter.write(path, noise(np.uint8) % 3, grid=scan.grid, segments={"background": 0, "a\\b": 1, "Ödem": 2})
+    assert adapter.read_scan(path).segments == {"a\\b": 1, "Ödem": 2}
+
+
+def test_classes_of_large_values_take_no_memory(tmp_path):
+    voxels = np.zeros(SHAPE, np.int32)
+    voxels[1:3, 2, 3:7], voxels[4, 5, 0] = 1, 2**31 - 1
+    segments = {"a": 2**31 - 1, "b": 1, "c": 100_000_000}
+    tracemalloc.start()
+    adapter.write(tmp_path / "m.seg.nrrd", voxels, grid=Grid(SHAPE, np.eye(4)), segments=segments)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    _, header = nrrd.read(str(tmp_path / "m.seg.nrrd"))
+    assert [header[f"Segment{index}_Extent"] for index in range(3)] == ["4 4 5 5 0 0", "1 2 2 2 3 6", "0 -1 0 -1 0 -1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from duoseg.methods.dtml import Dtml
 from duoseg.methods.supervised import Supervised
 from duoseg.model.networks import NetworkFactory
 from duoseg.planning.plan import BatchPlan, NetworkPlan, Normalisation, Plan
+from duoseg.training import timing
 from duoseg.training.memory import PeakMemory, available_bytes, estimate_bytes
 from duoseg.training.timing import measure_step
 
@@ -123,3 +125,21 @@ def test_available_memory_is_known_on_linux_and_unknown_on_mps():
     there = available_bytes("cpu")
     assert there is None or there > 0
     assert available_bytes("mps") is None
+
+
+def test_a_plan_with_many_stages_is_measured_no_longer_than_one_with_one(monkeypatch):
+    made = plan(batch=BatchPlan(labelled=4, unlabelled=0))
+    staged = learner(made, Supervised)
+    monkeypatch.setattr(staged, "stages", tuple(Stage(name, 0.25, "labelled") for name in "abcd"))
+    limits = []
+    monkeypatch.setattr("duoseg.training.timing._stage_seconds", lambda *given: limits.append(given[-1]) or 1.0)
+    measure_step(staged, made, device="cpu", most_seconds=8.0)
+    assert limits == [2.0] * 4
+
+
+def test_the_foreground_of_the_noise_is_searched_once_and_lies_in_it():
+    label = np.random.default_rng(0).integers(0, 3, (9, 8, 7), np.int8)
+    noise = timing._Noise(image=label[None].astype(np.float32), label=label, classes=3)
+    assert noise.foreground is noise.foreground
+    assert [len(found) for found in noise.foreground] == [1, 1, 0]
+    assert all(label[tuple(found[0])] == index for index, found in enumerate(noise.foreground[:2], start=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from statistics import mean
 
 from duoseg.scores.statistics import summarise
@@ -11,7 +12,7 @@ Row = dict
 Groups = dict[tuple[str, int], list[Row]]
 
 
-def as_markdown(rows: list[Row], *, heading: str, subjects: dict[str, str]) -> str:
+def as_markdown(rows: list[Row], *, heading: str, subjects: dict[str, Hashable]) -> str:
     """The table of all seeds, their means, the differences to the baseline, and what it was made with."""
     if not rows:
         return "Nothing is finished yet.\n"
@@ -38,7 +39,7 @@ def _scores(groups: Groups, classes: list[str]) -> list[str]:
     return ["\n".join(lines), "'No surface' counts pairs of scan and class without a distance."]
 
 
-def _differences(groups: Groups, subjects: dict[str, str]) -> list[str]:
+def _differences(groups: Groups, subjects: dict[str, Hashable]) -> list[str]:
     """Dice against the baseline of as many labels: seeds averaged per scan, persons drawn as units."""
     lines = []
     for (method, labelled), group in groups.items():

@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,9 +171,9 @@ def heading(options: argparse.Namespace) -> str:
     )
 
 
-def subjects(data: Path) -> dict[str, str]:
+def subjects(data: Path) -> dict[str, Hashable]:
     """The person of each scored scan."""
-    return {case.name: case.subject for case in load_dataset(data).test}
+    return {case.name: case.person for case in load_dataset(data).test}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from duoseg.errors import InputError
 CACHE = ".duoseg-cache"
 """Name of the folder of prepared scans, in the data set's own folder where nothing else is asked for."""
 
+UNFINISHED = ".fetch"
+"""Name of the folder for what is not finished, in one that becomes a data set: where it is, the set is not whole."""
+
 MOST_TEXT_BYTES = 64 * 2**20
 """Plans, settings, tables and lists are a thousand times smaller; what is larger is something else."""
 
@@ -51,16 +54,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path`` in one rename, on error it is removed.
 
     The temporary name keeps the whole file name as its ending, since several libraries choose a format by suffix.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk; its ``filename`` is ``path`` where the system gave none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give the system's refusal to write (a full disk, a limit) the name that it lacks.
+
+    Raises:
+        OSError: as it came, with ``path`` as its ``filename`` where it had none.
+    """
+    try:
+        yield
+    except OSError as fault:
+        if fault.filename is not None or fault.errno is None:
+            raise
+        raise OSError(fault.errno, fault.strerror or str(fault), str(path)) from fault
 
 
 def write_text(path: Path, text: str) -> None:

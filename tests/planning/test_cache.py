@@ -133,7 +133,7 @@ def test_label_of_an_unlabelled_case_is_never_opened(tmp_path: Path, monkeypatch
     opened: list[Path | None] = []
     hash_source, read_label = cache.hash_source, cache.read_label
     monkeypatch.setattr(cache, "hash_source", lambda path: opened.append(path) or hash_source(path))
-    monkeypatch.setattr(cache, "read_label", lambda case, grid: opened.append(case.label) or read_label(case, grid))
+    monkeypatch.setattr(cache, "read_label", lambda case, *rest: opened.append(case.label) or read_label(case, *rest))
 
     split = data.split(labelled=1)
     prepared = prepare_cases([*split.labelled, *split.unlabelled], make.plan(), tmp_path / "cache")

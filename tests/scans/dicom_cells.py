@@ -149,6 +149,13 @@ def damage() -> Iterator[Cell]:
     yield row(
         "another format under this name", to_png, r"0007\.dcm: .*(PNG|not DICOM by its content)", "it is no DICOM"
     )
+    yield refused(
+        DAMAGE,
+        "a slice without an ending that is no DICOM",
+        make=anonymous,
+        says=r"1\.2\.840\.7: this is not a DICOM file",
+        text="slice named",
+    )
     big = setting(Rows=60000, Columns=60000)
     yield refused(
         DAMAGE, "more voxels announced than are there", big, says="cut short: 7200000000 bytes", text="never allocated"
@@ -179,6 +186,8 @@ def masks() -> Iterator[Cell]:
     of_scan["read"] = partial(through_mask, output="dicom-seg")
     yield row("`--format dicom-seg`", **of_scan)
     yield read(MASKS, "DICOM SEG of another program", make=partial(segmented, mask=numbered), voxels=numbered)
+    of_map = partial(segmented, mask=numbered, kind=SegmentationTypeValues.LABELMAP)
+    yield read(MASKS, "DICOM SEG of another program, as a label map", make=of_map, voxels=numbered)
     both = np.stack([MASK > 0, MASK == 1], axis=-1).astype(np.uint8)
     yield refused(
         MASKS,
@@ -370,6 +379,12 @@ def several(folder: Path, choose: bool = False, survey: bool = False) -> Path:
     return Path(f"{path}#{uid}") if choose else path
 
 
+def anonymous(folder: Path) -> Path:
+    path = renamed(folder, names=lambda number: f"1.2.840.{number}")
+    (path / "1.2.840.7").write_bytes(b"<html>not found</html>")
+    return path
+
+
 def crowded(folder: Path) -> Path:
     path = slices(folder)
     (path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
@@ -377,7 +392,7 @@ def crowded(folder: Path) -> Path:
     return path
 
 
-def segmented(folder: Path, mask: np.ndarray) -> Path:
+def segmented(folder: Path, mask: np.ndarray, kind=SegmentationTypeValues.BINARY) -> Path:
     """A SEG by highdicom, which leaves out slices without a segment."""
     files = sorted(slices(folder).iterdir())
     with warnings.catch_warnings():
@@ -385,7 +400,7 @@ def segmented(folder: Path, mask: np.ndarray) -> Path:
         Segmentation(
             source_images=[dcmread(file) for file in files],
             pixel_array=np.moveaxis(mask, (0, 1, 2), (2, 1, 0)),
-            segmentation_type=SegmentationTypeValues.BINARY,
+            segmentation_type=kind,
             segment_descriptions=[
                 SegmentDescription(number, name, codes.SCT.Tissue, codes.SCT.Tissue, "MANUAL")
                 for number, name in enumerate(SEGMENTS, start=1)

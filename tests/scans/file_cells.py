@@ -133,11 +133,16 @@ def places() -> Iterator[Cell]:
     yield from row(
         "counted to the right and front (RAS)", only=("NRRD",), changes=known, expected={"differs": PYNRRD_SPACE}
     )
+    unknown = {"changes": {"space": "right-posterior-superior"}, "says": "its space .* is none that NRRD defines"}
+    yield from row("axes with names that are not defined", REFUSED, only=("NRRD",), per={"NRRD": unknown}, text="named")
     unclear = {"changes": {"space": "3D-right-handed"}, "says": "left and right", "text": "taken as LPS"}
     yield from row("axes without names", NOTED, only=("NRRD",), per={"NRRD": unclear})
     yield from unoriented(row)
     apart = "sform and qform disagree by up to 4 mm; the sform was taken"
     yield from row("sform and qform disagree", NOTED, only=NIFTI, change=move_qform, says=apart, text="sform taken")
+    zeros = "sform is all zeros; the qform was taken"
+    singular = {"change": zero_sform, "expected": {"differs": "nibabel returns the zeros"}}
+    yield from row("an sform of zeros", NOTED, only=NIFTI, says=zeros, text="qform taken", **singular)
     yield from row("only a qform", only=NIFTI, change=lambda header: header.set_sform(np.eye(4), 0))
     yield from row("only an sform", only=NIFTI, change=lambda header: header.set_qform(np.eye(4), 0))
     yield from row(
@@ -178,6 +183,18 @@ def unoriented(row: Callable[..., Iterator[Cell]]) -> Iterator[Cell]:
     spacings = {"space": None, "space directions": None, "space origin": None, "spacings": "0.7 1.1 3"}
     alone = {"changes": spacings, "text": "taken as LPS at 0"}
     alone |= {"expected": {"affine": LPS @ sizes, "differs": "pynrrd returns no axes"}}
+    at_minimums = sizes.copy()
+    at_minimums[:3, 3] = 10.35, -19.45, 31.5
+    minimums = spacings | {"axis mins": "10 -20 30"}
+    placed_by = {"affine": LPS @ at_minimums, "differs": "pynrrd returns no axes"}
+    yield from row(
+        "no orientation, a place by `axis mins`",
+        NOTED,
+        only=("NRRD",),
+        per={"NRRD": {"changes": minimums, "expected": placed_by}},
+        says="its place is that of its axis mins",
+        text="as in ITK",
+    )
     bare = {"changes": {"TransformMatrix": None}, "text": "taken as LPS"}
     yield from row("no orientation", NOTED, only=TEXT, per={"NRRD": alone, "MetaImage": bare}, says=says)
     at_zero = placed(AFFINE[:3, :3])
@@ -307,6 +324,10 @@ def move_qform(header: nib.Nifti1Header) -> None:
 
 def spoil_qform(header: nib.Nifti1Header) -> None:
     header["quatern_b"] = 3.0
+
+
+def zero_sform(header: nib.Nifti1Header) -> None:
+    set_sform(header, np.zeros((3, 4)))
 
 
 def drop_forms(header: nib.Nifti1Header) -> None:

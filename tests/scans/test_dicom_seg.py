@@ -344,7 +344,8 @@ def test_two_slices_of_a_label_map_in_one_place_are_refused(tmp_path):
 
 @pytest.mark.parametrize("value", [1_000_000_000, 2**31 - 1])
 def test_large_values_of_classes_come_back(tmp_path, value):
-    voxels = np.where(mask() == 3, value, mask()).astype(np.int32)
+    voxels = mask().astype(np.int32)
+    voxels[voxels == 3] = value
     scan = dicom.read_scan(written(tmp_path, series(tmp_path / "s"), voxels, {"liver": 1, "blob": value}))
     np.testing.assert_array_equal(scan.voxels, voxels)
     assert scan.segments == {"liver": 1, "blob": value}

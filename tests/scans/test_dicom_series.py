@@ -275,9 +275,9 @@ def test_files_of_unknown_content_among_files_without_suffix_are_noted(tmp_path)
     folder = series(tmp_path / "s")
     for file in list(folder.iterdir()):
         file.rename(folder / file.stem)
-    (folder / "0009").write_bytes(b"\1\2\3" * 100)
+    (folder / "index").write_bytes(b"\1\2\3" * 100)
     scan = dicom.read_scan(folder)
-    assert len(scan.notes) == 1 and "0009" in scan.notes[0]
+    assert len(scan.notes) == 1 and "index" in scan.notes[0]
 
 
 def test_a_single_slice_takes_its_announced_thickness_and_says_so(tmp_path):

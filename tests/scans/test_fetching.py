@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import json
+import resource
+import shutil
+import ssl
 import struct
 import tarfile
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +29,7 @@ from monai.apps.datasets import DecathlonDataset
 import duoseg
 from duoseg.commands.fetch import fetch_set
 from duoseg.errors import InputError
+from duoseg.files import write_text
 from duoseg.scans.fetching.catalogue import CATALOGUE, Checksum, Layout, PublicSet, find_set
 from duoseg.scans.fetching.download import ATTEMPTS, download
 from duoseg.scans.fetching.unpack import unpack
@@ -202,6 +209,72 @@ def test_a_disk_too_small_is_told_before_anything_comes(server: Server, tmp_path
     server.headers = {"Content-Length": str(10**17)}
     with pytest.raises(InputError, match=r"needs 100000000\.00 GB more"):
         download(server.url, tmp_path / "set.tar", md5(CONTENT), pause=Pauses())
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file can become larger, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_meanwhile_is_told_with_the_file(server: Server, tmp_path: Path) -> None:
+    with room_for(1_000_000), pytest.raises(OSError, match="File too large") as raised:
+        download(server.url, tmp_path / "set.tar", md5(CONTENT), pause=Pauses())
+    assert raised.value.filename == str(tmp_path / "set.tar.part")
+    got(server, tmp_path / "set.tar")
+    archive = write_tar(tmp_path / "a.tar", member("top/imagesTr/a.nii.gz", bytes(100_000)))
+    with room_for(10_000), pytest.raises(OSError, match="File too large") as raised:
+        unpack(archive, tmp_path / "out", ["imagesTr"])
+    assert str(raised.value.filename).endswith("imagesTr/a.nii.gz")
+    with room_for(10_000), pytest.raises(OSError, match="File too large") as raised:
+        write_text(tmp_path / "some.json", "x" * 100_000)
+    assert raised.value.filename == str(tmp_path / "some.json")
+    assert not (tmp_path / "some.json").exists()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC]"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        OSError(errno.ENETDOWN, "Network is down"),
+        ConnectionResetError(errno.ECONNRESET, "reset"),
+        TimeoutError("timed out"),
+    ],
+    ids=["ssl", "host", "network", "reset", "time"],
+)
+@pytest.mark.parametrize("when", ["answering", "sending"])
+def test_a_network_that_fails_is_asked_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, when: str
+) -> None:
+    open_url, faults = urllib.request.urlopen, [fault, fault]
+
+    def opened(*args: object, **options: object) -> object:
+        if when == "answering" and faults:
+            raise faults.pop()
+        answer = open_url(*args, **options)
+        if faults:
+            answer.read = reading(answer.read(1000))
+        return answer
+
+    def reading(block: bytes) -> Callable[[int], bytes]:
+        blocks = [block]
+
+        def read(_: int) -> bytes:
+            if blocks:
+                return blocks.pop()
+            raise faults.pop()
+
+        return read
+
+    monkeypatch.setattr(urllib.request, "urlopen", opened)
+    got(server, tmp_path / "set.tar")
+    assert not faults
 
 
 def test_only_the_web_is_asked(tmp_path: Path) -> None:
@@ -455,6 +528,53 @@ def test_a_set_that_is_there_is_not_fetched_again(server: Server, tmp_path: Path
     asked = len(server.requests)
     assert fetch_set(public, tmp_path / "data") == tmp_path / "data"
     assert len(server.requests) == asked
+
+
+def test_a_set_is_told_by_name_and_checksum_and_not_by_its_description(server: Server, tmp_path: Path) -> None:
+    public = mini(server, write_task(tmp_path, ("MRI",)))
+    root = fetch_set(public, tmp_path / "data")
+    asked = len(server.requests)
+    assert fetch_set(replace(public, title="anew", citation="Somebody", licence="CC0"), root) == root
+    for other in (replace(public, name="mini2"), replace(public, checksum=md5(b"another"))):
+        with pytest.raises(InputError, match="holds other files"):
+            fetch_set(other, root)
+    shutil.rmtree(root / "labelsTr")
+    with pytest.raises(InputError, match="holds other files"):
+        fetch_set(public, root)
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("renames", range(6))
+def test_a_fetch_killed_in_its_last_steps_is_no_data_set_until_it_has_gone_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    public, root = mini(server, write_task(tmp_path, ("MRI",))), tmp_path / "data"
+    moved: list[Path] = []
+    replace_path, rmtree = Path.replace, shutil.rmtree
+
+    def killed(path: Path, target: Path) -> Path:
+        if Path(target).parent == root:
+            if len(moved) == renames:
+                raise KeyboardInterrupt
+            moved.append(Path(target))
+        return replace_path(path, target)
+
+    def killed_at_last(path: Path, *args: object, **options: object) -> None:
+        if path == root / ".fetch":
+            raise KeyboardInterrupt
+        rmtree(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(shutil, "rmtree", killed_at_last)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_set(public, root)
+    assert len(moved) == min(renames, 5)
+    with pytest.raises(InputError, match=r"data: is a public set that is unfinished; run `duoseg fetch` again"):
+        duoseg.check(root)
+    asked = len(server.requests)
+    assert duoseg.check(fetch_set(public, root)).ok and len(server.requests) == asked
+    assert not (root / ".fetch").exists() and len(list(root.glob("*/*.nii.gz"))) == 5
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

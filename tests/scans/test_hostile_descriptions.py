@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,6 +151,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, name: str) -> None:
         ({"or\x00gan": 1}, "control character"),
         ({"or\x1b[2Jgan": 1}, "control character"),
         ({f"r{number}": [1, 2] for number in range(10_000)}, "and 9990 more"),
+        ({f"c{number}": number for number in range(1, 5000)}, "names 4999 classes, and at most 127 are supported"),
     ],
 )
 def test_absurd_labels_are_told(tmp_path: Path, labels: dict, reason: str) -> None:
@@ -159,7 +161,9 @@ def test_absurd_labels_are_told(tmp_path: Path, labels: dict, reason: str) -> No
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"channel_names": {str(number): "x" for number in range(1, 10_000)}}, "numbered"),
+        ({"channel_names": {str(number): "x" for number in range(1, 100)}}, "numbered"),
+        ({"channel_names": {str(number): "x" for number in range(101)}}, "names 101 channels; at most 100"),
+        ({"modality": {str(number): "x" for number in range(100_000)}}, "names 100000 channels"),
         ({"channel_names": {"0": "c" * 1000}}, "1 to 100 characters"),
         ({"channel_names": {"0": "a\nb"}}, "control character"),
         ({"channel_names": ["x"] * 100_000}, "must be an object"),
@@ -169,6 +173,26 @@ def test_absurd_labels_are_told(tmp_path: Path, labels: dict, reason: str) -> No
 )
 def test_absurd_descriptions_are_told(tmp_path: Path, content: dict, reason: str) -> None:
     refused(tmp_path, "dataset.json", json.dumps(content), reason)
+
+
+def test_many_channels_that_most_cases_lack_are_told_in_no_time(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(100):
+        (tmp_path / f"images/c{number}_0000.nii").write_bytes(b"never opened")
+    names = {str(number): f"channel {number}" for number in range(100)}
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": names}))
+    before = time.monotonic()
+    found = load_dataset(tmp_path, tolerant=True)
+    assert time.monotonic() - before < 5
+    assert len(found.left_out) == 100 and "channel 99 of 'c0' is missing" in {one.message for one in found.problems}
+
+
+def test_a_number_that_no_channel_has_is_told_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a_0000", "b_0000", "c_2019"):
+        (tmp_path / f"images/{name}.nii").write_bytes(b"never opened")
+    with pytest.raises(InputError, match=r"c_2019\.nii: by its name it is channel 2019 .* at most 100 channels"):
+        load_dataset(tmp_path, tolerant=True)
 
 
 def test_class_names_with_separators_are_names_and_no_paths(tmp_path: Path) -> None:
@@ -184,6 +208,7 @@ def test_class_names_with_separators_are_names_and_no_paths(tmp_path: Path) -> N
         ({"train": ["a"] * 100_000}, "more than once"),
         ({"train": {"a": 1}}, "must be a list"),
         ({"subjects": {"a": ["x"]}}, "must be an object that gives each case its person"),
+        ({"subjects": {"a": True}}, "must be an object that gives each case its person"),
     ],
 )
 def test_absurd_splits_are_told(tmp_path: Path, content: dict, reason: str) -> None:
@@ -234,6 +259,7 @@ def test_control_characters_in_any_cell_are_refused(tmp_path: Path, column: str,
         ("image," + ",".join(f"odd{number}" for number in range(10_000)) + "\na.nii\n", "and 9990 more"),
         ("image,split\na.nii," + "s" * 10_000 + "\n", "the split 's+...* is not known"),
         ('image\n"a.nii', "does not exist"),
+        ("image,label,split,Label\na.nii,,,\n", "names 'label' more than once"),
     ],
 )
 def test_absurd_tables_are_told(tmp_path: Path, text: str, reason: str) -> None:

@@ -325,7 +325,9 @@ def test_names_and_endings():
     assert adapter.map_suffix(Path("a.nhdr")) == ".nrrd"
 
 
-@pytest.mark.parametrize("space", ["right-posterior-superior", "LPI", "left-posterior-superior-time", "scanner", "x" * 90])
+@pytest.mark.parametrize(
+    "space", ["right-posterior-superior", "LPI", "left-posterior-superior-time", "scanner", "x" * 90]
+)
 @pytest.mark.parametrize("placed", [True, False])
 def test_a_space_that_is_not_defined_is_refused(tmp_path, space, placed):
     alone = {} if placed else {"space_directions": None, "space_origin": None, "spacings": "1 1 2"}
@@ -361,8 +363,9 @@ def test_axis_minimums_that_are_none_are_left_aside(tmp_path, minimums):
 
 
 def test_segments_have_the_names_that_slicer_gave_them(tmp_path):
-    keys = {"Segment0_Name": "spleen", "Segment0_LabelValue": "1", "Segment10_Name": "li\\\\ver", "Segment2_LabelValue": "4"}
-    keys |= {"Segment10_LabelValue": "2", "Segment1_Name": "spleen", "Segment1_LabelValue": "7", "Segment3_Name": "odd"}
+    keys = {"Segment0_Name": "spleen", "Segment0_LabelValue": "1", "Segment2_LabelValue": "4"}
+    keys |= {"Segment10_Name": "li\\\\ver", "Segment10_LabelValue": "2", "Segment1_Name": "spleen"}
+    keys |= {"Segment1_LabelValue": "7", "Segment3_Name": "odd"}
     keys |= {"Segment3_LabelValue": "x", "Segment4_LabelValue": "5"}
     lines = [*header_lines(), *(f"{key}:={value}" for key, value in keys.items())]
     scan = adapter.read_scan(by_hand(tmp_path / "a.seg.nrrd", lines, raw(noise())))

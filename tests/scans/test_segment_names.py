@@ -12,11 +12,12 @@ from dicom_cases import affine_of, noise, series
 
 from duoseg.errors import InputError
 from duoseg.planning.cache import prepare_cases
-from duoseg.planning.fingerprint import fingerprint
+from duoseg.planning.fingerprint import Fingerprint, take_fingerprint
+from duoseg.planning.planner import make_plan
 from duoseg.planning.reading import read_images, read_label
 from duoseg.scans.cases import Case
 from duoseg.scans.checking import check_dataset
-from duoseg.scans.dataset import load_dataset
+from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan, write_like
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name
@@ -58,6 +59,10 @@ def data_set(root: Path, segments: dict[str, int] | None, *, classes=CLASSES, vo
 def told(root: Path, severity: str) -> list[str]:
     report = check_dataset(load_dataset(root, tolerant=True))
     return [str(problem) for problem in report.problems if problem.severity == severity]
+
+
+def fingerprint(dataset: Dataset) -> Fingerprint:
+    return take_fingerprint(dataset.split(labelled=None), dataset)
 
 
 def scan_of(voxels: np.ndarray, segments: dict[str, int]) -> Scan:
@@ -166,14 +171,11 @@ def test_without_declared_classes_values_count_and_names_that_disagree_are_error
     assert told(data_set(tmp_path / "same", CLASSES, classes={}, voxels=mask()), "error") == []
 
 
-def test_a_cache_is_not_shared_by_data_sets_that_give_one_name_another_value(tmp_path, monkeypatch):
-    from dataclasses import replace
-
-    from duoseg.planning.planner import make_plan
-
+def test_a_cache_is_not_shared_by_data_sets_that_give_one_name_another_value(tmp_path):
     root = data_set(tmp_path / "data", {"spleen": 1, "liver": 2})
     dataset = load_dataset(root)
-    plan = make_plan(fingerprint(dataset))
+    plan = make_plan(fingerprint(dataset), device="cpu")
     first = prepare_cases(dataset.train, plan, tmp_path / "cache")
-    other = prepare_cases(dataset.train, replace(plan, classes={"spleen": 1, "liver": 2}), tmp_path / "cache")
+    swap = plan.model_copy(update={"classes": {"spleen": 1, "liver": 2}})
+    other = prepare_cases(dataset.train, swap, tmp_path / "cache")
     assert {one.label_path for one in first}.isdisjoint(one.label_path for one in other)

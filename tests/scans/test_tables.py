@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 import duoseg
 from duoseg.errors import InputError
-from duoseg.scans import formats
+from duoseg.scans import copies, formats
+from duoseg.scans.copies import require_apart, shared_contents
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import nifti
-from duoseg.scans.leaks import require_apart, shared_contents
+from duoseg.scans.phantom_series import write_phantom_series
 from duoseg.scans.scan import Grid, Scan
 
 
@@ -164,6 +167,46 @@ def test_two_scans_of_a_person_on_both_sides_are_told_with_cases_and_rows(archiv
         load_dataset(table)
 
 
+def test_a_case_called_like_the_person_of_another_is_not_that_person(archive: Path, tmp_path: Path) -> None:
+    write_scan(archive / "7.nii.gz", 7)
+    table = write_table(
+        tmp_path / "scans.csv",
+        {"image": archive / "7.nii.gz", "split": "", "subject": ""},
+        row(archive, "a", "test", subject="7"),
+        row(archive, "b", "test", subject="b"),
+        row(archive, "c", "holdout", subject=" "),
+    )
+    dataset = load_dataset(table)
+    assert [case.subject for case in (*dataset.train, *dataset.test)] == ["7", "c", "7", "b"]
+    assert len({case.person for case in (*dataset.train, *dataset.test)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("subjects", "told"),
+    [
+        ({"a": None, "b": None}, 0),
+        ({"a": "", "b": "  "}, 0),
+        ({"a": "b"}, 0),
+        ({"a": "Ann", "b": " Ann\n"}, 1),
+        ({"a": 7, "b": "7"}, 1),
+    ],
+)
+def test_persons_whom_nobody_knows_are_not_one_person(tmp_path: Path, subjects: dict, told: int) -> None:
+    for folder, name in (("imagesTr", "a"), ("imagesTs", "b")):
+        write_scan(tmp_path / f"{folder}/{name}_0000.nii.gz", ord(name))
+    (tmp_path / "splits.json").write_text(json.dumps({"subjects": subjects}))
+    assert sum("person has scans both" in one for one in errors(tmp_path)) == told
+
+
+def test_rows_are_counted_as_an_editor_counts_lines(archive: Path, tmp_path: Path) -> None:
+    table = tmp_path / "scans.csv"
+    table.write_text(f"image,split\n\n{archive / 'a.nii.gz'},\n\n\n{archive / 'gone.nii.gz'},\n\nx.nii,nowhere\n")
+    with pytest.raises(InputError, match=r"scans\.csv, row 8: the split"):
+        load_dataset(table)
+    table.write_text(table.read_text().replace("nowhere", ""))
+    assert [one.partition("row ")[2][:1] for one in errors(table)] == ["6", "8"]
+
+
 def copied(archive: Path, tmp_path: Path) -> Dataset:
     shutil.copyfile(archive / "a.nii.gz", archive / "new.nii.gz")
     table = write_table(
@@ -301,3 +344,126 @@ def test_copies_of_a_folder_are_told(series: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="p1 and p9"):
         require_apart(load_dataset(table))
+
+
+def with_further(archive: Path, tmp_path: Path, *further: Path) -> Path:
+    """Cases a and b for training and c for testing, each with a further channel."""
+    table = tmp_path / "scans.csv"
+    return write_table(
+        table,
+        *(
+            {"image": archive / f"{name}.nii.gz", "image_2": image, "label": archive / f"drawn/{name}.nii.gz"}
+            | {"split": "test" if name == "c" else ""}
+            for name, image in zip("abc", further, strict=True)
+        ),
+    )
+
+
+def test_an_atlas_that_all_cases_share_as_a_further_channel_is_no_leak(archive: Path, tmp_path: Path) -> None:
+    atlas = write_scan(archive / "atlas.nii.gz", 9)
+    table = with_further(archive, tmp_path, atlas, atlas, atlas)
+    dataset = load_dataset(table)
+    (told,) = dataset.problems
+    assert told.severity == "warning" and "a (row 2) and b (row 3) and c (row 4)" in told.message
+    require_apart(dataset)
+    assert duoseg.check(table).ok
+
+
+def test_an_empty_further_channel_stored_for_each_case_is_no_leak(archive: Path, tmp_path: Path) -> None:
+    voxels = np.zeros((9, 8, 7), np.int16)
+    voxels[4, 4, 4] = 1  # check refuses one that is empty altogether
+    for name in ("b2", "c2"):
+        nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 2.0, 1.0])), archive / f"{name}.nii")
+    table = with_further(archive, tmp_path, write_scan(archive / "a2.nii", 9), archive / "b2.nii", archive / "c2.nii")
+    dataset = load_dataset(table)
+    assert not dataset.problems
+    require_apart(dataset)
+    assert [one.severity for one in shared_contents(dataset)] == ["warning"]
+    assert duoseg.check(table).ok
+
+
+def test_a_copy_of_a_first_channel_among_further_ones_is_a_leak(archive: Path, tmp_path: Path) -> None:
+    shutil.copyfile(archive / "a.nii.gz", archive / "again.nii.gz")
+    second = [write_scan(archive / f"{name}2.nii.gz", ord(name)) for name in "ab"]
+    table = with_further(archive, tmp_path, *second, archive / "again.nii.gz")
+    with pytest.raises(InputError, match="a and c"):
+        require_apart(load_dataset(table))
+    assert not duoseg.check(table).ok
+
+
+def write_dicom(folder: Path, seed: int, slices: int = 7) -> Path:
+    voxels = np.random.default_rng(seed).integers(0, 1000, (9, 8, slices)).astype(np.int16)
+    write_phantom_series(folder, voxels, np.diag([-1.0, -1.0, 2.0, 1.0]), seed=seed, description=f"series {seed}")
+    return folder
+
+
+def two_rows(tmp_path: Path, train: object, test: object) -> Path:
+    return write_table(
+        tmp_path / "scans.csv",
+        {"image": train, "split": "", "case": "x"},
+        {"image": test, "split": "test", "case": "y"},
+    )
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_folder_on_one_side_and_a_slice_of_it_on_the_other_is_told(tmp_path: Path, turned: bool) -> None:
+    folder = write_dicom(tmp_path / "pacs/p1", 1)
+    (tmp_path / "linked").symlink_to(tmp_path / "pacs")
+    pair = [folder, tmp_path / "linked/p1" / sorted(folder.iterdir())[3].name]
+    (told,) = errors(two_rows(tmp_path, *(pair[::-1] if turned else pair)))
+    assert "x (row 2) and y (row 3)" in told
+
+
+def uid_of(folder: Path) -> str:
+    return str(dcmread(next(folder.iterdir())).SeriesInstanceUID)
+
+
+def test_a_localizer_beside_the_volume_that_a_folder_means_is_another_scan(tmp_path: Path) -> None:
+    folder, localizer = write_dicom(tmp_path / "p1", 1), write_dicom(tmp_path / "p2", 2, slices=1)
+    volume, survey = uid_of(folder), uid_of(localizer)
+    (file,) = localizer.iterdir()
+    shutil.copyfile(file, folder / "localizer.dcm")
+    for test, same in ((f"{folder}#{survey}", 0), (f"{folder}#{volume}", 1), (folder / "localizer.dcm", 0)):
+        assert len(errors(two_rows(tmp_path, folder, test))) == same, test
+
+
+def test_a_series_and_a_slice_of_another_in_its_folder_are_apart(tmp_path: Path) -> None:
+    folder, other = write_dicom(tmp_path / "p1", 1), write_dicom(tmp_path / "p2", 2)
+    first = uid_of(folder)
+    for file in other.iterdir():
+        shutil.copyfile(file, folder / f"b{file.name}")
+    assert errors(two_rows(tmp_path, f"{folder}#{first}", folder / "b0001.dcm")) == []
+    assert len(errors(two_rows(tmp_path, f"{folder}#{first}", folder / "0001.dcm"))) == 1
+
+
+def test_two_headers_over_one_file_of_voxels_are_told(tmp_path: Path) -> None:
+    np.random.default_rng(1).integers(0, 1000, (7, 8, 9)).astype("<i2").tofile(tmp_path / "d.raw")
+    for name in "xy":
+        (tmp_path / f"{name}.nhdr").write_text(
+            f"NRRD0004\n# {name}\ntype: int16\ndimension: 3\nsizes: 9 8 7\nspace: right-anterior-superior\n"
+            "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\nencoding: raw\nendian: little\n"
+            "data file: d.raw\n"
+        )
+    table = two_rows(tmp_path, "x.nhdr", "y.nhdr")
+    with pytest.raises(InputError, match="x and y"):
+        require_apart(load_dataset(table))
+    assert not duoseg.check(table).ok
+
+
+def test_headers_of_folders_are_opened_only_where_a_slice_may_be_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"image": write_dicom(tmp_path / f"p{number}", number), "split": ""} for number in range(3)]
+    rows += [{"image": write_dicom(tmp_path / "p4", 4), "split": "test"}]
+    dataset = load_dataset(write_table(tmp_path / "scans.csv", *rows))
+    opened: list[Path] = []
+    monkeypatch.setattr(copies, "source_files", lambda path: opened.append(path) or formats.source_files(path))
+    states: list[tuple[int, int]] = []
+    require_apart(dataset, progress=lambda *state: states.append(state))
+    assert opened == [] and states == [(done, 8) for done in range(1, 9)]
+
+    shutil.rmtree(tmp_path / "p4")
+    shutil.copytree(tmp_path / "p1", tmp_path / "p4")
+    with pytest.raises(InputError, match="p1 and p4"):
+        require_apart(dataset)
+    assert sorted(path.name for path in opened) == ["p1", "p4"]

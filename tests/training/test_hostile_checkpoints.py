@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import resource
 import struct
+import time
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,8 +20,9 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
+import duoseg
 from duoseg.errors import InputError
-from duoseg.training.checkpoint import WEIGHTS, load_checkpoint, load_weights, save_checkpoint
+from duoseg.training.checkpoint import WEIGHTS, load_checkpoint, load_weights, save_checkpoint, save_weights
 
 STATE = {
     "step": 7,
@@ -156,9 +160,83 @@ def test_entries_that_differ_only_in_case_are_refused(folder: Path) -> None:
     refused(folder, "two entries of one name")
 
 
-def test_a_memo_of_four_billion_places_is_refused(folder: Path) -> None:
-    rewritten(folder / "checkpoint.pt", lambda entries: pickled(entries, b"}q\x00", b"}r\xff\xff\xff\xff"))
-    refused(folder, "more objects than it has")
+def contents(folder: Path, instructions: bytes) -> None:
+    """Replace a checkpoint's list of contents."""
+
+    def change(entries: dict[str, bytes]) -> None:
+        name = next(name for name in entries if name.endswith("data.pkl"))
+        entries[name] = b"\x80\x02" + instructions + b"."
+
+    rewritten(folder / "checkpoint.pt", change)
+
+
+def refused_at_once(folder: Path, reason: str) -> None:
+    """Within a second and a few megabytes beside what the archive itself takes."""
+    before = time.monotonic()
+    tracemalloc.start()
+    try:
+        refused(folder, reason)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - before < 5 and peak < 2**25
+
+
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\xff", b"r\x00\x00\x00\x40", b"q\x07", b"p150000000\n", b"p0\n"])
+def test_a_memo_of_many_places_is_refused(folder: Path, put: bytes) -> None:
+    rewritten(folder / "checkpoint.pt", lambda entries: pickled(entries, b"}q\x00", b"}" + put))
+    refused_at_once(folder, "more objects than it has|the instruction PUT")
+
+
+STORAGE = b"(X\x07\x00\x00\x00storage%sX\x01\x00\x00\x000X\x03\x00\x00\x00cpu%stQ"
+FLOAT, WORD = b"ctorch\nFloatStorage\n", b"X\x01\x00\x00\x00x"
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n(%sK\x00%s%s\x89ccollections\nOrderedDict\n)RtR"
+HUGE = b"J\x00\x94\x35\x77"  # 2 000 000 000
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        STORAGE % (WORD, HUGE),  # a word repeated
+        STORAGE % (b"(K\x01K\x02t", HUGE),
+        STORAGE % (b"K\x00", HUGE),
+        STORAGE % (FLOAT, WORD),
+        STORAGE % (FLOAT, b"\x88"),
+        TENSOR % (STORAGE % (FLOAT, b"K\x01"), WORD, b"K\x01\x85"),
+        TENSOR % (STORAGE % (FLOAT, b"K\x01"), WORD + b"\x85", b"K\x01\x85"),
+        TENSOR % (STORAGE % (FLOAT, b"K\x01"), b"\x88\x85", b"K\x01\x85"),
+        TENSOR % (WORD, b"K\x01\x85", b"K\x01\x85"),
+        TENSOR % (b"K\x01", b"K\x01\x85", b"K\x01\x85"),
+    ],
+)
+def test_sizes_that_are_no_numbers_are_refused_before_any_reckoning(folder: Path, instructions: bytes) -> None:
+    contents(folder, instructions)
+    refused_at_once(folder, "has another form")
+
+
+def test_a_tensor_cannot_reach_beyond_its_storage_by_its_strides(folder: Path) -> None:
+    contents(folder, TENSOR % (STORAGE % (FLOAT, b"K\x06"), b"K\x02\x85", HUGE + b"\x85"))
+    refused_at_once(folder, "larger than its storage")
+
+
+def test_keys_of_nested_tuples_are_refused_unhashed(folder: Path) -> None:
+    nested = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (number, number, number + 1) for number in range(60))
+    contents(folder, b"}" + nested + b"K\x01s")
+    refused_at_once(folder, "other keys than words and whole numbers")
+
+
+def test_a_known_name_cannot_be_called_with_contents_to_copy(folder: Path) -> None:
+    pairs = b"(" + b"K\x01K\x02\x86" * 10_000 + b"tq\x00"
+    contents(folder, pairs + b"ccollections\nOrderedDict\n(h\x00tR" * 2000)
+    refused_at_once(folder, "no function of ours")
+
+
+@pytest.mark.parametrize(
+    "instructions", [b"0", b"}b", b"}}b", b"K\x01s", b"(K\x01K\x02u", b"h\x07", b"R", b"t", b"(\x85"]
+)
+def test_instructions_that_ours_never_hold_or_that_lack_values_are_refused(folder: Path, instructions: bytes) -> None:
+    contents(folder, instructions)
+    refused_at_once(folder, "")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +266,31 @@ def test_values_that_contain_each_other_many_times_are_refused(tmp_path: Path) -
 def test_ordered_mappings_are_plain_values(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, {**STATE, "optimiser": OrderedDict(a=1)})
     assert load_checkpoint(tmp_path)["optimiser"] == {"a": 1}
+
+
+@pytest.mark.parametrize("size", [100, 10_000, 300_000])
+def test_a_full_disk_is_told_with_the_file_and_leaves_the_last_checkpoint(folder: Path, size: int) -> None:
+    large = {**STATE, "method": {str(number): torch.ones(1000) for number in range(100)}}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            save_checkpoint(folder, large)
+        with pytest.raises(OSError, match="File too large") as of_weights:
+            save_weights(folder, Weighty())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(folder / "checkpoint.pt")
+    assert of_weights.value.filename == str(folder / WEIGHTS)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.pt"]
+    assert load_checkpoint(folder)["step"] == 7
+
+
+class Weighty(nn.Module):
+    """What is saved takes 400 kB."""
+
+    def inference_modules(self) -> dict[str, nn.Module]:
+        return {"region": nn.Linear(1000, 100)}
 
 
 class OneLayer(nn.Module):
@@ -257,3 +360,60 @@ def test_a_run_folder_with_foreign_files_is_refused_by_the_file(tmp_path: Path) 
     (tmp_path / WEIGHTS).write_bytes(pickle.dumps({"student.weight": 1}))
     with pytest.raises(InputError, match="damaged"):
         load_weights(tmp_path / WEIGHTS, OneLayer())
+
+
+def train(data: Path, out: Path, protocol: Path, **options: object) -> object:
+    return duoseg.train(
+        data,
+        out,
+        config=protocol,
+        method="supervised",
+        steps=2,
+        cache=out.parent / "cache",
+        device="cpu",
+        threads=1,
+        **options,
+    )
+
+
+def changed_identity(run: Path, **changes: object) -> None:
+    state = load_checkpoint(run)
+    identity = {key: value for key, value in {**state["identity"], **changes}.items() if value is not None}
+    save_checkpoint(run, {**state, "identity": identity})
+
+
+def test_a_run_of_another_version_is_told_as_such(phantoms: Path, tiny_protocol: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(phantoms, run, tiny_protocol)
+    identity = load_checkpoint(run)["identity"]
+    changed_identity(run, cache_format=identity["cache_format"] + 1)
+    with pytest.raises(InputError, match=r"run: its scans were prepared by another version .* use that version"):
+        train(phantoms, run, tiny_protocol, resume=True)
+
+    # Earlier versions did not record it.
+    changed_identity(run, cache_format=None)
+    train(phantoms, run, tiny_protocol, resume=True)
+    others = {key: f"{value}0" for key, value in identity["contents"].items()}
+    changed_identity(run, cache_format=None, contents=others)
+    with pytest.raises(InputError, match="prepared by another version"):
+        train(phantoms, run, tiny_protocol, resume=True)
+    (first, *_) = identity["contents"]
+    for known in (None, identity["cache_format"]):
+        changed_identity(run, cache_format=known, contents={**identity["contents"], first: "other"})
+        with pytest.raises(InputError, match=f"the {first} has changed"):
+            train(phantoms, run, tiny_protocol, resume=True)
+
+
+def test_only_a_new_run_looks_for_copies_and_tells_how_far_it_is(
+    phantoms: Path, tiny_protocol: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def progress(what: str, done: int, total: int, detail: str = "") -> None:
+        told.append(what)
+
+    train(phantoms, tmp_path / "run", tiny_protocol, progress=progress)
+    assert "compare" in told
+    told.clear()
+    train(phantoms, tmp_path / "run", tiny_protocol, resume=True, progress=progress)
+    assert told and "compare" not in told

@@ -7,15 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from duoseg.errors import InputError
-from duoseg.files import StrPath
+from duoseg.files import UNFINISHED, StrPath
 from duoseg.progress import Progress
 from duoseg.scans.fetching.catalogue import PublicSet, find_set
 from duoseg.scans.fetching.decathlon import DESCRIPTION, convert, is_fetched
 from duoseg.scans.fetching.download import download
 from duoseg.scans.fetching.unpack import unpack
-
-WORK = ".fetch"
-"""The folder within the target for what is not finished."""
 
 
 def fetch(name: str, to: StrPath, *, progress: Progress | None = None) -> Path:
@@ -45,10 +42,11 @@ def fetch_set(public: PublicSet, to: Path, *, progress: Progress | None = None) 
     Raises:
         InputError: as `fetch` does.
     """
+    work = to / UNFINISHED
     if is_fetched(to, public):
+        shutil.rmtree(work, ignore_errors=True)  # left where the very last step was interrupted
         return to
     _require_free(to, public)
-    work = to / WORK
     archive = work / Path(urlsplit(public.url).path).name
     unpacked, converted = work / "unpacked", work / "converted"
     work.mkdir(parents=True, exist_ok=True)
@@ -60,7 +58,7 @@ def fetch_set(public: PublicSet, to: Path, *, progress: Progress | None = None) 
     archive.unlink(missing_ok=True)
     converted.mkdir(exist_ok=True)
     convert(unpacked, converted, public, progress=progress)
-    # What makes the folder a complete data set comes last.
+    # What makes the folder a complete data set comes last; until then, the folder of what is not finished tells.
     for path in sorted(converted.iterdir(), key=lambda path: path.name == DESCRIPTION):
         path.replace(to / path.name)
     shutil.rmtree(work)
@@ -72,6 +70,6 @@ def _require_free(to: Path, public: PublicSet) -> None:
         return
     if not to.is_dir():
         raise InputError(f"{to}: is no folder; choose another place.")
-    begun = (to / WORK / public.name).is_file()
+    begun = (to / UNFINISHED / public.name).is_file()
     if not begun and any(to.iterdir()):
         raise InputError(f"{to}: holds other files; choose a new or empty folder for {public.name}.")

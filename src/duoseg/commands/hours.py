@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from duoseg.commands.runs import build_method
+from duoseg.commands.runs import TooLarge, build_method
 from duoseg.config import Config
-from duoseg.errors import InputError
 from duoseg.planning.budget import (
     CEILING,
     MEMORY_SHARE,
@@ -59,7 +58,7 @@ def fit_to_hours(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: nothing fits.
+        InputError: nothing fits, or a number is absurd.
     """
     plans = ladder(make)
     usual = plans[0]
@@ -95,15 +94,15 @@ def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
 
 def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> StepCost:
     """Measure a step, unless the system might end this process for the memory that it asks for."""
-    if device == "cpu" and there is not None:
-        try:
+    try:
+        if device == "cpu" and there is not None:
             need = _estimate(plan, settings)
-        except InputError:  # more than this machine has even when all of it is free
-            return StepCost(math.inf)
-        if need > MEMORY_SHARE * there:
-            return StepCost(math.inf, need)
-    with torch.random.fork_rng(devices=[]):
-        learner = build_method(settings, plan)
+            if need > MEMORY_SHARE * there:
+                return StepCost(math.inf, need)
+        with torch.random.fork_rng(devices=[]):
+            learner = build_method(settings, plan)
+    except TooLarge:
+        return StepCost(math.inf)
     return measure_step(learner, plan, device=device, precision=settings.training.precision)
 
 

@@ -12,8 +12,9 @@ from duoseg.commands.runs import require_known_settings, save_plan
 from duoseg.config import Config, load_config
 from duoseg.files import StrPath
 from duoseg.planning.fingerprint import take_fingerprint
+from duoseg.planning.overrides import differences, override
 from duoseg.planning.plan import Plan, Spacing, Triple
-from duoseg.planning.planner import make_plan, override
+from duoseg.planning.planner import make_plan
 from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import Size
 from duoseg.progress import Progress, counted
@@ -78,6 +79,18 @@ def warn_of_problems(dataset: Dataset) -> None:
     for problem in dataset.problems:
         if problem.severity == "warning":
             logger.warning(str(problem))
+
+
+def warn_of_unused(source: StrPath, plan: Plan, settings: Config) -> None:
+    """Log what a configuration's ``[plan]`` says otherwise than a plan file, which is used as it is."""
+    settled = ("reasons", "steps") if settings.steps else ("reasons",)  # `steps` wins over both
+    asked = {name: value for name, value in settings.plan.items() if name not in settled}
+    unused = differences(plan, asked)
+    if unused:
+        logger.warning(
+            f"{source}: is used as it is, so the configuration's [plan] is not, which has another {', '.join(unused)}. "
+            "To use [plan], leave out --plan, or make the plan file with this --config."
+        )
 
 
 def plan_dataset(

@@ -36,6 +36,10 @@ MOST_LEVELS = 16
 MOST_STEPS = 10**9
 
 
+class TooLarge(InputError):
+    """A plan needs more memory than this machine has even when all of it is free."""
+
+
 def load_plan(path: Path) -> Plan:
     """Read a plan.
 
@@ -59,33 +63,44 @@ def build_method(config: Config, plan: Plan) -> Method:
     """A fresh method for a plan; its weights come from torch's global generator.
 
     Raises:
-        InputError: a method that is named or one of its settings is unknown, the patch does not fit the network, or
-            network or patches cannot fit into this machine's memory.
+        InputError: a method that is named or one of its settings is unknown, the patch does not fit the network, or a
+            number is absurd.
+        TooLarge: network or patches cannot fit into this machine's memory.
     """
     settings = require_known_settings(config)
+    require_countable(plan)
     networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
-    require_possible(plan, networks)
+    require_holdable(plan, networks)
     return find_method(config.method)(networks, settings[config.method])
 
 
-def require_possible(plan: Plan, networks: NetworkFactory) -> None:
-    """Refuse, before anything is allocated, a plan that no machine like this one could carry out.
-
-    Counted is the least that a step needs: the patches with the first level's features, and the weights of one network.
+def require_countable(plan: Plan) -> None:
+    """Refuse a plan with levels or steps that no machine could carry out.
 
     Raises:
-        InputError: the patches or the weights alone need more than this machine's memory, or a number is absurd.
+        InputError: a number is absurd.
     """
-    limit = memory_limit()
-    features = FLOAT_BYTES * math.prod(plan.patch) * (len(plan.channels) + plan.network.channels[0])
-    patches = (plan.batch.labelled + plan.batch.unlabelled) * features
     if len(plan.network.channels) > MOST_LEVELS or min(plan.network.channels) < 1 or plan.steps > MOST_STEPS:
         raise InputError(
             f"The plan asks for {len(plan.network.channels)} levels and {plan.steps:.3g} steps; at most {MOST_LEVELS} "
             f"and {MOST_STEPS:.3g} can be carried out, and every level needs a channel."
         )
+
+
+def require_holdable(plan: Plan, networks: NetworkFactory) -> None:
+    """Refuse, before anything is allocated, a plan that this machine's memory cannot hold.
+
+    Counted is the least that a step needs: the patches with the first level's features, and the weights of one network.
+
+    Raises:
+        TooLarge: the patches or the weights alone need more than this machine's memory.
+        InputError: the network has more channels than can be counted.
+    """
+    limit = memory_limit()
+    features = FLOAT_BYTES * math.prod(plan.patch) * (len(plan.channels) + plan.network.channels[0])
+    patches = (plan.batch.labelled + plan.batch.unlabelled) * features
     if patches > limit:
-        raise InputError(
+        raise TooLarge(
             f"The plan's patches of {shape_text(plan.patch)} voxels take {patches / GIB:.3g} GiB of memory in each "
             f"step, and this machine has {limit / GIB:.3g} GiB; use smaller or fewer patches, or fewer channels."
         )
@@ -97,7 +112,7 @@ def require_possible(plan: Plan, networks: NetworkFactory) -> None:
             f"The plan's network cannot be built: {plan.network.channels} channels are too many."
         ) from fault
     if weights > limit:
-        raise InputError(
+        raise TooLarge(
             f"The plan's network takes {weights / GIB:.3g} GiB of memory for its weights alone, and this machine has "
             f"{limit / GIB:.3g} GiB; use fewer channels or levels."
         )

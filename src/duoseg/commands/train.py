@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from duoseg.commands.hours import warn_of_memory
-from duoseg.commands.plan import plan_dataset, warn_of_problems
+from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
 from duoseg.commands.report import report
 from duoseg.commands.runs import (
     CASES,
@@ -27,16 +27,18 @@ from duoseg.config import CONFIG, Config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.methods.base import Method
+from duoseg.planning.cache import FORMAT as CACHE_FORMAT
 from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
+from duoseg.scans.copies import require_apart
 from duoseg.scans.dataset import Dataset, Split, load_dataset
-from duoseg.scans.leaks import require_apart
 from duoseg.training.checkpoint import (
     WEIGHTS,
     load_checkpoint,
     load_weights,
+    refuse_another_version,
     refuse_changes,
 )
 from duoseg.training.engine import DeviceName, resolve_device, resolve_precision, use_threads
@@ -113,12 +115,14 @@ def train(
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data)
     warn_of_problems(dataset)
-    require_apart(dataset)
+    if state is None:  # a run that goes on compares the contents of its scans with those that it began with
+        require_apart(dataset, progress=counted(progress, "compare"))
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
     identity = _settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
     if state is not None:  # before the work of preparing scans, and again with their contents
         refuse_changes({key: state["identity"].get(key) for key in identity}, identity)
+        refuse_another_version(out, state["identity"], cache_format=CACHE_FORMAT)
 
     warn_of_memory(chosen, settings, resolve_device(device))
     torch.manual_seed(settings.training.seed)
@@ -128,9 +132,10 @@ def train(
     labelled_cases, unlabelled_cases = _prepare(
         learner, split, chosen, Path(cache) if cache else dataset.root / CACHE, progress
     )
-    identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases])}
+    identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases]), "cache_format": CACHE_FORMAT}
     if state is not None:
-        refuse_changes(state["identity"], identity)
+        refuse_another_version(out, state["identity"], cache_format=CACHE_FORMAT, contents=identity["contents"])
+        refuse_changes({**state["identity"], "cache_format": CACHE_FORMAT}, identity)
 
     trainer = Trainer(
         learner,
@@ -187,14 +192,13 @@ def _plan(
     device: Any,
     progress: Progress | None,
 ) -> Plan:
-    if plan is not None and settings.plan:
-        raise InputError(
-            f"{plan}: a plan file is used as it is; take [plan] out of the settings, or leave --plan away."
-        )
+    given = plan
     if plan is None and resume and (out / PLAN).is_file():
         plan = out / PLAN
     if plan is not None:
         chosen = load_plan(Path(plan))
+        if given is not None:
+            warn_of_unused(given, chosen, settings)
         return override(chosen, {"steps": settings.steps} if settings.steps else {})
     return plan_dataset(dataset, split, settings, device=device, progress=progress)
 

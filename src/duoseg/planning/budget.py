@@ -19,6 +19,7 @@ RUNGS = ((1.0, 1.0), (1.0, 0.5), (0.5, 0.5), (0.5, 0.25), (0.5, 0.125))
 
 SMALLEST_PATCH = 16**3  # voxels; nothing is gained by smaller ones
 RESERVE = 0.1  # of the hours, for preparing, saving and the page
+START_SECONDS = 20.0  # for starting, saving and the page, beside preparing, however short the training
 FLOOR = 0.5  # of the usual steps; with fewer, a smaller network learns more
 CEILING = 4  # times the usual steps; a few labels do not teach more and more
 FEWEST = 50  # steps; fewer teach nothing
@@ -44,7 +45,8 @@ class Means:
 
     Attributes:
         hours: wall time from its start to its page.
-        aside_seconds: what preparing the scans is thought to take; at least a tenth of the hours is set aside.
+        aside_seconds: what preparing the scans is thought to take; with 20 s for starting and the page it is set aside,
+            or a tenth of the hours if that is more.
         available_bytes: memory; None where unknown.
         steps: as many and no others, where asked for.
     """
@@ -58,7 +60,7 @@ class Means:
     def usable_seconds(self) -> float:
         """The time for steps."""
         seconds = self.hours * 3600
-        return max(0.0, seconds - max(RESERVE * seconds, self.aside_seconds))
+        return max(0.0, seconds - max(RESERVE * seconds, START_SECONDS + self.aside_seconds))
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,10 @@ def _memory_text(cost: StepCost, means: Means) -> str:
 def _time_text(best: Fit, means: Means) -> str:
     wanted = means.steps or FEWEST
     seconds = wanted * best.cost.seconds
-    total = max(seconds / (1 - RESERVE), seconds + means.aside_seconds)
+    total = max(seconds / (1 - RESERVE), seconds + START_SECONDS + means.aside_seconds)
     asked = "steps that were asked for" if means.steps else "steps, the fewest that teach anything,"
     return (
         f"--hours {means.hours:g}: the {wanted} {asked} would take {time_text(total)} even with the cheapest plan "
-        f"({best.cost.seconds:.2g} s a step, and what preparing and saving take); give at least --hours "
+        f"({best.cost.seconds:.2g} s a step, and what starting, preparing and saving take); give at least --hours "
         f"{math.ceil(total / 36) / 100:g}, or ask for less."
     )

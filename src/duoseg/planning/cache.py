@@ -124,8 +124,8 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
     label_key, label_path = "", None
     if case.label is not None:
         label_bytes = hash_source(case.label)
-        values = list(plan.classes.values())
-        label_key = _key("label", image_bytes, plan.spacing, label_bytes, values, plan.ignore_value)
+        classes = list(plan.classes.items())  # names, too: a label may tell its values by them
+        label_key = _key("label", image_bytes, plan.spacing, label_bytes, classes, plan.ignore_value)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
 
     placement = _held_placement(image_path, image_key, channels=len(case.images))
@@ -138,7 +138,7 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
         write_frame(image_path, _half(image), key=image_key, meta=meta, patch=plan.patch)
         del image
     if label_path is not None and not _holds_label(label_path, label_key, placement.prepared, len(plan.classes)):
-        voxels = read_label(case, grid or read_grid(case.images[0]))
+        voxels = read_label(case, grid or read_grid(case.images[0]), plan.classes)
         label = prepare_label(voxels, placement, plan, name=str(case.label))
         meta = _foreground_meta(label, len(plan.classes))
         write_frame(label_path, label, key=label_key, meta=meta, patch=plan.patch)

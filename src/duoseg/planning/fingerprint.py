@@ -112,7 +112,7 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
             )
         )
         if case.label is not None:
-            label = to_canonical(read_label(case, grid), *order)
+            label = to_canonical(read_label(case, grid, dataset.classes), *order)
             _measure_label(label, voxels, grid, dataset, measured, str(case.label))
         if progress is not None:
             progress(done, len(cases))

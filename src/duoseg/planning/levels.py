@@ -43,12 +43,7 @@ def choose_network(
         kernels=choose_kernels(patch, spacing, strides, strided_stem=strided),
     )
     bottom = "x".join(str(side // stride) for side, stride in zip(patch, total_stride(network), strict=True))
-    stem = (
-        f"a patch of {voxels:,} voxels is too many for full-resolution convolutions on CPU, so a stem of "
-        "stride 2 comes first"
-        if strided
-        else "convolutions run at full resolution"
-    )
+    stem = _stem_reason(strided, voxels, size)
     return network, (
         f"{len(channels)} levels leave {bottom} voxels at the deepest (about {BOTTLENECK} to "
         f"{2 * BOTTLENECK} a side); {stem}; channels double from {channels[0]} to at most "
@@ -86,6 +81,17 @@ def thin(patch: Triple) -> Flat:
     """Return along which axes a patch is a single voxel."""
     x, y, z = (side == 1 for side in patch)
     return x, y, z
+
+
+def _stem_reason(strided: bool, voxels: int, size: Size) -> str:
+    if not strided:
+        return "convolutions run at full resolution"
+    if size.stem is not None:
+        return "a stem of stride 2 comes first, kept from the plan without --hours"
+    return (
+        f"a patch of {voxels:,} voxels is too many for full-resolution convolutions on CPU, so a stem of "
+        "stride 2 comes first"
+    )
 
 
 def _shape_reason(spacing: Millimetres, flat: Flat) -> str:

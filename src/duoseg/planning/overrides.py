@@ -30,13 +30,7 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
         InputError: a key is unknown (the nearest known one is named), a value is not valid, or the patch no
             longer fits the network.
     """
-    network = changes.get("network")
-    if isinstance(network, Mapping) and network.get("architecture") == "vnet":
-        network = {**PUBLISHED_VNET, **network}
-    if isinstance(network, Mapping):
-        uniform = {"kernels": ()} if any(name in network for name in LEVELS) else {}
-        changes = {**changes, "network": {**uniform, **network}}
-    merged, changed = _merge(plan, changes, "")
+    merged, changed = _merge(plan, _completed(changes), "")
     reasons = _reasons_after(merged["reasons"], changed)
     try:
         result = Plan.model_validate({**merged, "reasons": reasons})
@@ -44,6 +38,26 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
         raise InputError(_explain(error)) from None
     require_fitting_patch(result.network, result.patch)
     return result
+
+
+def differences(plan: Plan, changes: Mapping[str, Any]) -> list[str]:
+    """Return which of the plan's settings ``override`` with these changes would change, such as ``network.stem``.
+
+    Raises:
+        InputError: a key is unknown; the nearest known one is named.
+    """
+    return _merge(plan, _completed(changes), "")[1]
+
+
+def _completed(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the changes with what a network that is named brings with it."""
+    network = changes.get("network")
+    if not isinstance(network, Mapping):
+        return changes
+    if network.get("architecture") == "vnet":
+        network = {**PUBLISHED_VNET, **network}
+    uniform = {"kernels": ()} if any(name in network for name in LEVELS) else {}
+    return {**changes, "network": {**uniform, **network}}
 
 
 def _reasons_after(reasons: Mapping[str, str], changed: Sequence[str]) -> dict[str, str]:

@@ -143,17 +143,29 @@ def _choose_spacing(
     patch: Triple | None,
     budget: Callable[[Millimetres], int],
 ) -> tuple[Millimetres, str]:
-    """Start at the median spacing; coarsen by whole factors while a patch sees too little of a scan."""
+    """Start at the median spacing; coarsen by whole factors while a patch sees too little of a scan.
+
+    Along an axis on which a patch of a single voxel was asked for it never sees enough, and is not meant to. Where
+    coarsening shows a patch no more along its worst axis, the start is kept.
+    """
     start = lifted(median_triple([case.spacing for case in fingerprint.cases]), flat_axes(fingerprint))
     class_mm = smallest_class_mm(fingerprint)
-    factor, spacing, seen = 1, start, 0.0
+    slices = thin(patch) if patch is not None else (False, False, False)
+    factor, spacing, seen, seen_at_start = 1, start, 0.0, 0.0
     for factor in range(1, COARSEST + 1):
         spacing = coarsened(start, factor, class_mm)
         trial = patch or choose_patch(extent, spacing, budget(spacing))
-        seen = min(coverage(trial, extent, spacing))
+        shares = zip(coverage(trial, extent, spacing), slices, strict=True)
+        seen = min((share for share, alone in shares if not alone), default=1.0)
+        seen_at_start = seen if factor == 1 else seen_at_start
         if seen >= COVERAGE:
             break
     median_text = f"The scans' median spacing is {mm_text(start)}"
+    if spacing != start and seen <= seen_at_start:
+        return start, (
+            f"{median_text}, and it is kept: coarser ones would not show a patch more of a scan ({mm_text(extent)}) "
+            f"along the axis of which it sees {seen:.0%}."
+        )
     if spacing == start:
         held = (
             "a patch sees enough of a scan at it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from duoseg.errors import InputError
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.segments import by_name
 from duoseg.scans.texts import misplacement_text, realignment_text
 from duoseg.scans.values import as_integers, fill_not_finite, not_finite_text
 
@@ -57,17 +59,19 @@ def read_channels(case: Case) -> tuple[np.ndarray, Grid]:
     return images.voxels, images.grid
 
 
-def read_label(case: Case, grid: Grid) -> np.ndarray:
+def read_label(case: Case, grid: Grid, classes: Mapping[str, int] | None = None) -> np.ndarray:
     """Read a labelled case's label, whole file values ``(X, Y, Z)``, and hold it to its image's grid.
 
     A label stored in another axis order than its image is reordered, and segments without their empty rim get it back.
+    Where ``classes`` (name -> value) are declared, segments with their names get their values.
 
     Raises:
-        InputError: the file cannot be read, lies on another grid than the image, or holds other than whole numbers.
+        InputError: the file cannot be read, lies on another grid than the image, holds other than whole numbers, or
+            names its segments against ``classes``.
     """
     if case.label is None:
         raise ValueError(f"case {case.name} has no label")
-    scan, _ = _aligned(read_scan(case.label), grid, case.images[0].name)
+    scan, _ = _aligned(by_name(read_scan(case.label), classes or {}), grid, case.images[0].name)
     return as_integers(scan.voxels, case.label)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from duoseg.errors import InputError
 from duoseg.planning.plan import Length, Patch, Spacing, Steps
+
+MOST_HOURS = 10_000
+"""More than a year: whoever asks for more has mistyped."""
+
+Hours = Annotated[Length, Field(le=MOST_HOURS)]
 
 _KINDS: dict[str, tuple[TypeAdapter[Any], str]] = {
     "steps": (TypeAdapter(Steps), "a whole number from 1 on"),
     "spacing": (TypeAdapter(Spacing), "three positive, finite numbers of mm, such as 1, 1, 2.5"),
     "patch": (TypeAdapter(Patch), "three whole numbers of voxels from 1 on, such as 96, 96, 48"),
-    "hours": (TypeAdapter(Length), "a positive, finite number of hours, such as 1.5"),
+    "hours": (TypeAdapter(Hours), f"a positive, finite number of hours up to {MOST_HOURS:,}, such as 1.5"),
 }
 
 
@@ -32,7 +37,7 @@ class Request:
     steps: Steps | None
     spacing: Spacing | None
     patch: Patch | None
-    hours: float | None = None
+    hours: Hours | None = None
 
 
 def checked_request(*, steps: Any, spacing: Any, patch: Any, hours: Any = None) -> Request:

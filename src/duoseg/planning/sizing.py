@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -23,6 +22,7 @@ COARSEST = 3  # times the finest voxel side
 CLASS_VOXELS = 8  # the smallest class keeps as many voxels across
 BOTTLENECK = 4  # voxels a side at the deepest level, at least
 MANY_CLASSES = 8  # beyond it, the classes' maps at full resolution dominate memory
+LONGEST = 1e9  # voxels along a side; with more, products would overflow
 ANISOTROPIC = 2.0  # ratio of voxel sides from which an axis counts as thick
 
 Flat = tuple[bool, bool, bool]
@@ -119,14 +119,15 @@ def choose_patch(extent: Millimetres, spacing: Millimetres, budget: int) -> Trip
     Sides are multiples of a power of 2 that leaves about 4 to 8 voxels at the network's deepest level, and no
     longer than needed to hold the extent.
     """
-    sizes = [max(1.0, length / mm) for length, mm in zip(extent, spacing, strict=True)]
-    share = min(1.0, (budget / math.prod(sizes)) ** (1 / 3))
-    candidates = []
-    for size in sizes:
-        multiple = 2 ** halvings(max(1, round(size * share)))
-        candidates.append([multiple * count for count in range(1, math.ceil(round(size) / multiple) + 1)])
-    fitting = [patch for patch in itertools.product(*candidates) if math.prod(patch) <= budget * PATCH_TOLERANCE]
-    x, y, z = max(fitting, key=lambda patch: (*_coverage_rank(patch, sizes), -math.prod(patch)))
+    sizes = [min(LONGEST, max(1.0, length / mm)) for length, mm in zip(extent, spacing, strict=True)]
+    most = math.floor(budget * PATCH_TOLERANCE)
+    multiples = _multiples(sizes, (budget / math.prod(sizes)) ** (1 / 3))
+    if math.prod(multiples) > most:
+        multiples = _multiples(sizes, _longest_axes_share(sizes, budget))
+    x, y, z = max(
+        _full_patches(sizes, multiples, most),
+        key=lambda patch: (*_coverage_rank(patch, sizes), -math.prod(patch)),
+    )
     return x, y, z
 
 
@@ -168,3 +169,31 @@ def choose_strides(patch: Triple, spacing: Millimetres, *, strided_stem: bool) -
 def _coverage_rank(patch: Sequence[int], sizes: Sequence[float]) -> tuple[float, float]:
     shares = [min(1.0, side / size) for side, size in zip(patch, sizes, strict=True)]
     return min(shares), sum(shares)
+
+
+def _multiples(sizes: Sequence[float], share: float) -> list[int]:
+    """Return the powers of 2 that fit sides which span a share (at most all) of so many voxels."""
+    return [2 ** halvings(max(1, round(size * min(1.0, share)))) for size in sizes]
+
+
+def _longest_axes_share(sizes: Sequence[float], budget: int) -> float:
+    """Return the share of the axes that the budget allows, leaving out those of which it would be under a voxel.
+
+    A patch spans a whole voxel of such an axis, so the others cannot have the share that all three would have.
+    """
+    share = 1.0
+    for count in (3, 2, 1):
+        longest = sorted(sizes)[-count:]
+        share = (budget / math.prod(longest)) ** (1 / count)
+        if longest[0] * share >= 1:
+            break
+    return share
+
+
+def _full_patches(sizes: Sequence[float], multiples: Sequence[int], most: int) -> Iterator[Triple]:
+    """Yield the patches of at most ``most`` voxels whose last side is as long as the two others let it be."""
+    first, second, third = multiples
+    ends = [multiple * math.ceil(round(size) / multiple) for size, multiple in zip(sizes, multiples, strict=True)]
+    for x in range(first, min(ends[0], most // (second * third)) + 1, first):
+        for y in range(second, min(ends[1], most // (x * third)) + 1, second):
+            yield x, y, min(ends[2], most // (x * y * third) * third)

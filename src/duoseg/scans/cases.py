@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,20 @@ class Case:
         images: one file per channel, in the order of the data set's channels.
         label: the label file, or None for an unlabelled scan.
         subject: the person; the case's own name where nobody said otherwise.
+        subject_given: whether somebody said who it is. Otherwise the case is a person of its own, also where another
+            case's person happens to be called like it.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None
     subject: str
+    subject_given: bool = False
+
+    @property
+    def person(self) -> Hashable:
+        """What is equal for the scans of one person, and for no others."""
+        return self.subject_given, self.subject
 
     def without_label(self) -> Case:
         """Return this case as an unlabelled one."""

@@ -6,7 +6,7 @@ What is kept of a scan is one row of figures and a hash, so that memory grows by
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from duoseg.scans.comparing import (
     channel_problems,
     class_problems,
     duplicate_problems,
+    segment_problems,
     side_problems,
     spacing_problems,
 )
@@ -34,6 +35,7 @@ from duoseg.scans.inspection import (
     value_range,
 )
 from duoseg.scans.scan import Grid, Pairs, content_box
+from duoseg.scans.segments import by_name
 
 __all__ = ["CheckReport", "Problem", "Role", "Row", "check_dataset"]
 
@@ -62,6 +64,7 @@ def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Pr
         *dataset.problems,
         *(problem for one in read for problem in one.problems),
         *class_problems(dataset, inspected),
+        *segment_problems(dataset, inspected),
         *side_problems(dataset, inspected),
         *spacing_problems(inspected),
         *channel_problems(dataset, inspected),
@@ -127,11 +130,11 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             scan = scan.onto(first[1]) or scan
         boxes.append(content_box(scan.voxels[None]))
         del scan  # before the next channel is read
-    values = None
+    values, segments = None, dict[Path, Mapping[str, int]]()
     if case.label is not None and not left_out:
-        values = _inspect_label(dataset, case.label, first, _union(boxes), problems)
+        values, segments[case.label] = _inspect_label(dataset, case.label, first, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(images), values, "")
-    return Inspected(row, digests, lowest, tuple(problems))
+    return Inspected(row, digests, case.images[0], lowest, tuple(problems), segments)
 
 
 def _is_left_out(dataset: Dataset, case: Case) -> bool:
@@ -140,12 +143,17 @@ def _is_left_out(dataset: Dataset, case: Case) -> bool:
 
 def _inspect_label(
     dataset: Dataset, file: Path, image: tuple[Path, Grid] | None, box: Pairs | None, problems: list[Problem]
-) -> dict[int, float] | None:
+) -> tuple[dict[int, float] | None, Mapping[str, int]]:
+    """Return value -> volume in ml, None where the label cannot be read, and name -> value of its segments."""
     try:
         scan = read_scan(file)
     except InputError as error:
         problems.append(problem_from(error, file))
-        return None
+        return None, {}
+    try:
+        scan = by_name(scan, dataset.classes)
+    except InputError as error:
+        problems.append(problem_from(error, file))
     if image is not None:
         problems += grid_problems(scan, *image)
     placed = scan.onto(image[1]) if image is not None else None
@@ -153,7 +161,8 @@ def _inspect_label(
         problems += cropped_problems(placed, box, dataset.ignore_value)
     count = count_label(scan.voxels)
     problems += label_problems(scan, count, dataset.classes, dataset.ignore_value)
-    return {value: voxels * scan.grid.voxel_volume_ml for value, voxels in sorted(count.voxels.items())}
+    volumes = {value: voxels * scan.grid.voxel_volume_ml for value, voxels in sorted(count.voxels.items())}
+    return volumes, scan.segments
 
 
 def _union(boxes: Sequence[Pairs]) -> Pairs | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from duoseg.scans.cases import Problem
 from duoseg.scans.check_report import Role, Row
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.description import is_ct
+from duoseg.scans.segments import disagreements
 from duoseg.scans.sides import may_be_a_side, speak_of_sides
 from duoseg.scans.strays import stray_text
 from duoseg.scans.texts import mm_text, some_text
@@ -36,14 +37,18 @@ class Inspected:
     Attributes:
         row: its line in the table.
         digests: image file -> hash of its voxels, for those that could be read.
+        first: the image of the first channel.
         lowest: channel number -> least value, for those that could be read.
         problems: what is wrong with its files.
+        segments: its label's file -> name -> value of the segments there.
     """
 
     row: Row
     digests: Mapping[Path, str]
+    first: Path
     lowest: Mapping[int, float]
     problems: tuple[Problem, ...]
+    segments: Mapping[Path, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def image(self) -> Path:
@@ -77,6 +82,12 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
         )
     if not classes:
         yield Problem("error", dataset.root, "all labels are empty", "annotate at least one scan")
+
+
+def segment_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield labels that name a segment like another label, with another value, where no class is declared."""
+    if not dataset.classes:
+        yield from disagreements([named for one in inspected for named in one.segments.items()])
 
 
 def side_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
@@ -136,7 +147,10 @@ def channel_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterat
 
 
 def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
-    """Yield images that occur more than once: an error where training would see what it is scored on."""
+    """Yield images that occur more than once: an error where training would see what it is scored on.
+
+    A further channel alone may be shared for good reason: an atlas, or one that is empty where it was not acquired.
+    """
     places: defaultdict[str, list[tuple[Inspected, Path]]] = defaultdict(list)
     for one in inspected:
         for image, digest in one.digests.items():
@@ -155,11 +169,12 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
                 "export the right series for it, or leave the channel out of all cases",
             )
             continue
-        crossed = len({_side(one.row.role) for one, _ in group}) > 1
+        leaks = any(image == one.first for one, image in group)
+        crossed = leaks and len({_side(one.row.role) for one, _ in group}) > 1
         yield Problem(
             "error" if crossed else "warning",
             group[-1][1],
-            f"the same voxels are in {len(group)} images, of the cases {', '.join(cases)}",
+            f"the same voxels are in {len(group)} images, of the cases {some_text(cases)}",
             "keep one of them" + (", or scores will be those of scans seen in training" if crossed else ""),
         )
 

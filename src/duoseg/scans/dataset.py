@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.files import StrPath
+from duoseg.files import UNFINISHED, StrPath
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_description
 from duoseg.scans.layouts import Found, find_in_folders
@@ -145,6 +145,10 @@ def _find(path: Path) -> tuple[Path, Found]:
         return path.parent, find_in_table(path, read_description(path.parent))
     if not path.is_dir():
         raise InputError(f"{path}: there is no such {'data set' if not path.exists() else 'folder or CSV table'}.")
+    if (path / UNFINISHED).is_dir():
+        raise InputError(
+            f"{path}: is a public set that is unfinished; run `duoseg fetch` again, which goes on with it."
+        )
     found = find_in_folders(path, read_description(path))
     if found is not None:
         return path, found

@@ -14,9 +14,13 @@ from duoseg.scans.cases import Problem
 from duoseg.scans.names import has_control, shown
 from duoseg.scans.strays import nearest_key
 from duoseg.scans.texts import some_text
+from duoseg.scans.values import MAX_CLASSES
 
 LARGEST_VALUE = 2**31 - 1
 """Label files hold no larger whole numbers that all readers understand."""
+
+MOST_CHANNELS = 100
+"""Images of a case; scanners make a dozen."""
 
 LONGEST_NAME = 100
 """Characters of the name of a class or channel."""
@@ -86,6 +90,14 @@ def read_description(folder: Path) -> Description:
     return Description(channels, classes, ignore_value, ending, tuple(_slips(path, content)))
 
 
+def too_high_a_channel(image: Path, number: int) -> InputError:
+    """Return what to say of an image whose name has the number of no channel, where nobody named channels."""
+    return InputError(
+        f"{image}: by its name it is channel {number} of its case, and a case has at most {MOST_CHANNELS} channels; "
+        "name it <case>_0000, <case>_0001, ... or take it out."
+    )
+
+
 def _slips(path: Path, content: Mapping[str, Any]) -> Iterator[Problem]:
     for key in content:
         meant = None if key in _FOREIGN or key in _KEYS else nearest_key(key, _KEYS)
@@ -101,6 +113,10 @@ def _object(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _channels(path: Path, names: Mapping[str, Any]) -> tuple[str, ...]:
+    if len(names) > MOST_CHANNELS:
+        raise InputError(
+            f"{path}: names {len(names)} channels; at most {MOST_CHANNELS} are supported, so leave some out."
+        )
     numbers = [_integer(number) for number in names]
     if sorted(number for number in numbers if number is not None) != list(range(len(names))):
         raise InputError(
@@ -136,6 +152,11 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
     if values.get("background", 0) != 0:
         raise InputError(f"{path}: 'background' has the value {values['background']}; it must be 0.")
     foreground = {name: value for name, value in values.items() if value != 0}
+    if len(foreground) > MAX_CLASSES:
+        raise InputError(
+            f"{path}: names {len(foreground)} classes, and at most {MAX_CLASSES} are supported; merge some, or leave "
+            "some out."
+        )
     return dict(sorted(foreground.items(), key=lambda item: item[1])), ignore_value
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
-from duoseg.scans.description import Description
+from duoseg.scans.description import MOST_CHANNELS, Description, too_high_a_channel
 from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
 from duoseg.scans.permission import readable
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
@@ -73,6 +73,9 @@ def find_in_folders(root: Path, description: Description) -> Found | None:
     numbered = has_channel_numbers((images, labels) for _, images, labels in files)
     listings = [Listing(images, folder=folder, labels=labels, numbered=numbered) for folder, images, labels in files]
     highest = max((number for listing in listings for number in listing.channel_numbers()), default=0)
+    if highest >= MOST_CHANNELS and not description.channels:
+        numbered_so = (file for _, images, _ in files for file in images if channel_number(file) == highest)
+        raise too_high_a_channel(next(numbered_so, root), highest)
     found.channels = description.channels or default_channels(highest + 1)
     for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
         target.extend(listing.cases(found))
@@ -218,8 +221,7 @@ class Listing:
 
 
 def _channel_text(number: int, channel: str) -> str:
-    own = channel == default_channels(number + 1)[number]
-    return channel if own else f"channel {number} ({channel})"
+    return channel if channel == f"channel {number}" else f"channel {number} ({channel})"
 
 
 def _doubled(paths: list[Path]) -> Iterable[Problem]:

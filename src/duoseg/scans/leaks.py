@@ -1,87 +1,112 @@
 """Scans that are on two sides of a split although their names differ: training would learn what it is scored on.
 
-Two spellings of one path are told apart by the file system alone, without opening anything. A copy under another name
-needs its bytes: sizes first, then a few samples, and all of it only where these agree. A copy that was stored anew, in
-another format or compression, is found by ``duoseg check``, which compares voxels.
+It is a leak where the first channel of a case is on another side, too. A further channel alone may be shared for good
+reason: an atlas, or one that is empty where it was not acquired.
+
+Two spellings of one path are told apart by the file system alone; only where a folder is named in two ways do headers
+tell which of its files are meant. Copies are looked for in `duoseg.scans.copies`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, Problem
 from duoseg.scans.formats import source_files
-from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, some_text
 
-if TYPE_CHECKING:
-    from duoseg.scans.dataset import Dataset
+SIDES = ("for training", "held out", "for testing")
+"""Of a split, in words."""
 
-SAMPLES = 8
-SAMPLE_BYTES = 4096
-
-Sided = tuple[str, Case]
-"""The side of a split that a case is on, in words, and the case."""
+MOST_NAMES = 6
+"""Cases of one group that are named."""
 
 
-def by_side(train: Sequence[Case], holdout: Iterable[str], test: Sequence[Case]) -> list[Sided]:
-    """Return every case with its side."""
+@dataclass(frozen=True)
+class SidedImage:
+    """One image of a case.
+
+    Attributes:
+        path: as it was named.
+        case: the case's name.
+        side: of the split, one of `SIDES`.
+        first: whether it is the case's first channel.
+    """
+
+    path: Path
+    case: str
+    side: str
+    first: bool
+
+
+def sided_images(train: Iterable[Case], holdout: Iterable[str], test: Iterable[Case]) -> list[SidedImage]:
+    """Return every image of every case, with the side that it is on."""
     held = set(holdout)
+    sided = [
+        *((SIDES[case.name in held], case) for case in train),
+        *((SIDES[2], case) for case in test),
+    ]
     return [
-        *(("held out" if case.name in held else "for training", case) for case in train),
-        *(("for testing", case) for case in test),
+        SidedImage(path, case.name, side, first=number == 0)
+        for side, case in sided
+        for number, path in enumerate(case.images)
     ]
 
 
-def shared_files(where: Path, cases: Sequence[Sided], rows: Mapping[str, int]) -> Iterator[Problem]:
-    """Yield scans that two sides have in common: one file or folder, by whatever path it was named.
+def shared_files(where: Path, images: Iterable[SidedImage], rows: Mapping[str, int]) -> Iterator[Problem]:
+    """Yield scans that two sides have in common: one file or folder, by whatever path it was named, or a part of it.
 
     Args:
         where: the file that says who is on which side.
-        cases: of all sides.
+        images: of all sides.
         rows: of a table, the row of each case.
     """
-    folders: defaultdict[Hashable, list[tuple[str, Sided]]] = defaultdict(list)
-    for side, case in cases:
-        for image in case.images:
-            place, series = _identity(image)
-            folders[place].append((series, (side, case)))
-    groups = []
-    for members in folders.values():
-        for series in {series for series, _ in members}:
-            # A folder named without a series means the one that it holds.
-            groups.append([sided for other, sided in members if not other or not series or other == series])
-    yield from _told(where, groups, rows, "one and the same scan")
+    places: defaultdict[Hashable, list[tuple[str, SidedImage]]] = defaultdict(list)
+    for image in images:
+        place, series = _place(image.path)
+        places[place].append((series, image))
+    for members in list(places.values()):
+        name, folder = members[0][1].path.name, inode(members[0][1].path.parent)
+        if folder in places:  # a slice of what is named as a whole, too
+            places[folder] += [(f"/{name}", image) for _, image in members]
+    yield from told(where, [group for members in places.values() for group in _overlapping(members)], rows)
 
 
-def shared_contents(dataset: Dataset) -> Iterator[Problem]:
-    """Yield scans that two sides have in common by content: copies, byte for byte, under other names.
+def told(
+    where: Path, groups: Iterable[Sequence[SidedImage]], rows: Mapping[str, int], what: str = "one and the same scan"
+) -> Iterator[Problem]:
+    """Yield one problem for all groups that are leaks, and a warning for those that share a further channel only."""
+    crossed = [sorted(group, key=lambda image: SIDES.index(image.side)) for group in groups if is_crossed(group)]
+    leaks = [group for group in crossed if any(image.first for image in group)]
+    if leaks:
+        yield Problem(
+            "error",
+            where,
+            f"{count_text(len(_texts(leaks, rows)), 'group of cases is', 'groups of cases are')} {what}, "
+            f"{_sides(leaks)}: {some_text(_texts(leaks, rows), separator='; ')}",
+            "leave each scan on one side",
+        )
+    further = [group for group in crossed if not any(image.first for image in group)]
+    if further:
+        yield Problem(
+            "warning",
+            where,
+            f"{count_text(len(_texts(further, rows)), 'group of cases has', 'groups of cases have')} a further channel "
+            f"in common, {_sides(further)}: {some_text(_texts(further, rows), separator='; ')}",
+            "make sure that it shows what may be known of all scans, such as an atlas",
+        )
 
-    Raises:
-        InputError: a scan's file is missing, or there is no permission to read it.
-    """
-    cases = by_side(dataset.train, dataset.holdout, dataset.test)
-    groups = [[(image, sided) for sided in cases for image in sided[1].images]]
-    for measure in (_sizes, _samples, _digest):
-        groups = [part for group in groups for part in _divided(group, measure)]
-    yield from _told(dataset.root, [[sided for _, sided in group] for group in groups], {}, "copies of one scan")
 
-
-def require_apart(dataset: Dataset) -> None:
-    """Refuse a data set in which a scan is on two sides as a copy under another name.
-
-    Raises:
-        InputError: names the cases.
-    """
-    for problem in shared_contents(dataset):
-        raise InputError(str(problem))
+def is_crossed(images: Iterable[SidedImage]) -> bool:
+    """Return whether images are on more than one side."""
+    return len({image.side for image in images}) > 1
 
 
 def named(case: str, rows: Mapping[str, int]) -> str:
@@ -89,71 +114,64 @@ def named(case: str, rows: Mapping[str, int]) -> str:
     return f"{case} (row {rows[case]})" if case in rows else case
 
 
-def _told(where: Path, groups: Iterable[Sequence[Sided]], rows: Mapping[str, int], what: str) -> Iterator[Problem]:
-    told: dict[str, None] = {}
-    sides: dict[str, None] = {}
+def inode(path: Path) -> Hashable:
+    """Return what is the same for all paths of one file or folder."""
+    with suppress(OSError, ValueError):
+        status = os.stat(path)
+        if status.st_ino:  # some network drives number no files
+            return status.st_dev, status.st_ino
+    return os.path.realpath(path)
+
+
+def folder_of(image: Path) -> tuple[Path, str] | None:
+    """Return the folder that a scan is all or a part of, and the series within it; None where it is a file."""
+    if image.is_dir():
+        return image, ""
+    name, _, series = image.name.rpartition("#")
+    folder = image.with_name(name) if name else image
+    return (folder, series) if name and folder.is_dir() else None
+
+
+def _place(image: Path) -> tuple[Hashable, str]:
+    folder, series = folder_of(image) or (image, "")
+    return inode(folder), series
+
+
+def _overlapping(members: Sequence[tuple[str, SidedImage]]) -> Iterator[list[SidedImage]]:
+    """Yield the images of one place that are one scan, or of which one holds the other.
+
+    They are named by the place alone (""), a series ("1.2.3"), or a file in it ("/slice.dcm").
+    """
+    spelt: defaultdict[str, list[SidedImage]] = defaultdict(list)
+    for spelling, image in members:
+        spelt[spelling].append(image)
+    yield from spelt.values()
+    if len(spelt) < 2 or not is_crossed(image for _, image in members):
+        return
+    files = {spelling: _files(images[0].path) for spelling, images in spelt.items()}
+    for one, other in combinations(spelt, 2):
+        if _kind(one) != _kind(other) and files[one] & files[other]:
+            yield [*spelt[one], *spelt[other]]
+
+
+def _kind(spelling: str) -> str:
+    return spelling[:1] if spelling[:1] in ("", "/") else "series"
+
+
+def _files(image: Path) -> set[Hashable]:
+    try:
+        return {inode(file) for file in source_files(image)}
+    except InputError:  # told when it is to be read
+        return set()
+
+
+def _texts(groups: Iterable[Sequence[SidedImage]], rows: Mapping[str, int]) -> list[str]:
+    texts = []
     for group in groups:
-        if len({side for side, _ in group}) > 1:
-            told |= {" and ".join(dict.fromkeys(named(case.name, rows) for _, case in group)): None}
-            sides |= {side: None for side, _ in group}
-    if told:
-        yield Problem(
-            "error",
-            where,
-            f"{count_text(len(told), 'group of cases is', 'groups of cases are')} {what}, {' and '.join(sides)}: "
-            f"{some_text(list(told), separator='; ')}",
-            "leave each scan on one side",
-        )
+        names = list(dict.fromkeys(named(image.case, rows) for image in group))
+        texts.append(" and ".join(names) if len(names) <= MOST_NAMES else some_text(names, most=MOST_NAMES))
+    return list(dict.fromkeys(texts))
 
 
-def _identity(image: Path) -> tuple[Hashable, str]:
-    """Return what is the same for all paths of a file or folder, and the series within it."""
-    folder, _, series = str(image).partition("#")
-    for path, rest in ((str(image), ""), (folder, series)):
-        with suppress(OSError, ValueError):
-            status = os.stat(path)
-            # Some network drives number no files.
-            return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path), rest
-    return os.path.realpath(image), ""
-
-
-def _divided(
-    group: Sequence[tuple[Path, Sided]], measure: Callable[[Path], Hashable]
-) -> Iterator[list[tuple[Path, Sided]]]:
-    """Yield the parts of a group that agree in a measure and are not all on one side; the others matter no more."""
-    parts: defaultdict[Hashable, list[tuple[Path, Sided]]] = defaultdict(list)
-    if len({side for _, (side, _) in group}) > 1:
-        for image, sided in group:
-            parts[measure(image)].append((image, sided))
-    for part in parts.values():
-        if len({side for _, (side, _) in part}) > 1:
-            yield part
-
-
-def _sizes(image: Path) -> Hashable:
-    return tuple(sorted(file.stat().st_size for file in source_files(image)))
-
-
-def _samples(image: Path) -> Hashable:
-    """Return a hash of pieces spread over each file."""
-    return _hashed(image, SAMPLES)
-
-
-def _digest(image: Path) -> Hashable:
-    return _hashed(image, None)
-
-
-def _hashed(image: Path, samples: int | None) -> Hashable:
-    hashes = []
-    for file in source_files(image):
-        total = hashlib.sha256()
-        with readable(file), file.open("rb") as stream:
-            if samples is None:
-                total = hashlib.file_digest(stream, "sha256")
-            else:
-                step = max(1, file.stat().st_size // samples)
-                for index in range(samples):
-                    stream.seek(index * step)
-                    total.update(stream.read(SAMPLE_BYTES))
-        hashes.append(total.digest())
-    return tuple(sorted(hashes))
+def _sides(groups: Iterable[Sequence[SidedImage]]) -> str:
+    return " and ".join(dict.fromkeys(image.side for group in groups for image in group))

@@ -7,8 +7,8 @@ nibabel.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,6 +205,7 @@ class Scan:
         source: the file (or folder) they came from.
         notes: what the reader had to assume or change about the geometry, one sentence each.
         cropped: whether these are segments, of which the empty rim may have been left out: beyond lies background.
+        segments: name -> value in the voxels, empty where the file names none.
     """
 
     voxels: np.ndarray
@@ -212,6 +213,7 @@ class Scan:
     source: Path
     notes: tuple[str, ...] = ()
     cropped: bool = False
+    segments: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return the file's name, the type of the voxels and the grid in one line."""

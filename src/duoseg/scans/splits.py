@@ -12,7 +12,7 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_json_object
 from duoseg.scans.layouts import Found
-from duoseg.scans.leaks import by_side, named, shared_files
+from duoseg.scans.leaks import named, shared_files, sided_images
 from duoseg.scans.names import name_fault, shown
 from duoseg.scans.texts import count_text, some_text
 
@@ -49,7 +49,7 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     subjects = _subjects(path, content.get("subjects", {}))
     problems = [*repeated, *_list_problems(path, content, names, subjects, found)]
     cases = {case.name: case for case in (*found.test, *found.unlabelled, *found.train)}
-    cases = {name: replace(case, subject=subjects.get(name, case.subject)) for name, case in cases.items()}
+    cases = {name: _of_person(case, subjects.get(name)) for name, case in cases.items()}
     unlabelled = [cases[case.name] for case in found.unlabelled]
     test = names.get("test", sorted(case.name for case in found.test))
     train = names.get("train", sorted({case.name for case in found.train} - set(test)))
@@ -65,6 +65,10 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     sides.problems += _unused(path, cases, sides)
     sides.problems += _crossed(path, sides, found.rows)
     return sides
+
+
+def _of_person(case: Case, subject: str | None) -> Case:
+    return case if subject is None else replace(case, subject=subject, subject_given=True)
 
 
 def _left_out(names: Mapping[str, Sequence[str]], left_out: Iterable[LeftOut]) -> Iterable[LeftOut]:
@@ -118,9 +122,11 @@ def _names(path: Path, key: str, value: Any) -> list[str]:
 
 
 def _subjects(path: Path, value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or any(isinstance(person, dict | list) for person in value.values()):
+    if not isinstance(value, dict) or any(isinstance(person, dict | list | bool) for person in value.values()):
         raise InputError(f'{path}: "subjects" must be an object that gives each case its person.')
-    return {name: str(person) for name, person in value.items()}
+    # Null and blank mean that nobody knows who it is, not that it is one person.
+    persons = {name: str(person).strip() for name, person in value.items() if person is not None}
+    return {name: person for name, person in persons.items() if person}
 
 
 def _list_problems(
@@ -180,16 +186,19 @@ def _crossed(where: Path, sides: Sides, rows: Mapping[str, int]) -> Iterable[Pro
             f"{count_text(len(both), 'case is', 'cases are')} both for training and for testing: {some_text(both)}",
             "leave each on one side",
         )
-    cases_apart = [one for one in by_side(sides.train, sides.holdout, sides.test) if one[1].name not in both]
-    yield from shared_files(where, cases_apart, rows)
+    images = [image for image in sided_images(sides.train, sides.holdout, sides.test) if image.case not in both]
+    yield from shared_files(where, images, rows)
     apart = [case for case in sides.train if case.name not in sides.holdout]
     held = [case for case in sides.train if case.name in sides.holdout]
     for cases, side in ((sides.test, "for testing"), (held, "held out")):
         rest = sides.train if cases is sides.test else apart
-        persons = sorted(({case.subject for case in cases} & {case.subject for case in rest}) - set(both))
+        known = {case.person for case in rest if case.subject_given}
+        persons = sorted({case.subject for case in cases if case.person in known})
         if persons:
             scans = {
-                person: [named(case.name, rows) for case in (*rest, *cases) if case.subject == person]
+                person: [
+                    named(case.name, rows) for case in (*rest, *cases) if case.subject_given and case.subject == person
+                ]
                 for person in persons
             }
             yield Problem(

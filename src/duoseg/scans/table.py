@@ -68,7 +68,7 @@ def find_in_table(path: Path, description: Description) -> Found:
                     "mend the path",
                 )
             )
-        case = Case(row.name, row.images, row.label, row.subject or row.name)
+        case = Case(row.name, row.images, row.label, row.subject or row.name, bool(row.subject))
         if missing:
             found.broken.add(row.name)
             found.left_out.append(LeftOut(case, test=row.split == "test"))
@@ -86,7 +86,8 @@ def _rows(path: Path) -> Iterator[_Row]:
         reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
         images = _image_columns(path, list(reader.fieldnames))
-        for number, fields in enumerate(reader, start=2):
+        for fields in reader:
+            number = reader.line_num  # blank lines count, as in an editor and a spreadsheet
             if None in fields:
                 raise InputError(
                     f"{path}, row {number}: has more fields than the heading; quote paths that hold "
@@ -116,6 +117,11 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
         raise InputError(
             f"{path}: the heading must name 'image' (then image_2, image_3, ... for further channels), "
             f"but has {some_text([shown(name) for name in columns]) or 'nothing'}."
+        )
+    repeated = [name for name, times in Counter(columns).items() if times > 1 and name]
+    if repeated:
+        raise InputError(
+            f"{path}: the heading names {some_text(list(map(shown, repeated)))} more than once; rename one."
         )
     unknown = [name for name in columns if name not in _KNOWN and name not in images]
     if unknown:

@@ -12,7 +12,8 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import read_scan
-from duoseg.scans.scan import Grid
+from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.segments import by_name
 from duoseg.scans.texts import misplacement_text, some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
@@ -133,7 +134,7 @@ def evaluate(
     ignore_value = names.ignore_value
     cases: list[CaseScores] = []
     for done, pair in enumerate(pairs, start=1):
-        predicted, expected, grid = _read_pair(pair)
+        predicted, expected, grid = _read_pair(pair, names.classes, problems)
         labels = names.classes
         if not labels:
             found = _label_values(pair.prediction, predicted) | _label_values(pair.reference, expected)
@@ -192,13 +193,13 @@ def _score_label(
     return values
 
 
-def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
+def _read_pair(pair: Pair, classes: Mapping[str, int], problems: list[Problem]) -> tuple[np.ndarray, np.ndarray, Grid]:
     """Read both masks as integers on one grid, the reference's where it is whole; a missing prediction as zeros."""
-    reference = read_scan(pair.reference)
+    reference = _read_mask(pair.reference, classes, problems)
     if pair.prediction is None:
         expected = as_integers(reference.voxels, pair.reference)
         return np.zeros_like(expected), expected, reference.grid
-    prediction = read_scan(pair.prediction)
+    prediction = _read_mask(pair.prediction, classes, problems)
     if reference.cropped:
         around = reference.grid.union(prediction.grid) if prediction.cropped else None
         reference = reference.onto(around or prediction.grid) or reference
@@ -211,6 +212,15 @@ def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray, Grid]:
         as_integers(reference.voxels, pair.reference),
         reference.grid,
     )
+
+
+def _read_mask(path: Path, classes: Mapping[str, int], problems: list[Problem]) -> Scan:
+    """Read a mask with the declared values of its segments; add a warning where the file has others."""
+    stored = read_scan(path)
+    mask = by_name(stored, classes)
+    if mask is not stored:
+        problems.append(Problem("warning", path, mask.notes[-1], "make sure that this is right"))
+    return mask
 
 
 def _label_values(path: Path | None, mask: np.ndarray) -> set[int]:

@@ -7,13 +7,11 @@ tensors and plain values, stored uncompressed; whatever else a file holds, we di
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import pickletools
 import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,10 @@ _ITEM_BYTES = {
 _REBUILD = "torch._utils._rebuild_tensor_v2"
 _ORDERED = "collections.OrderedDict"
 _KNOWN = frozenset({*_ITEM_BYTES, _REBUILD, _ORDERED})
-_REFUSED_OPCODES = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"})
-_MOST_PICKLE_BYTES = 2**26
+_NUMBERS_AND_WORDS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"})
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_MOST_PICKLE_BYTES = 2**24
 _MOST_AXES = 8
 
 
@@ -58,8 +58,7 @@ def require_plain_archive(path: Path) -> None:
             content = archive.read(name)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as fault:
         raise UnsafeCheckpoint(f"it is no intact archive: {fault}") from fault
-    _require_plain_opcodes(content)
-    _Auditor(content, {key.removeprefix(f"{folder}/data/"): size for key, size in sizes.items()}).audit()
+    _Audit({key.removeprefix(f"{folder}/data/"): size for key, size in sizes.items()}).follow(content)
 
 
 def _entry_sizes(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, int]:
@@ -73,57 +72,134 @@ def _entry_sizes(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, int]:
     return sizes
 
 
-def _require_plain_opcodes(content: bytes) -> None:
-    try:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name in _REFUSED_OPCODES:
-                raise UnsafeCheckpoint(f"it holds the instruction {opcode.name}")
-            if opcode.name == "GLOBAL" and str(argument).replace(" ", ".") not in _KNOWN:
-                raise UnsafeCheckpoint(f"it names {str(argument).replace(' ', '.')[:80]}")
-            if opcode.name == "LONG_BINPUT" and isinstance(argument, int) and argument > len(content):
-                raise UnsafeCheckpoint("it numbers more objects than it has")
-    except (ValueError, OverflowError) as fault:
-        raise UnsafeCheckpoint(f"its list of contents is damaged: {fault}") from fault
+@dataclass(frozen=True)
+class _Global:
+    name: str
 
 
-class _Auditor(pickle.Unpickler):
-    """Builds the contents with stand-ins for tensors, and compares their sizes with those of the entries.
+@dataclass(frozen=True)
+class _Storage:
+    numbers: int
 
-    Only names that passed `_require_plain_opcodes` come here, and none leads to a function of the file's choice.
+
+_MARK = object()
+_CONTAINER = object()
+_TENSOR = object()
+
+
+class _Audit:
+    """Follows the instructions as torch will, with stand-ins for tensors, lists and mappings, whose contents it drops.
+
+    Only the instructions that Python writes for ours are known (of the pickle protocol's version 2). Nothing is built
+    that is larger than the instructions themselves, nothing is hashed, and nothing is called.
     """
 
-    def __init__(self, content: bytes, entries: Mapping[str, int]) -> None:
-        super().__init__(io.BytesIO(content))
+    def __init__(self, entries: Mapping[str, int]) -> None:
         self._entries = entries
+        self._stack: list[Any] = []
+        self._memo: list[Any] = []
 
-    def audit(self) -> None:
+    def follow(self, content: bytes) -> None:
         """Go through the contents.
 
         Raises:
-            UnsafeCheckpoint: a tensor is larger than the entry that it lies in, or something has another form.
+            UnsafeCheckpoint: they hold another instruction or name, a tensor is larger than the entry that it lies in,
+                or something has another form.
         """
         try:
-            self.load()
-        except UnsafeCheckpoint:
-            raise
-        except Exception as fault:
-            raise UnsafeCheckpoint(f"its list of contents is damaged: {type(fault).__name__}") from fault
+            for opcode, argument, _ in pickletools.genops(content):
+                self._take(opcode.name, argument)
+        except (ValueError, OverflowError, IndexError, TypeError) as fault:
+            raise UnsafeCheckpoint(f"its list of contents is damaged: {fault}") from fault
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Return a stand-in for one of the few known names."""
-        name = f"{module_name}.{global_name}"
-        if name == _ORDERED:
-            return OrderedDict
-        return _require_room if name == _REBUILD else _ITEM_BYTES[name]
+    def _take(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in _NUMBERS_AND_WORDS:
+            stack.append(argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+            stack.append(_CONTAINER)
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            if argument != len(self._memo):
+                raise UnsafeCheckpoint("it numbers more objects than it has, or in another order")
+            self._memo.append(stack[-1])
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(self._memo[argument])
+        elif name in _TUPLES:
+            stack.append(tuple(self._taken(_TUPLES[name])))
+        elif name == "TUPLE":
+            stack.append(tuple(self._since_mark()))
+        elif name in ("APPEND", "APPENDS"):
+            _ = self._taken(1) if name == "APPEND" else self._since_mark()
+            self._require_container(keys=())
+        elif name in ("SETITEM", "SETITEMS"):
+            items = self._taken(2) if name == "SETITEM" else self._since_mark()
+            self._require_container(keys=items[::2])
+        elif name == "GLOBAL":
+            stack.append(_known(str(argument).replace(" ", ".")))
+        elif name == "BINPERSID":
+            stack.append(self._storage(stack.pop()))
+        elif name == "REDUCE":
+            function, arguments = self._taken(2)
+            stack.append(_called(function, arguments))
+        elif name not in ("PROTO", "STOP"):
+            raise UnsafeCheckpoint(f"it holds the instruction {name}")
 
-    def persistent_load(self, pid: Any, /) -> int:
-        """Return how many numbers a storage has, which must fit into its entry."""
-        _, item_bytes, key, _, numbers = pid
-        if not isinstance(numbers, int) or numbers < 0 or numbers * item_bytes > self._entries.get(key, -1):
+    def _taken(self, count: int) -> list[Any]:
+        taken = self._stack[-count:]
+        if len(taken) < count or any(value is _MARK for value in taken):
+            raise UnsafeCheckpoint("its list of contents is damaged: a value is missing")
+        del self._stack[-count:]
+        return taken
+
+    def _since_mark(self) -> list[Any]:
+        taken = []
+        while (value := self._stack.pop()) is not _MARK:
+            taken.append(value)
+        return taken[::-1]
+
+    def _require_container(self, *, keys: Sequence[Any]) -> None:
+        # A tuple of tuples of tuples, each twice the one before, would be hashed for ever.
+        if self._stack[-1] is not _CONTAINER or any(type(key) not in (str, int) for key in keys):
+            raise UnsafeCheckpoint("a mapping in it has other keys than words and whole numbers")
+
+    def _storage(self, described: Any) -> _Storage:
+        """Return a storage, whose numbers must fit into its entry."""
+        kind, of, key, _, numbers = described
+        if kind != "storage" or type(of) is not _Global or type(key) is not str or type(numbers) is not int:
+            raise UnsafeCheckpoint("a storage in it has another form")
+        if numbers < 0 or numbers * _ITEM_BYTES.get(of.name, 2**60) > self._entries.get(key, -1):
             raise UnsafeCheckpoint("it announces more numbers than it holds")
-        return numbers
+        return _Storage(numbers)
 
 
-def _require_room(storage: int, offset: int, size: tuple[int, ...], *_: Any) -> None:
-    if len(size) > _MOST_AXES or offset < 0 or min(size, default=0) < 0 or offset + math.prod(size) > storage:
+def _known(name: str) -> _Global:
+    if name not in _KNOWN:
+        raise UnsafeCheckpoint(f"it names {name[:80]}")
+    return _Global(name)
+
+
+def _called(function: Any, arguments: Any) -> object:
+    """Return the stand-in for what a call of a known name makes."""
+    if function == _Global(_ORDERED) and arguments == ():
+        return _CONTAINER
+    if function != _Global(_REBUILD) or type(arguments) is not tuple:
+        raise UnsafeCheckpoint("it calls what is no function of ours")
+    storage, offset, size, strides, *_ = arguments
+    _require_room(storage, offset, size, strides)
+    return _TENSOR
+
+
+def _require_room(storage: Any, offset: Any, size: Any, strides: Any) -> None:
+    plain = type(storage) is _Storage and type(size) is tuple and type(strides) is tuple
+    if not plain or any(type(number) is not int for number in (offset, *size, *strides)):
+        raise UnsafeCheckpoint("a tensor in it has another form")
+    if len(size) != len(strides) or len(size) > _MOST_AXES or min((offset, *size, *strides)) < 0:
+        raise UnsafeCheckpoint("a tensor in it has another form")
+    reach = 1 + sum((side - 1) * stride for side, stride in zip(size, strides, strict=True))
+    numbers = max(math.prod(size), reach) if 0 not in size else 0
+    if offset + numbers > storage.numbers:
         raise UnsafeCheckpoint("a tensor in it is larger than its storage")

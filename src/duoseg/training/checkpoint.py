@@ -35,9 +35,19 @@ STATE: Mapping[str, type | tuple[type, ...]] = {
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Replace the run's checkpoint: tensors and plain values only."""
-    with atomic_path(folder / CHECKPOINT) as temporary:
-        torch.save(dict(state), temporary)
+    """Replace the run's checkpoint: tensors and plain values only.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk.
+    """
+    with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as stream:
+        try:
+            torch.save(dict(state), stream)
+        except RuntimeError as fault:
+            # torch ends its archive all the same, and complains of that instead.
+            if isinstance(fault.__context__, OSError):
+                raise fault.__context__ from fault
+            raise
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
@@ -131,6 +141,32 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             "--resume continues a run exactly as it began, but these settings differ: "
             + "; ".join(_describe(*change) for change in changes)
             + ". Take them back, or start a new run in another folder."
+        )
+
+
+def refuse_another_version(
+    folder: Path, before: Mapping[str, Any], *, cache_format: int, contents: Mapping[str, str] | None = None
+) -> None:
+    """Refuse to go on with a run whose scans were prepared in another way than this version prepares them.
+
+    Args:
+        folder: of the run.
+        before: the run's identity; without ``cache_format`` in those of earlier versions.
+        cache_format: of this version.
+        contents: of this version, which tell where the run's identity has no ``cache_format``.
+
+    Raises:
+        InputError: they were prepared in another way.
+    """
+    if "cache_format" in before:
+        other = before["cache_format"] != cache_format
+    else:
+        old = before.get("contents") if contents else None
+        other = isinstance(old, Mapping) and not any(old.get(key) == value for key, value in (contents or {}).items())
+    if other:
+        raise InputError(
+            f"{folder}: its scans were prepared by another version of duoseg, so that this one cannot go on exactly; "
+            "start the run anew in another folder, or use that version."
         )
 
 

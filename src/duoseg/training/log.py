@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from duoseg.errors import InputError
-from duoseg.files import read_text, write_text
+from duoseg.files import naming, read_text, write_text
 from duoseg.progress import Progress
 
 LOG = "log.jsonl"
@@ -41,7 +41,7 @@ class JsonLinesLog:
 
     def write(self, records: Sequence[Record]) -> None:
         """Append the records and hand them to the operating system at once."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(record) + "\n" for record in records))
 
 

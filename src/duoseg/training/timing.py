@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 import numpy as np
@@ -37,7 +38,7 @@ class _Noise:
         x, y, z = self.label.shape
         return x, y, z
 
-    @property
+    @cached_property
     def foreground(self) -> list[np.ndarray]:
         return [np.argwhere(self.label == index)[:1] for index in range(1, self.classes + 1)]
 
@@ -66,7 +67,8 @@ def measure_step(
         plan: patch, batch, augmentation, optimiser.
         device: where to compute.
         precision: as in a training.
-        most_seconds: no further step of a stage begins after so long, but one is always taken.
+        most_seconds: no further step begins after so long, stages having equal parts of it; but one step of each is
+            always taken.
 
     Raises:
         InputError: the device is missing or cannot compute in that precision.
@@ -77,6 +79,7 @@ def measure_step(
     weights = sum(weight.numel() * weight.element_size() for weight in learner.parameters())
     peak = PeakMemory(kind)
     total = sum(stage.share for stage in learner.stages)
+    stage_seconds = most_seconds / len(learner.stages)
     seconds = 0.0
     with torch.random.fork_rng(devices=[fabric.device] if kind == "cuda" else []):
         try:
@@ -86,7 +89,7 @@ def measure_step(
             for stage in learner.stages:
                 learner.start_stage(stage)
                 steps = Steps(fabric, learner, plan, seed=0)
-                seconds += stage.share / total * _stage_seconds(steps, sampler, stage, kind, most_seconds)
+                seconds += stage.share / total * _stage_seconds(steps, sampler, stage, kind, stage_seconds)
         except RuntimeError as fault:
             if not any(words in str(fault) for words in OUT_OF_MEMORY):
                 raise

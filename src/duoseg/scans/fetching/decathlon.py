@@ -18,7 +18,7 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
 from duoseg.errors import InputError
-from duoseg.files import atomic_path, write_text
+from duoseg.files import atomic_path, read_text, write_text
 from duoseg.progress import Progress
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.fetching.catalogue import PublicSet
@@ -27,6 +27,8 @@ from duoseg.scans.limits import require_memory
 SUFFIX = ".nii.gz"
 SOURCE = "SOURCE.txt"
 DESCRIPTION = "dataset.json"
+
+_MOST_SOURCE_BYTES = 2**16
 
 
 def convert(unpacked: Path, target: Path, public: PublicSet, *, progress: Progress | None = None) -> None:
@@ -56,10 +58,15 @@ def convert(unpacked: Path, target: Path, public: PublicSet, *, progress: Progre
 
 
 def is_fetched(folder: Path, public: PublicSet) -> bool:
-    """Return whether ``folder`` holds this very set, complete."""
-    expected, source = _source_text(public).encode(), folder / SOURCE
-    complete = (folder / DESCRIPTION).is_file() and source.is_file() and source.stat().st_size == len(expected)
-    return complete and source.read_bytes() == expected
+    """Return whether ``folder`` holds this very set, complete: by its name and checksum, however it is described."""
+    folders = all((folder / name).is_dir() for name in ("imagesTr", "labelsTr"))
+    if not folders or not (folder / DESCRIPTION).is_file() or not (folder / SOURCE).is_file():
+        return False
+    try:
+        lines = read_text(folder / SOURCE, limit=_MOST_SOURCE_BYTES).splitlines()
+    except InputError:
+        return False
+    return any(line.startswith(f"{public.name}: ") for line in lines[:1]) and _checksum_line(public) in lines
 
 
 def _description(unpacked: Path, public: PublicSet) -> Description:
@@ -141,6 +148,10 @@ def _dataset_json(public: PublicSet, description: Description) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
+def _checksum_line(public: PublicSet) -> str:
+    return f"{public.checksum.algorithm.upper()} of the archive: {public.checksum.value}"
+
+
 def _source_text(public: PublicSet) -> str:
     unlabelled = (
         "\nThe scans in imagesUn are the set's own test scans, whose labels are not public.\n"
@@ -150,7 +161,7 @@ def _source_text(public: PublicSet) -> str:
     return (
         f"{public.name}: {public.title}, {public.modality}\n"
         f"From: {public.url}\n"
-        f"{public.checksum.algorithm.upper()} of the archive: {public.checksum.value}\n"
+        f"{_checksum_line(public)}\n"
         f"Published by: {public.checksum.source}\n"
         f"Licence: {public.licence}\n"
         f"Please cite: {public.citation}\n"

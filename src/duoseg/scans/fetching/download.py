@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
+from duoseg.files import naming
 from duoseg.progress import Progress
 from duoseg.scans.fetching.catalogue import Checksum
 from duoseg.scans.fetching.partial import Part
@@ -136,21 +137,26 @@ def _fetch_rest(part: Part, progress: Progress | None) -> None:
                 f"{part.url}: the server answers {fault.code} ({fault.reason}); look for a newer place."
             ) from fault
         raise _Interrupted(f"the server answers {fault.code}", _retry_after(fault.headers)) from fault
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as fault:
-        raise _Interrupted(str(getattr(fault, "reason", fault)) or type(fault).__name__) from fault
+    except http.client.HTTPException as fault:
+        raise _Interrupted(str(fault) or type(fault).__name__) from fault
 
 
 def _open(request: urllib.request.Request) -> Any:
     if not request.full_url.startswith(("https://", "http://")):
         raise InputError(f"{request.full_url}: is no address on the web; use one that begins with https.")
-    return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError:
+        raise
+    except OSError as fault:  # also URLError
+        raise _Interrupted(str(getattr(fault, "reason", fault)) or type(fault).__name__) from fault
 
 
 def _store(answer: Any, part: Part, total: int | None, progress: Progress | None) -> None:
     limit = math.inf if total is not None else part.size + shutil.disk_usage(part.path.parent).free // 2
     size = part.size
-    with part.path.open("ab") as stream:
-        while block := answer.read(BLOCK_BYTES):
+    with naming(part.path), part.path.open("ab") as stream:
+        while block := _read(answer):
             stream.write(block)
             size += len(block)
             if size > limit:
@@ -161,6 +167,14 @@ def _store(answer: Any, part: Part, total: int | None, progress: Progress | None
                 progress("download", size // 10**6, (total or size) // 10**6, "MB")
     if total is not None and size != total:
         raise _Interrupted(f"the connection was cut after {size} of {total} bytes")
+
+
+def _read(answer: Any) -> bytes:
+    # Only what the connection raises may pass: a full disk, which raises alike, does not.
+    try:
+        return answer.read(BLOCK_BYTES)
+    except OSError as fault:
+        raise _Interrupted(str(fault) or type(fault).__name__) from fault
 
 
 def _require_room(path: Path, needed: int) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from duoseg.errors import InputError
+from duoseg.files import naming
 from duoseg.progress import Progress
 
 MOST_MEMBERS = 100_000
@@ -157,7 +158,7 @@ def _require_sensible(archive: Path, found: Sequence[tuple[_Member, Path]], fold
 def _write(archive: Path, member: _Member, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     size = 0
-    with member.open() as source, target.open("xb") as stream:
+    with naming(target), member.open() as source, target.open("xb") as stream:
         while block := source.read(BLOCK_BYTES):
             size += len(block)
             if size > member.size:

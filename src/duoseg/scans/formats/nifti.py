@@ -36,6 +36,9 @@ from duoseg.scans.scan import Grid, Scan
 
 SUFFIXES = ENDINGS
 
+QFORM_MM = 0.01
+"""How far a qform may put a corner from where it lies; further off, it is left out."""
+
 
 def can_read(path: Path) -> bool:
     """Return whether the name of ``path`` is that of a NIfTI file; of a pair, the header stands for both."""
@@ -126,14 +129,18 @@ def write_like(path: Path, voxels: np.ndarray, *, like: Path, segments: Mapping[
 def write(path: Path, voxels: np.ndarray, *, grid: Grid, segments: Mapping[str, int] | None = None) -> None:
     """Write ``voxels`` (X, Y, Z) on ``grid``, in mm, with both forms set; types as in ``write_like``.
 
-    The qform cannot hold a sheared grid: it is then left out.
+    The qform cannot hold axes off right angles: it is left out where it would put a corner elsewhere.
     """
     header = nib.Nifti1Header()
     header.set_xyzt_units("mm")
     header.set_data_shape(grid.shape)
+    header.set_zooms(grid.spacing)
     header.set_sform(grid.affine, code="scanner")
     if not grid.is_sheared:
         header.set_qform(grid.affine, code="scanner")
+        qform = header.get_qform(coded=True)[0]
+        if qform is None or grid.difference(Grid(grid.shape, qform)).corner_mm > QFORM_MM:
+            header["qform_code"] = 0
     _save(path, voxels, header)
 
 

@@ -150,7 +150,7 @@ def grid_of(path: Path, header: nib.Nifti1Header) -> tuple[Grid, tuple[str, ...]
         raise InputError(f"{path}: its unit of length has the code {unit}, which NIfTI does not define; set it to mm.")
     scale = np.array([[_MILLIMETRES[unit]]] * 3 + [[1.0]])
     with np.errstate(over="ignore", invalid="ignore"):  # `placed` refuses what is not finite
-        sform, qform, notes = _forms(header)
+        sform, qform, notes = _forms(path, header)
         if sform is None and qform is None:
             notes.append(
                 "neither sform nor qform is set: position and orientation are unknown, only voxel sizes were read"
@@ -166,12 +166,21 @@ def grid_of(path: Path, header: nib.Nifti1Header) -> tuple[Grid, tuple[str, ...]
     return grid, tuple(notes)
 
 
-def _forms(header: nib.Nifti1Header) -> tuple[Form, Form, list[str]]:
-    """Return sform and qform, None where they are not set, and a note if a qform had to be left aside."""
+def _forms(path: Path, header: nib.Nifti1Header) -> tuple[Form, Form, list[str]]:
+    """Return sform and qform, None where they are not set, and a note if one had to be left aside."""
     sform = header.get_sform(coded=True)[0]
+    zeros = sform is not None and not sform[:3, :3].any()
     try:
-        return sform, header.get_qform(coded=True)[0], []
+        qform = header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):
-        if sform is None:
+        if sform is None or zeros:
             raise
         return sform, None, ["its qform contradicts itself; the sform was taken"]
+    if not zeros:
+        return sform, qform, []
+    if qform is None:
+        raise InputError(
+            f"{path}: its sform is all zeros, and no qform is set; set a valid position and orientation, or convert "
+            "the scan anew from its source."
+        )
+    return None, qform, ["its sform is all zeros; the qform was taken"]

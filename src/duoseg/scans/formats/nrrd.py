@@ -17,7 +17,8 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
-from duoseg.scans.formats.nrrd_header import TYPES, NrrdHeader, grid_of, parse_header
+from duoseg.scans.formats.nrrd_geometry import grid_of
+from duoseg.scans.formats.nrrd_header import TYPES, NrrdHeader, escaped, parse_header
 from duoseg.scans.formats.slicer import segment_fields
 from duoseg.scans.formats.storing import require_shape, smallest_type, stored_blocks
 from duoseg.scans.formats.streams import Stream, beside, cut_short, opened, surplus_note
@@ -77,7 +78,8 @@ def read_scan(path: Path) -> Scan:
             voxels = data.read_voxels(header.dtype, voxel_count(path, list(header.sizes)))
             surplus = data.surplus()
     notes += surplus_note(surplus, voxels, grid.shape)
-    return Scan(voxels.reshape(grid.shape, order="F"), grid, path, notes, cropped=header.is_segmentation)
+    voxels = voxels.reshape(grid.shape, order="F")
+    return Scan(voxels, grid, path, notes, cropped=header.is_segmentation, segments=header.segments)
 
 
 def read_grid(path: Path) -> Grid:
@@ -225,7 +227,7 @@ def _save(
     ]
     lines = ["NRRD0004", *(f"{name}: {text}" for name, text in fields)]
     if segments is not None:
-        lines += (f"{key}:={_escaped(text)}" for key, text in segment_fields(voxels, segments))
+        lines += (f"{key}:={escaped(text)}" for key, text in segment_fields(voxels, segments))
     if not path.name.lower().endswith(".nhdr"):
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             file.write("\n".join([*lines, "", ""]).encode())
@@ -243,8 +245,3 @@ def _pack(file: BufferedIOBase, voxels: np.ndarray, dtype: np.dtype) -> None:
     with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
         for block in stored_blocks(voxels, dtype):
             packed.write(block)
-
-
-def _escaped(text: str) -> str:
-    """Return a value as NRRD wants it: on one line."""
-    return text.replace("\\", "\\\\").replace("\n", "\\n")

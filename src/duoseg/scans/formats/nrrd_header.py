@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duoseg.errors import InputError
-from duoseg.scans.formats.geometry import RAS_FROM_LPS, placed, volume_shape
+from duoseg.scans.formats.geometry import volume_shape
+from duoseg.scans.formats.slicer import segments_of
 from duoseg.scans.formats.streams import Stream
-from duoseg.scans.formats.text_header import damaged_header, header_lines, in_mm, integers, numbers, voxel_count
-from duoseg.scans.scan import Grid
+from duoseg.scans.formats.text_header import damaged_header, header_lines, integers, numbers, voxel_count
 
 _TYPES = {
     "i1": "signed char|int8|int8_t",
@@ -33,14 +33,6 @@ _TYPES = {
     "f8": "double",
 }
 TYPES = {name: kind for kind, names in _TYPES.items() for name in names.split("|")}
-_SPACES = {
-    "right-anterior-superior": (1, 1, 1),
-    "ras": (1, 1, 1),
-    "left-anterior-superior": (-1, 1, 1),
-    "las": (-1, 1, 1),
-    "left-posterior-superior": (-1, -1, 1),
-    "lps": (-1, -1, 1),
-}
 _PLAIN_KINDS = {"domain", "space", "none", "???"}
 _VECTORS = re.compile(r"\(([^()]*)\)|none", re.IGNORECASE)
 _REQUIRED = ("dimension", "type", "encoding", "sizes")
@@ -56,6 +48,7 @@ class NrrdHeader:
         sizes: of all axes.
         axes: which three of them lie in space; the others have the size 1.
         is_segmentation: whether it holds what 3D Slicer writes into segmentations.
+        segments: name -> value, where it names them.
     """
 
     path: Path
@@ -63,6 +56,7 @@ class NrrdHeader:
     sizes: tuple[int, ...]
     axes: tuple[int, int, int]
     is_segmentation: bool
+    segments: Mapping[str, int]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -83,7 +77,7 @@ class NrrdHeader:
 
     def per_axis(self, field: str) -> list[str]:
         """Return the words of a field that has one for each axis, for the axes in space; [] where it is missing."""
-        words = _words(self.fields.get(field, ""))
+        words = quoted_words(self.fields.get(field, ""))
         return [words[axis] for axis in self.axes] if len(words) == len(self.sizes) else []
 
 
@@ -93,7 +87,7 @@ def parse_header(stream: Stream) -> NrrdHeader:
     Raises:
         InputError: it is damaged, or describes no single volume.
     """
-    path, fields, keys = stream.path, {}, set()
+    path, fields, keys = stream.path, dict[str, str](), dict[str, str]()
     lines = header_lines(stream)
     if not re.fullmatch(r"NRRD000[1-5]", next(lines, "")):
         raise damaged_header(path, "it does not begin with NRRD0001 to NRRD0005")
@@ -106,7 +100,7 @@ def parse_header(stream: Stream) -> NrrdHeader:
         if not mark:
             raise damaged_header(path, f"a line without a colon, {line[:60]!a}")
         if value.startswith("="):
-            keys.add(name)
+            keys[name] = _unescaped(value[1:])
             continue
         name = re.sub(r"\s", "", name.lower())
         if name in fields:
@@ -122,52 +116,15 @@ def parse_header(stream: Stream) -> NrrdHeader:
         raise damaged_header(path, f"its dimension is {fields['dimension'][:20]!r}, but it has {len(sizes)} sizes")
     voxel_count(path, sizes)
     segmentation = any(key.startswith(("Segmentation_", "Segment0_")) for key in keys)
-    return NrrdHeader(path, fields, tuple(sizes), _axes_in_space(path, fields, sizes, segmentation), segmentation)
-
-
-def grid_of(header: NrrdHeader) -> tuple[Grid, tuple[str, ...]]:
-    """Return the grid, and what to note about it.
-
-    Without "space directions" a scan has sizes only: it is placed at the origin, its axes as LPS, as ITK does.
-
-    Raises:
-        InputError: the header holds no usable affine.
-    """
-    path, fields = header.path, header.fields
-    local, notes = np.eye(4), list[str]()
-    space = fields.get("space", "").lower()
-    if "spacedirections" in fields:
-        vectors = [vector for vector in _vectors(path, fields["spacedirections"]) if vector is not None]
-        local[:3, :3] = np.array(vectors).T
-        if "spaceorigin" in fields:
-            origin = _vectors(path, fields["spaceorigin"])
-            if len(origin) != 1 or origin[0] is None:
-                raise damaged_header(path, "its space origin is not one point")
-            local[:3, 3] = origin[0]
-        else:
-            notes.append("it has no space origin: its position is unknown")
-        scale, about_units = _scale(_words(fields.get("spaceunits", "")))
-        local = np.diag([*scale, 1.0]) @ local
-        if space not in _SPACES:
-            notes.append(f"its space {space[:40]!r} does not say where left and right are: taken as LPS, as by ITK")
-    else:
-        notes.append("it has no space directions: position and orientation are unknown, only voxel sizes were read")
-        words = header.per_axis("spacings")
-        if not words:
-            notes.append("it has no spacings: its voxels were taken as 1 x 1 x 1 mm")
-        scale, about_units = _scale(header.per_axis("units"))
-        sides = numbers(path, "spacings", " ".join(words), 3) if words else [1.0] * 3
-        local[:3, :3] = np.diag(np.multiply(sides, scale))
-    to_ras = np.diag([*_SPACES[space], 1.0]) if space in _SPACES else RAS_FROM_LPS
-    grid, about_axes = placed(path, header.shape, to_ras @ local)
-    return grid, (*notes, *about_units, *about_axes)
+    axes = _axes_in_space(path, fields, sizes, segmentation)
+    return NrrdHeader(path, fields, tuple(sizes), axes, segmentation, segments_of(keys))
 
 
 def _axes_in_space(path: Path, fields: Mapping[str, str], sizes: list[int], segmentation: bool) -> tuple[int, int, int]:
     """Return the three axes along which the volume extends; every other axis must have the size 1."""
     kinds = [kind.lower() for kind in fields.get("kinds", "").split()]
     if "spacedirections" in fields:
-        vectors = _vectors(path, fields["spacedirections"])
+        vectors = vectors_of(path, fields["spacedirections"])
         if len(vectors) != len(sizes):
             raise damaged_header(path, f"it has {len(vectors)} space directions for {len(sizes)} axes")
         axes = [axis for axis, vector in enumerate(vectors) if vector is not None]
@@ -185,7 +142,7 @@ def _axes_in_space(path: Path, fields: Mapping[str, str], sizes: list[int], segm
     return axes[0], axes[1], axes[2]
 
 
-def _vectors(path: Path, text: str) -> list[NDArray[np.float64] | None]:
+def vectors_of(path: Path, text: str) -> list[NDArray[np.float64] | None]:
     """Return vectors of three numbers, and None for each "none"."""
     if _VECTORS.sub("", text).strip():
         raise damaged_header(path, f"{text[:60]!a} are no vectors")
@@ -195,13 +152,16 @@ def _vectors(path: Path, text: str) -> list[NDArray[np.float64] | None]:
     ]
 
 
-def _words(text: str) -> list[str]:
+def quoted_words(text: str) -> list[str]:
     """Return words that are separated by blanks, and may be in quotation marks."""
     return [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
 
 
-def _scale(units: list[str]) -> tuple[list[float], tuple[str, ...]]:
-    """Return the mm of each unit of length, 1 where there are none for the three axes, and notes about them."""
-    found = [in_mm(unit) for unit in units] if len(units) == 3 else []
-    notes = dict.fromkeys(note for _, about in found for note in about)
-    return [factor for factor, _ in found] or [1.0] * 3, tuple(notes)
+def escaped(text: str) -> str:
+    """Return a value as NRRD wants it: on one line."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(value: str) -> str:
+    """Return what a value means that the format keeps on one line."""
+    return re.sub(r"\\([\\n])", lambda match: "\n" if match[1] == "n" else "\\", value)

@@ -5,18 +5,32 @@ Source: https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmenta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from scipy import ndimage
 
 from duoseg.scans.formats.palette import colour
+from duoseg.scans.segments import distinct
 
 # "Tissue", the entry that 3D Slicer gives to a segment of which nothing is known.
 _TERMINOLOGY = (
     "TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy list"
     "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^|"
 )
+
+_MOST_NUMBERED = 1 << 16  # values up to here are their own numbers: `find_objects` keeps a place for each
+
+
+def segments_of(keys: Mapping[str, str]) -> dict[str, int]:
+    """Return name -> value of the segments that the keys and values of a header describe, in their order.
+
+    A segment without a name or a value is left out.
+    """
+    numbers = sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"Segment([0-9]{1,9})_Name", key)))
+    named = [(keys[f"Segment{number}_Name"], keys.get(f"Segment{number}_LabelValue", "")) for number in numbers]
+    return distinct((name, int(value)) for name, value in named if name and re.fullmatch("[0-9]{1,10}", value))
 
 
 def segment_fields(voxels: np.ndarray, segments: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -27,10 +41,9 @@ def segment_fields(voxels: np.ndarray, segments: Mapping[str, int]) -> Iterator[
         segments: class name -> value in the mask; the background (0) is no segment.
     """
     foreground = {name: value for name, value in segments.items() if value > 0}
-    # One slice more than the greatest value, so that a class without voxels has a box, too: None.
-    boxes = ndimage.find_objects(voxels.astype(np.int32), max(foreground.values(), default=1))
+    boxes = _boxes(voxels, list(foreground.values()))
     for index, (name, value) in enumerate(foreground.items()):
-        box = boxes[value - 1]
+        box = boxes[index]
         extent = "0 -1 0 -1 0 -1" if box is None else " ".join(f"{side.start} {side.stop - 1}" for side in box)
         fields = {
             "ID": f"Segment_{value}",
@@ -48,3 +61,16 @@ def segment_fields(voxels: np.ndarray, segments: Mapping[str, int]) -> Iterator[
     yield "Segmentation_ReferenceImageExtentOffset", "0 0 0"
     yield "Segmentation_SourceRepresentation", "Binary labelmap"
     yield "Segmentation_MasterRepresentation", "Binary labelmap"  # its name before version 5.2
+
+
+def _boxes(voxels: np.ndarray, values: list[int]) -> list[tuple[slice, slice, slice] | None]:
+    """Return the box around the voxels of each value; None for a value that no voxel has."""
+    numbers = {value: value for value in values}
+    if max(values, default=0) > _MOST_NUMBERED:
+        numbers = {value: number for number, value in enumerate(dict.fromkeys(values), start=1)}
+        numbered = np.zeros(voxels.shape, np.int32)
+        for value, number in numbers.items():
+            numbered[voxels == value] = number
+        voxels = numbered
+    found = ndimage.find_objects(voxels.astype(np.int32), max(numbers.values(), default=1))
+    return [found[numbers[value] - 1] for value in values]

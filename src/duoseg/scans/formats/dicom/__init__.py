@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.errors import InputError
+from duoseg.scans.formats.dicom.folder import FOREIGN, SUFFIXES, holds_series
 from duoseg.scans.formats.dicom.headers import is_dicom, quiet
 from duoseg.scans.formats.dicom.pixels import PixelFormat, read_voxels, value_notes
 from duoseg.scans.formats.dicom.seg_reading import read_segmentation, segmentation_grid
 from duoseg.scans.formats.dicom.seg_writing import write_segmentation
-from duoseg.scans.formats.dicom.series import SUFFIXES, Series, holds_series, read_series, split_choice
+from duoseg.scans.formats.dicom.series import Series, read_series, split_choice
 from duoseg.scans.formats.dicom.stacking import Stack, stack
 from duoseg.scans.formats.storing import require_shape
 from duoseg.scans.scan import Grid, Scan
@@ -36,18 +37,11 @@ __all__ = [
     "write_like",
 ]
 
-# Endings of files that are something else, and are not opened to see.
-_FOREIGN = (
-    *(".nii", ".gz", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw", ".zraw", ".bz2", ".zip", ".tar"),
-    *(".json", ".csv", ".tsv", ".txt", ".md", ".toml", ".yaml", ".xml", ".html", ".pdf", ".png", ".jpg", ".tif"),
-    *(".py", ".log", ".pt", ".safetensors", ".npy", ".npz", ".mat", ".h5"),
-)
-
 
 def can_read(path: Path) -> bool:
     """Return whether ``path`` is a DICOM file or a folder of DICOM files.
 
-    A file with another known ending is none; of any other file, and of the first files in a folder, the first bytes are
+    A file with another known ending is none; of any other file, and of some files in a folder, the first bytes are
     looked at.
     """
     place, uid = split_choice(path)
@@ -56,7 +50,7 @@ def can_read(path: Path) -> bool:
         return bool(uid) or holds_series(place)
     if uid or name.endswith(SUFFIXES):
         return True
-    return not name.endswith(_FOREIGN) and not name.startswith(".") and place.is_file() and is_dicom(place)
+    return not name.endswith(FOREIGN) and not name.startswith(".") and place.is_file() and is_dicom(place)
 
 
 def stem(path: Path) -> str:
@@ -92,8 +86,8 @@ def read_scan(path: Path) -> Scan:
     with quiet():
         series = read_series(path)
         if series.is_segmentation:
-            voxels, found = read_segmentation(series)
-            return Scan(voxels, found.grid, path, series.notes + found.notes, cropped=True)
+            voxels, found, segments = read_segmentation(series)
+            return Scan(voxels, found.grid, path, series.notes + found.notes, cropped=True, segments=segments)
         formats, found = _stacked(series)
         notes = series.notes + found.notes + value_notes(series.headers)
         return Scan(read_voxels(path, found.frames, formats), found.grid, path, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from duoseg.scans.formats.dicom.series import Series
 from duoseg.scans.formats.dicom.stacking import Stack, stack, tolerance
 from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.limits import require_memory
+from duoseg.scans.segments import distinct
 from duoseg.scans.texts import some_text
 
 _MOST_SLICES = 65535
 _SAME_PLACE_MM = 0.01
+_LARGEST_VALUE = 2**31 - 1
 
 
 def segmentation_grid(series: Series) -> Stack:
@@ -36,8 +38,8 @@ def segmentation_grid(series: Series) -> Stack:
     return _slices(series, series.frames())[0]
 
 
-def read_segmentation(series: Series) -> tuple[np.ndarray, Stack]:
-    """Read the voxels (X, Y, Z) of a SEG, and its slices and grid.
+def read_segmentation(series: Series) -> tuple[np.ndarray, Stack, dict[str, int]]:
+    """Read the voxels (X, Y, Z) of a SEG, its slices and grid, and name -> value of its segments.
 
     A voxel has the number of its segment, or the class's value where that is told; 0 where there is none.
 
@@ -57,7 +59,7 @@ def read_segmentation(series: Series) -> tuple[np.ndarray, Stack]:
     if labels:
         for place, plane in zip(places, stored_planes(whole, columns, rows), strict=True):
             planes[place] = plane
-        return planes.T, found
+        return planes.T, found, _named(header, {})
     overlaps: Counter[tuple[int, int]] = Counter()
     for index, (place, number) in enumerate(zip(places, numbers, strict=True)):
         inside = _mask(whole, index, columns, rows)
@@ -66,23 +68,34 @@ def read_segmentation(series: Series) -> tuple[np.ndarray, Stack]:
         planes[place][inside] = number
     if overlaps:
         raise _overlapping(header, overlaps)
-    return _with_class_values(planes, header).T, found
+    values = _class_values(header)
+    return _renumbered(planes, values).T, found, _named(header, values)
 
 
-def _with_class_values(planes: np.ndarray, header: Header) -> np.ndarray:
-    """Replace the numbers of segments by class values, where every segment tells one of its own."""
+def _class_values(header: Header) -> dict[int, int]:
+    """Return number -> class value, where every segment tells one of its own; else nothing."""
     values = {0: 0}
     for item in header.items("SegmentSequence"):
-        told = re.fullmatch(rf"{LABEL_VALUE}(\d{{1,9}})", item.text("SegmentDescription"))
-        if told is None:
-            return planes
+        told = re.fullmatch(rf"{LABEL_VALUE}([0-9]{{1,10}})", item.text("SegmentDescription"))
+        if told is None or int(told[1]) > _LARGEST_VALUE:
+            return {}
         values[item.whole("SegmentNumber", 0)] = int(told[1])
-    if len(set(values.values())) < len(values) or all(number == value for number, value in values.items()):
+    return values if len(set(values.values())) == len(values) else {}
+
+
+def _renumbered(planes: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    if all(number == value for number, value in values.items()):
         return planes
     table = np.zeros(int(planes.max()) + 1, np.min_scalar_type(max(values.values())))
     for number in range(len(table)):
         table[number] = values.get(number, 0)
     return table[planes]
+
+
+def _named(header: Header, values: Mapping[int, int]) -> dict[str, int]:
+    """Return label -> value in the voxels; the value is the number where ``values`` has none for it."""
+    numbers = [(item.text("SegmentLabel"), item.whole("SegmentNumber", 0)) for item in header.items("SegmentSequence")]
+    return distinct((label, values.get(number, number)) for label, number in numbers if label and number)
 
 
 def _slices(series: Series, frames: Sequence[Frame]) -> tuple[Stack, list[int]]:
@@ -97,13 +110,11 @@ def _slices(series: Series, frames: Sequence[Frame]) -> tuple[Stack, list[int]]:
             f"{path}: holds shares of segments in each voxel ({kind or 'of no stated type'}), not the segments; "
             "save it as a binary segmentation."
         )
-    if kind == "LABELMAP":
-        found = stack(path, frames)
-        order = {frame.index: place for place, frame in enumerate(found.frames)}
-        return found, [order[frame.index] for frame in frames]
     heights = np.array([frame.position @ frames[0].normal for frame in frames])
     order = np.argsort(heights, kind="stable")
     apart = np.diff(heights[order], prepend=-np.inf) > _SAME_PLACE_MM
+    if kind == "LABELMAP" and not apart.all():
+        stack(path, frames)  # which refuses two frames of all segments in one place
     first = [frames[at] for at in order[apart]]
     filled = _filled(path, first)
     found = stack(path, filled)

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.files import readable
-from duoseg.scans.formats.contents import kind_of
+from duoseg.scans.formats.dicom.folder import dicom_files
 from duoseg.scans.formats.dicom.frames import KEYWORDS, Frame, frames_of
-from duoseg.scans.formats.dicom.headers import (
-    HEAD_BYTES,
-    Header,
-    is_dicom,
-    looks_like_dicom,
-    not_dicom,
-    read_header,
-)
+from duoseg.scans.formats.dicom.headers import Header, read_header
 from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.texts import count_text, some_text
 
-SUFFIXES = (".dcm", ".ima")
 MARK = "#"
 """Between a folder and the SeriesInstanceUID of one of its series."""
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _ENDS_EARLY = "it ends within its header, before its pixels, or holds none"
-_LOOKED_AT = 16  # files of a folder that are opened to see whether it holds a series
-_INDEX = "dicomdir"
 # Modalities of objects that are no images of the body, though some have pixels or lie beside the images of a series.
 _OBJECTS = frozenset(
     (
@@ -112,16 +99,6 @@ def split_choice(path: Path) -> tuple[Path, str]:
     return path.with_name(name), uid
 
 
-def holds_series(folder: Path) -> bool:
-    """Return whether a folder holds DICOM files itself, by the first bytes of its first visible files."""
-    try:
-        with os.scandir(folder) as entries:
-            files = (Path(entry.path) for entry in entries if _is_candidate(entry))
-            return any(map(is_dicom, islice(files, _LOOKED_AT)))
-    except OSError:  # it is named when it is to be read
-        return False
-
-
 def read_series(path: Path) -> Series:
     """Read the headers of the series that ``path`` means: a file, a folder of one, or a folder with the mark and a UID.
 
@@ -170,23 +147,10 @@ def _in_folder(path: Path, folder: Path) -> tuple[list[Series], tuple[str, ...]]
     """Return the series in a folder, the largest first, and a note on the files that are none of them."""
     if not folder.is_dir():
         raise InputError(f"{path}: there is no such file or folder.")
-    with readable(folder), os.scandir(folder) as entries:
-        names = sorted((entry.name for entry in entries if _is_candidate(entry)), key=_natural)
-    files, foreign = [], []
-    for name in names:
-        file = folder / name
-        with readable(file), file.open("rb") as opened:
-            head = opened.read(HEAD_BYTES)
-        if looks_like_dicom(head):
-            files.append(file)
-        elif name.lower().endswith(SUFFIXES):
-            raise not_dicom(file)
-        elif not file.suffix and kind_of(head) is None:
-            foreign.append(name)
+    files, foreign = dicom_files(folder)
     if not files:
         raise InputError(f"{path}: holds no DICOM files; give the folder that holds the slices themselves.")
-    unnamed = any(not file.suffix for file in files)  # a damaged slice could be among files without a suffix
-    if not (foreign and unnamed):
+    if not foreign:
         return _grouped(path, files), ()
     return _grouped(path, files), (f"its folder also holds files that are not DICOM: {some_text(foreign, most=3)}",)
 
@@ -211,18 +175,9 @@ def _require_whole(found: Sequence[Series], chosen: Series) -> None:
                 raise cut_short(header.path, _ENDS_EARLY)
 
 
-def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.name.lower() != _INDEX and entry.is_file()
-
-
 def _listed(found: Sequence[Series]) -> str:
     return some_text([series.text for series in found], most=20)
 
 
 def _not_there(path: Path, uid: str, found: Sequence[Series]) -> InputError:
     return InputError(f"{path}: there is no series {uid}; these are there: {_listed(found)}.")
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Key by which "IM2" stands before "IM10"."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name)]

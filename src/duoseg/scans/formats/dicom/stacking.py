@@ -2,9 +2,9 @@
 
 Only ImagePositionPatient and ImageOrientationPatient place the slices. A series is a grid where one evenly spaced
 straight line runs through the positions of all its slices, each within 0.1 mm or 1% of the distance between slices,
-whichever is more. Scanners write positions with two or three decimals, far below that; a slice that is missing or was
-taken after a movement of the couch is far above. The line need not be at right angles to the slices: where a gantry was
-tilted, the grid is sheared, and its affine says so.
+whichever is more, but never beyond 10% of that distance. Scanners write positions with two or three decimals, far below
+that; a slice that is missing or was taken after a movement of the couch is far above. The line need not be at right
+angles to the slices: where a gantry was tilted, the grid is sheared, and its affine says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from duoseg.scans.texts import count_text, mm_text, shape_text, some_text
 
 TOLERANCE_MM = 0.1
 TOLERANCE_SHARE = 0.01  # of the distance between slices
+MOST_SHARE = 0.1  # of it: thin slices that are missing are less than 0.1 mm off an even line
 
 _SAME_PLACE_MM = 0.01
 _STEEPEST_DEGREES = 45.0  # gantries tilt by 30 at most
@@ -64,7 +65,7 @@ def stack(path: Path, frames: Sequence[Frame]) -> Stack:
 
 def tolerance(gap: float) -> float:
     """Return how far a slice may lie from the even line, in mm, where slices are ``gap`` mm apart."""
-    return max(TOLERANCE_MM, TOLERANCE_SHARE * gap)
+    return min(max(TOLERANCE_MM, TOLERANCE_SHARE * gap), MOST_SHARE * gap)
 
 
 def at(frame: Frame) -> str:

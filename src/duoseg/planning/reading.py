@@ -11,9 +11,9 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_scan
+from duoseg.scans.misplacement import misplacement_text, realignment_text
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name
-from duoseg.scans.texts import misplacement_text, realignment_text
 from duoseg.scans.values import as_integers, fill_not_finite, not_finite_text
 
 

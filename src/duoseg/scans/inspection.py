@@ -11,8 +11,9 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
+from duoseg.scans.misplacement import misplacement_text, realignment_text
 from duoseg.scans.scan import Grid, Pairs, Scan, reordered
-from duoseg.scans.texts import count_text, misplacement_text, realignment_text, some_text
+from duoseg.scans.texts import count_text, some_text
 from duoseg.scans.values import LabelFault, is_finite, label_faults, not_finite_text
 
 _MANY_VALUES = 64

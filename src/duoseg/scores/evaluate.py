@@ -12,9 +12,10 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import read_scan
+from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name
-from duoseg.scans.texts import misplacement_text, some_text
+from duoseg.scans.texts import some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap

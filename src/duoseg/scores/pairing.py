@@ -10,8 +10,9 @@ from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, exists, read_grid, stem
+from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.permission import readable
-from duoseg.scans.texts import count_text, misplacement_text, some_text
+from duoseg.scans.texts import count_text, some_text
 
 DESCRIPTION = "dataset.json"
 SHOWN = 5

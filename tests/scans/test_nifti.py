@@ -323,6 +323,10 @@ def test_an_sform_of_zeros_gives_way_to_the_qform_as_in_simpleitk(tmp_path):
         world = RAS_FROM_LPS @ image.TransformIndexToPhysicalPoint(index)
         np.testing.assert_allclose(scan.grid.affine[:3] @ [*index, 1], world, atol=1e-4)
     assert scan.notes == ("its sform is all zeros; the qform was taken",)
+    write_like(tmp_path / "mask.nii", np.zeros(scan.grid.shape, np.uint8), like=path)
+    mask = nib.load(tmp_path / "mask.nii")
+    assert mask.header["sform_code"] == 0  # no reader must take the zeros
+    np.testing.assert_allclose(mask.affine, scan.grid.affine, atol=1e-5)
     write_like(tmp_path / "m.nii.gz", noise(), like=path)
     assert read_grid(tmp_path / "m.nii.gz").matches(scan.grid)
 

@@ -20,6 +20,7 @@ from duoseg.scans.formats.nifti_header import (
     ENDINGS,
     ERRORS,
     PAIR,
+    drop_unusable_forms,
     files_of,
     grid_of,
     header_of,
@@ -113,8 +114,9 @@ def map_suffix(path: Path) -> str:
 def write_like(path: Path, voxels: np.ndarray, *, like: Path, segments: Mapping[str, int] | None = None) -> None:
     """Write ``voxels`` (X, Y, Z) with the geometry of ``like``: affine, both forms and codes, units.
 
-    Integers are stored in the smallest type that holds them, everything else as float32; the template's type,
-    scale factors, display range, intent and extensions are not taken over. NIfTI has no place for ``segments``.
+    A form that says nothing in ``like`` is left out, so that no other reader takes it. Integers are stored in the
+    smallest type that holds them, everything else as float32; the template's type, scale factors, display range,
+    intent and extensions are not taken over. NIfTI has no place for ``segments``.
 
     Raises:
         InputError: ``like`` cannot be read, or its grid has another shape than ``voxels``.
@@ -123,6 +125,7 @@ def write_like(path: Path, voxels: np.ndarray, *, like: Path, segments: Mapping[
     require_shape(path, voxels, like, read_grid(like).shape)
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")
+    drop_unusable_forms(like, header)
     _save(path, voxels, header)
 
 

@@ -166,6 +166,14 @@ def grid_of(path: Path, header: nib.Nifti1Header) -> tuple[Grid, tuple[str, ...]
     return grid, tuple(notes)
 
 
+def drop_unusable_forms(path: Path, header: nib.Nifti1Header) -> None:
+    """Take the code off a form that is set but says nothing: an sform of zeros, a qform that contradicts itself."""
+    sform, qform, _ = _forms(path, header)
+    for form, code in ((sform, "sform_code"), (qform, "qform_code")):
+        if form is None:
+            header[code] = 0
+
+
 def _forms(path: Path, header: nib.Nifti1Header) -> tuple[Form, Form, list[str]]:
     """Return sform and qform, None where they are not set, and a note if one had to be left aside."""
     sform = header.get_sform(coded=True)[0]

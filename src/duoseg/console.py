@@ -101,7 +101,9 @@ class Console:
 
     def predict(self, scans: Sequence[PredictedScan], out: Path) -> None:
         """One row per scan with its volumes."""
-        classes = list(scans[0].volumes_ml) if scans else []
+        if not scans:
+            return
+        classes = list(scans[0].volumes_ml)
         rows = [[scan.case, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)] for scan in scans]
         self._table(["case", *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
         for note in (note for scan in scans for note in scan.notes):

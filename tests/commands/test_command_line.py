@@ -303,3 +303,12 @@ def test_single_paths_and_single_channels_are_taken_as_they_are(trained, phantom
     assert len(scans) == 2
     scan = read_scan(next((phantoms / "imagesTs").iterdir()))
     assert duoseg.load(trained, device="cpu").predict(scan.voxels, scan.grid).mask.shape == scan.grid.shape
+
+
+def test_a_plan_for_other_classes_than_the_data_set_declares_is_refused(run, phantoms, tmp_path):
+    assert run("plan", phantoms, "--patch", "16,16,8", "--out", tmp_path / "plan.json", "--device", "cpu")[0] == 0
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    plan["classes"] = {"liver": 1, "spleen": 2}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    status, _, err = run("train", phantoms, "--plan", tmp_path / "plan.json", "--out", tmp_path / "run", "--quiet")
+    assert status == 1 and "liver (1), spleen (2)" in err and "atrium (1)" in err

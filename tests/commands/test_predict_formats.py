@@ -172,3 +172,43 @@ def test_a_series_is_predicted_from_within_its_folder(run, scan, trained, tmp_pa
     status, _, err = run("predict", trained, ".", "--out", tmp_path / "masks", *QUIETLY)
     assert status == 0, err
     assert (tmp_path / "masks" / "patient.dcm").is_file()
+
+
+def test_another_patients_scan_of_the_same_name_never_replaces_a_mask(run, scan, trained, tmp_path):
+    for patient in ("P1", "P2"):
+        write_phantom_series(tmp_path / patient / "SE1", scan[0], scan[1].affine)
+    command = ("predict", trained, tmp_path / "P1" / "SE1", "--out", tmp_path / "masks", *QUIETLY)
+    assert run(*command)[0] == 0
+    before = (tmp_path / "masks" / "SE1.dcm").read_bytes()
+    status, _, err = run("predict", trained, tmp_path / "P2" / "SE1", "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "P1" in err and "another --out" in err
+    assert (tmp_path / "masks" / "SE1.dcm").read_bytes() == before
+    assert run(*command)[0] == 0  # the same scan again is fine
+
+
+def test_the_mask_of_a_scan_in_another_format_takes_the_place_of_the_earlier_one(run, scan, trained, tmp_path):
+    write(tmp_path / "a.nii.gz", scan[0], grid=scan[1])
+    for format in ("same", "nrrd"):
+        command = ("predict", trained, tmp_path / "a.nii.gz", "--out", tmp_path / "masks", "--format", format)
+        assert run(*command, *QUIETLY)[0] == 0
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == {"a.seg.nrrd", "predictions.json"}
+
+
+def test_a_single_slice_picked_out_of_a_series_is_no_scan(run, scan, trained, tmp_path):
+    series = write_phantom_series(tmp_path / "in", scan[0], scan[1].affine)
+    status, _, err = run("predict", trained, sorted(series.iterdir())[3], "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 1 and "slices of a DICOM series" in err
+
+
+def test_the_test_scans_of_a_table_are_predicted_and_scored_by_the_table(run, scan, trained, tmp_path):
+    write_phantom_series(tmp_path / "pacs" / "p1", scan[0], scan[1].affine)
+    write(tmp_path / "other.nii.gz", scan[0] + 1, grid=scan[1])
+    write(tmp_path / "truth.nii.gz", (scan[0] > 500).astype(np.uint8), grid=scan[1])
+    table = tmp_path / "scans.csv"
+    table.write_text("image,label,split\npacs/p1,truth.nii.gz,test\nother.nii.gz,truth.nii.gz,train\n")
+    status, _, err = run("predict", trained, table, "--out", tmp_path / "masks", *QUIETLY)
+    assert status == 0, err
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == {"p1.dcm", "predictions.json"}
+    status, _, err = run("evaluate", tmp_path / "masks", table, "--json", tmp_path / "scores.json", "--quiet")
+    assert status == 0, err
+    assert [case["case"] for case in json.loads((tmp_path / "scores.json").read_text())["cases"]] == ["p1"]

@@ -20,7 +20,7 @@ from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan, write_like
 from duoseg.scans.scan import Grid, Scan
-from duoseg.scans.segments import by_name
+from duoseg.scans.segments import by_name, names_of_classes
 from duoseg.scores.evaluate import evaluate
 
 CLASSES = {"liver": 1, "spleen": 2}
@@ -179,3 +179,11 @@ def test_a_cache_is_not_shared_by_data_sets_that_give_one_name_another_value(tmp
     swap = plan.model_copy(update={"classes": {"spleen": 1, "liver": 2}})
     other = prepare_cases(dataset.train, swap, tmp_path / "cache")
     assert {one.label_path for one in first}.isdisjoint(one.label_path for one in other)
+
+
+def test_classes_that_nobody_declared_are_called_as_all_labels_call_them():
+    named = [{"left kidney": 1, "liver": 2}, {}, {"Liver ": 2}]
+    assert names_of_classes([1, 2], named) == {"left kidney": 1, "liver": 2}
+    assert names_of_classes([1, 2, 3], named) == {"1": 1, "2": 2, "3": 3}  # one has no name
+    assert names_of_classes([1, 2], [*named, {"spleen": 2}]) == {"1": 1, "2": 2}  # labels disagree
+    assert names_of_classes([1, 2], [{"organ": 1}, {"organ": 2}]) == {"1": 1, "2": 2}

@@ -98,22 +98,26 @@ def predict(
     Example: `duoseg predict runs/first scans/imagesTs --out masks`
     """
     import duoseg
-    from duoseg.commands.predict import runs_and_inputs
+    from duoseg.commands.predict import Incomplete, runs_and_inputs
     from duoseg.console import Console
 
     console = Console(quiet=computing.quiet)
     runs, inputs = runs_and_inputs(paths)
-    with console.progress() as progress:
-        scans = duoseg.predict(
-            runs,
-            inputs,
-            out,
-            probabilities=probabilities,
-            format=format,
-            mirror=mirror,
-            largest_component=largest_component,
-            device=computing.device,
-            threads=computing.threads,
-            progress=progress,
-        )
+    try:
+        with console.progress() as progress:
+            scans = duoseg.predict(
+                runs,
+                inputs,
+                out,
+                probabilities=probabilities,
+                format=format,
+                mirror=mirror,
+                largest_component=largest_component,
+                device=computing.device,
+                threads=computing.threads,
+                progress=progress,
+            )
+    except Incomplete as fault:
+        console.predict(fault.scans, out)
+        raise
     console.predict(scans, out)

@@ -45,6 +45,19 @@ class PredictedScan:
     notes: tuple[str, ...] = ()
 
 
+class Incomplete(InputError):
+    """Some scans could not be predicted.
+
+    Attributes:
+        scans: those that could.
+    """
+
+    def __init__(self, failures: Sequence[str], scans: Sequence[PredictedScan], *, asked: int) -> None:
+        others = ", all others have" if scans else ""
+        super().__init__("\n  ".join([f"{len(failures)} of {asked} scans have no mask{others}:", *failures]))
+        self.scans = list(scans)
+
+
 def predict(
     runs: StrPath | Sequence[StrPath],
     inputs: StrPath | Sequence[StrPath],
@@ -62,7 +75,7 @@ def predict(
 
     Args:
         runs: a run folder, or several.
-        inputs: an image file, a DICOM series folder, a folder of either, or several.
+        inputs: an image file, a DICOM series folder, a folder of either, a CSV table (its test scans), or several.
         out: folder for the masks, called after their cases, and ``predictions.json``.
         probabilities: also write each class's probability as ``probabilities/<case>.<class>.<ending>``.
         format: of the masks: "same" as each scan's (a DICOM series gets a DICOM SEG), "nii.gz", "nrrd" (a 3D Slicer
@@ -74,8 +87,8 @@ def predict(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: a run cannot be read, or a mask would replace a file that is no earlier prediction; or, after all
-            other scans are done, some scans could not be read.
+        InputError: a run cannot be read, or a mask would replace a file that is no earlier prediction of that scan.
+        Incomplete: some scans could not be read, or their masks not be written; all others are done.
     """
     out = Path(out)
     runs, inputs = _listed(runs), _listed(inputs)
@@ -86,7 +99,7 @@ def predict(
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     manifest = _read_manifest(out / PREDICTIONS)
     targets = {case.name: out / f"{case.name}{mask_suffix(case.images[0], format)}" for case in cases}
-    _require_own_files(targets, manifest)
+    _require_own_files(cases, targets, manifest)
     scans: list[PredictedScan] = []
     failures: list[str] = []
     for done, case in enumerate(cases, start=1):
@@ -95,8 +108,10 @@ def predict(
             prediction = model.predict(images.voxels, images.grid, name=str(case.images[0]))
             volumes = _volumes(prediction, model, images.grid.voxel_volume_ml)
             scan = PredictedScan(case.name, targets[case.name], volumes, images.notes)
+            before = manifest.get(case.name)
             with _recorded(manifest, case.name, _entry(case, scan, runs, model), out / PREDICTIONS):
                 write_like(scan.mask, prediction.mask, like=case.images[0], segments=model.plan.classes)
+            _remove_other_format(out, before, scan.mask)
             if probabilities:
                 ending = map_suffix(case.images[0], format)
                 _write_probabilities(case, prediction, out / "probabilities", ending, model)
@@ -107,7 +122,7 @@ def predict(
         if progress is not None:
             progress("predict", done, len(cases))
     if failures:
-        raise InputError(f"{len(failures)} of {len(cases)} scans have no mask, all others have: " + " ".join(failures))
+        raise Incomplete(failures, scans, asked=len(cases))
     return scans
 
 
@@ -171,14 +186,28 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no list of predictions: move it away, or choose another --out folder.") from fault
 
 
-def _require_own_files(targets: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
-    """Refuse to replace any file but a mask that an earlier prediction wrote here."""
-    files = [(case, file) for case, target in targets.items() for file in written_files(target)]
-    for case, target in files:
-        if target.exists() and case not in manifest:
+def _require_own_files(cases: Sequence[Case], targets: Mapping[str, Path], manifest: Mapping[str, Any]) -> None:
+    """Refuse to replace any file but a mask that an earlier prediction of the same scan wrote here."""
+    for case in cases:
+        target, entry = targets[case.name], manifest.get(case.name)
+        there = [file for file in written_files(target) if file.exists()]
+        if there and entry is None:
             raise InputError(
-                f"{target}: is already there and was not written by `duoseg predict`: choose another --out folder."
+                f"{there[0]}: is already there and was not written by `duoseg predict`: choose another --out folder."
             )
+        earlier = [os.path.abspath(image) for image in (entry or {}).get("images", ())]
+        if entry is not None and earlier != [os.path.abspath(image) for image in case.images]:
+            raise InputError(
+                f"{target}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
+                "choose another --out folder."
+            )
+
+
+def _remove_other_format(out: Path, entry: Mapping[str, Any] | None, mask: Path) -> None:
+    """Remove the mask that an earlier prediction of the same scan wrote in another format."""
+    if entry is not None and entry.get("mask") != mask.name and Path(str(entry.get("mask"))).name == entry.get("mask"):
+        for file in set(written_files(out / entry["mask"])) - set(written_files(mask)):
+            file.unlink(missing_ok=True)
 
 
 def _file_safe(name: str) -> str:

@@ -184,6 +184,7 @@ def require_file(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise InputError(
-            f"{folder}: is not a finished run, since it has no {name}. Give a folder that `duoseg train --out` wrote."
+            f"{folder}: is not a finished run, since it has no {name}. Give a folder that `duoseg train --out` wrote, "
+            "or finish its training by --resume."
         )
     return path

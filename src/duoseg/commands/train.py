@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -198,9 +198,23 @@ def _plan(
     if plan is not None:
         chosen = load_plan(Path(plan))
         if given is not None:
+            _require_plan_of(dataset, chosen, Path(given))
             warn_of_unused(given, chosen, settings)
         return override(chosen, {"steps": settings.steps} if settings.steps else {})
     return plan_dataset(dataset, split, settings, device=device, progress=progress)
+
+
+def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
+    """Refuse a plan for other classes than the data set declares."""
+    if dataset.classes and dataset.classes != plan.classes:
+        raise InputError(
+            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.root} declares "
+            f"{_text(dataset.classes)}; plan this data set anew."
+        )
+
+
+def _text(classes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({value})" for name, value in classes.items())
 
 
 def _prepare(

@@ -6,7 +6,7 @@ axis order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +16,10 @@ from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices, label_values
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.planning.plan import Section, Spacing, Triple
-from duoseg.planning.reading import read_channels, read_label
+from duoseg.planning.reading import read_channels, read_label_scan
 from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.scan import Grid, content_box
+from duoseg.scans.segments import names_of_classes
 from duoseg.scans.strays import stray_text
 
 SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
@@ -74,13 +75,15 @@ class _Measured:
 
     volumes: dict[int, list[float]] = field(default_factory=dict)
     extents: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
+    named: list[Mapping[str, int]] = field(default_factory=list)
     samples: list[np.ndarray] = field(default_factory=list)
 
 
 def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | None = None) -> Fingerprint:
     """Measure every image of the split and the labels of ``split.labelled``, one scan in memory at a time.
 
-    Where the data set names no classes they are the values found in these labels, named "1", "2", ...
+    Where the data set names no classes they are the values found in these labels, called as the labels' segments are
+    where all agree, else "1", "2", ...
     ``progress(done, all)`` is called after each scan.
 
     Raises:
@@ -112,11 +115,13 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
             )
         )
         if case.label is not None:
-            label = to_canonical(read_label(case, grid, dataset.classes), *order)
+            scan = read_label_scan(case, grid, dataset.classes)
+            measured.named.append(scan.segments)
+            label = to_canonical(scan.voxels, *order)
             _measure_label(label, voxels, grid, dataset, measured, str(case.label))
         if progress is not None:
             progress(done, len(cases))
-    classes = dataset.classes or {str(value): value for value in sorted(measured.volumes)}
+    classes = dataset.classes or names_of_classes(sorted(measured.volumes), measured.named)
     return Fingerprint(
         channels=dataset.channels,
         classes=dict(classes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +69,15 @@ def read_label(case: Case, grid: Grid, classes: Mapping[str, int] | None = None)
         InputError: the file cannot be read, lies on another grid than the image, holds other than whole numbers, or
             names its segments against ``classes``.
     """
+    return read_label_scan(case, grid, classes).voxels
+
+
+def read_label_scan(case: Case, grid: Grid, classes: Mapping[str, int] | None = None) -> Scan:
+    """Read a labelled case's label as `read_label` does; return it with the names of its segments, if it has any."""
     if case.label is None:
         raise ValueError(f"case {case.name} has no label")
     scan, _ = _aligned(by_name(read_scan(case.label), classes or {}), grid, case.images[0].name)
-    return as_integers(scan.voxels, case.label)
+    return replace(scan, voxels=as_integers(scan.voxels, case.label))
 
 
 def _take(scan: Scan, channel: np.ndarray) -> list[str]:

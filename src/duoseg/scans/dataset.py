@@ -118,7 +118,7 @@ def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
     """
     with readable(Path(path)):
         root, found = _find(Path(path))
-    sides = apply_splits(root, found)
+    sides = apply_splits(root, found, table=Path(path) if Path(path).is_file() else None)
     description = read_description(root)
     problems = (*description.problems, *found.problems, *sides.problems)
     errors = [problem for problem in problems if problem.severity == "error"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
+from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import can_read, exists, is_readable, loose_slices, stem
 from duoseg.scans.formats.dicom import can_read as can_read_dicom
 from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
@@ -19,7 +20,9 @@ MOST_CHANNELS = 4  # files of one name with more numbers than this are scans, as
 
 
 def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
-    """The cases among files and folders, by name; several channels are told apart by ``_0000``, ``_0001``, ...
+    """The cases among files and folders, and the test cases of tables, by name.
+
+    Several channels are told apart by ``_0000``, ``_0001``, ...
 
     Where there is one channel but other numbers than ``_0000`` occur, the numbers belong to the cases' names, unless
     they look like those of several channels.
@@ -32,8 +35,11 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
         InputError: a path is missing or of no readable format, a case lacks a channel, two files claim one name, or
             the files look like those of more channels than there are.
     """
+    listed = [case for path in paths if is_table(path) for case in _of_table(path, channels)]
     files: list[Path] = []
     for path in paths:
+        if is_table(path):
+            continue
         named = path if path.name not in ("", "..") else path.resolve()
         with readable(named):
             files += _files_of(named)
@@ -47,12 +53,33 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
     cases = Listing(files, folder=Path(), numbered=numbered).cases(found)
     if found.problems:
         raise InputError(str(found.problems[0]))
+    cases += listed
+    for name, times in Counter(case.name for case in cases).items():
+        if times > 1:
+            raise InputError(
+                f"{times} of the scans are called '{name}'; take them one at a time, each with its own --out."
+            )
     if not cases:
         raise InputError("There is nothing to predict: give image files, or folders that hold them.")
     for case in cases:
         fault = name_fault(case.name)
         if fault:
             raise InputError(f"{case.images[0]}: its mask cannot be called {case.name!r}, which {fault}; rename it.")
+    return cases
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a path is that of a CSV table of scans."""
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def _of_table(path: Path, channels: tuple[str, ...]) -> list[Case]:
+    """Return the test cases of a table."""
+    cases = [case.without_label() for case in load_dataset(path).test]
+    if not cases:
+        raise InputError(f"{path}: has no row with the split test; give the scans themselves, or mark them so.")
+    if len(cases[0].images) != len(channels):
+        raise InputError(f"{path}: has {len(cases[0].images)} images a scan, but the model takes {len(channels)}.")
     return cases
 
 
@@ -71,6 +98,10 @@ def _files_of(path: Path) -> list[Path]:
         raise InputError(f"{path}: there is no such file or folder.")
     if not is_readable(path):
         raise InputError(f"{path}: is not an image of a readable format.")
+    if path.is_file() and can_read_dicom(path):
+        for slices in loose_slices(image_files(path.parent)):
+            if path in slices:
+                raise _one_slice(path, len(slices))
     return [path]
 
 
@@ -88,10 +119,13 @@ def _as_series(folder: Path, inside: Sequence[Path]) -> Path:
 
 def _require_no_slices(files: Sequence[Path]) -> None:
     for slices in loose_slices(files):
-        raise InputError(
-            f"{slices[0]}: is one of {len(slices)} slices of one DICOM series that were given one by one; "
-            "give the folder that holds them, and nothing else."
-        )
+        raise _one_slice(slices[0], len(slices))
+
+
+def _one_slice(file: Path, slices: int) -> InputError:
+    return InputError(
+        f"{file}: is one of {slices} slices of a DICOM series, and no scan by itself; give the folder that holds them."
+    )
 
 
 def _require_one_channel(files: Sequence[Path], channel: str) -> None:

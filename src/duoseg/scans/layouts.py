@@ -229,7 +229,7 @@ def _doubled(paths: list[Path]) -> Iterable[Problem]:
     if len(paths) > 1 and apart:
         number = "two" if len(paths) == 2 else len(paths)
         message = f"this and {', '.join(map(str, paths[1:]))} are {number} scans of one name"
-        yield Problem("error", paths[0], message, "rename one, or take them one at a time")
+        yield Problem("error", paths[0], message, "rename one, or take them one at a time, each with its own --out")
     elif len(paths) > 1:
         others = ", ".join(path.name for path in paths[1:])
         yield Problem("error", paths[0], f"the same file is there in another format too ({others})", "keep one of them")

@@ -72,6 +72,22 @@ def by_name(scan: Scan, classes: Mapping[str, int]) -> Scan:
     return replace(scan, voxels=renumbered, segments=declared, notes=(*scan.notes, note))
 
 
+def names_of_classes(values: Sequence[int], named: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return a name for each value of labels whose classes nobody declared.
+
+    It is that of the segments with this value, where all labels that name any agree and no two values share one; else
+    every value is called by its number.
+    """
+    names: dict[int, dict[str, str]] = {value: {} for value in values}
+    for segments in named:
+        for name, value in segments.items():
+            if value in names:
+                names[value].setdefault(_plain(name), name.strip())
+    chosen = {next(iter(found.values()), ""): value for value, found in names.items() if len(found) == 1}
+    usable = len(chosen) == len({_plain(name) for name in chosen}) == len(values) and not {"", "all"} & chosen.keys()
+    return chosen if usable else {str(value): value for value in values}
+
+
 def disagreements(labels: Sequence[tuple[Path, Mapping[str, int]]]) -> Iterator[Problem]:
     """Yield labels that give the name of a segment another value than a label before them, where none is declared."""
     first: dict[str, tuple[int, Path]] = {}

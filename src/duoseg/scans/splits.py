@@ -30,8 +30,13 @@ class Sides:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def apply_splits(folder: Path, found: Found) -> Sides:
+def apply_splits(folder: Path, found: Found, *, table: Path | None = None) -> Sides:
     """Put the cases that were found on their sides, as ``splits.json`` in ``folder`` says, if it is there.
+
+    Args:
+        folder: that of the data set.
+        found: its cases.
+        table: the table that lists them, if one does; then it is what problems are told of.
 
     Raises:
         InputError: ``splits.json`` is not of the form that it must have.
@@ -42,7 +47,7 @@ def apply_splits(folder: Path, found: Found) -> Sides:
     if not path.is_file():
         train, holdout = [*found.train, *found.unlabelled], tuple(found.holdout)
         sides = Sides(train, found.test, holdout, repeated, tuple(found.left_out))
-        sides.problems += _crossed(folder, sides, found.rows)
+        sides.problems += _crossed(table or folder, sides, found.rows)
         return sides
     content = read_json_object(path)
     names = {key: _names(path, key, content[key]) for key in _KEYS[:3] if key in content}

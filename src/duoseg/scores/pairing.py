@@ -8,8 +8,10 @@ from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
+from duoseg.scans.dataset import load_dataset
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, exists, read_grid, stem
+from duoseg.scans.inputs import is_table
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, some_text
@@ -33,8 +35,9 @@ class Pair:
 def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Problem]]:
     """Pair two files, or the files of two folders by case name.
 
-    A folder of predictions and one reference file pair by that file's name. Every reference gives a pair. A
-    reference without a prediction is an error among the problems, predictions without a reference are a note.
+    A folder of predictions and one reference file pair by that file's name; the references of a table are the labels
+    of its test scans. Every reference gives a pair. A reference without a prediction is an error among the problems,
+    predictions without a reference are a note.
 
     Raises:
         InputError: A path is absent, no mask is in the reference folder, or no two names agree.
@@ -42,11 +45,15 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
     for path in (prediction, reference):
         if not exists(path):
             raise InputError(f"{path}: no such file or folder. Give two masks, or two folders of masks.")
-    if not prediction.is_dir() and (not reference.is_dir() or can_read(reference)):
+    table = is_table(reference)
+    if not prediction.is_dir() and not table and (not reference.is_dir() or can_read(reference)):
         return [Pair(stem(reference), prediction, reference)], []
     if not prediction.is_dir():
-        raise InputError(f"{prediction} is a file but {reference} is a folder: name the reference file for this mask.")
-    references = _masks_in(reference) if reference.is_dir() else {stem(reference): reference}
+        raise InputError(f"{prediction} is a file but {reference} is not: name the reference file for this mask.")
+    if table:
+        references = {case.name: case.label for case in load_dataset(reference).test if case.label is not None}
+    else:
+        references = _masks_in(reference) if reference.is_dir() else {stem(reference): reference}
     predictions = _masks_in(prediction)
     if not references:
         raise InputError(
@@ -59,7 +66,7 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         )
     pairs = [Pair(case, predictions.get(case), path) for case, path in references.items()]
     problems = [_missing(pair, prediction) for pair in pairs if pair.prediction is None]
-    extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() else []
+    extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() or table else []
     if extra:
         remedy = "they are not scored; give their references to score them"
         number = count_text(len(extra), "mask has no reference of its name", "masks have no reference of their name")

@@ -133,8 +133,8 @@ def read_series(path: Path) -> Series:
         )
     if len(volumes) > 1:
         raise InputError(
-            f"{path}: holds {len(found)} series: {_listed(found)}; choose one by writing {place.name}{MARK} and its "
-            f"SeriesInstanceUID, such as {place.name}{MARK}{volumes[0].uid}."
+            f"{path}: holds {len(found)} series: {_listed(found)}; choose one, on the command line or in a table, by "
+            f"its SeriesInstanceUID behind the path: {place}{MARK}{volumes[0].uid}."
         )
     _require_whole(found, volumes[0])
     left = [series for series in images if series is not volumes[0]]

@@ -6,11 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from duoseg.errors import InputError
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.inputs import find_inputs
+from duoseg.scans.phantom_series import write_phantom_series
 
 
 def touch(root: Path, *names: str) -> None:
@@ -447,3 +449,9 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no images"):
         load_dataset(tmp_path)
     shutil.rmtree(tmp_path / "imagesTr")
+
+
+def test_a_folder_of_dicom_series_is_told_how_to_become_a_data_set(tmp_path):
+    write_phantom_series(tmp_path / "patient1", np.ones((4, 5, 3), np.int16), np.eye(4))
+    with pytest.raises(InputError, match="put the DICOM series that it holds into images, or list them in a CSV table"):
+        load_dataset(tmp_path)

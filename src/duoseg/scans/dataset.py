@@ -10,6 +10,7 @@ from duoseg.errors import InputError
 from duoseg.files import UNFINISHED, StrPath
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_description
+from duoseg.scans.formats import can_read
 from duoseg.scans.layouts import Found, find_in_folders
 from duoseg.scans.permission import readable
 from duoseg.scans.splits import apply_splits
@@ -164,4 +165,6 @@ def _find(path: Path) -> tuple[Path, Found]:
 
 def _folder_hint(path: Path) -> str:
     slips = [f"call {name} {meant}" for name, meant in misnamed_folders(path)]
+    if not slips and any(folder.is_dir() and can_read(folder) for folder in path.iterdir()):
+        slips = ["put the DICOM series that it holds into images, or list them in a CSV table"]
     return f"{', '.join(slips)}, or " if slips else ""

@@ -164,9 +164,12 @@ class Console:
 
 
 def _words(value: Any) -> str:
-    """A value of the plan as a person would write it."""
+    """A value of the plan as a person would write it; three numbers are sides, but those of channels."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items() if item is not None)
+        texts = {key: _words(item) for key, item in value.items() if item is not None}
+        if "channels" in texts:
+            texts["channels"] = ", ".join(map(str, value["channels"]))
+        return ", ".join(f"{key} {text}" for key, text in texts.items())
     if isinstance(value, list):
         between = " x " if len(value) == 3 and all(isinstance(item, int | float) for item in value) else ", "
         return between.join(map(_words, value)) or "none"

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from duoseg.files import readable
 from duoseg.planning.frames import holds_array, intact_metadata, open_frame, read_metadata, write_frame
 from duoseg.planning.plan import Normalisation, Plan
 from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_grid, source_files
-from duoseg.scans.permission import readable
 
 FORMAT = 2  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000

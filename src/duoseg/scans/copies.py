@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoseg.errors import InputError
+from duoseg.files import readable
 from duoseg.scans.cases import Problem
 from duoseg.scans.formats import source_files
 from duoseg.scans.leaks import SidedImage, folder_of, inode, is_crossed, sided_images, told
-from duoseg.scans.permission import readable
 
 if TYPE_CHECKING:
     from duoseg.scans.dataset import Dataset

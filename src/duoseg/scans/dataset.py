@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.files import UNFINISHED, StrPath
+from duoseg.files import UNFINISHED, StrPath, readable
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import read_description
 from duoseg.scans.formats import can_read
 from duoseg.scans.layouts import Found, find_in_folders
-from duoseg.scans.permission import readable
 from duoseg.scans.splits import apply_splits
 from duoseg.scans.strays import misnamed_folders, stray_text
 from duoseg.scans.table import find_in_table

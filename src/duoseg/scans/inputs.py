@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from duoseg.errors import InputError
+from duoseg.files import readable
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import can_read, exists, is_readable, loose_slices, stem
 from duoseg.scans.formats.dicom import can_read as can_read_dicom
 from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
 from duoseg.scans.names import name_fault
-from duoseg.scans.permission import readable
 from duoseg.scans.texts import some_text
 
 MOST_CHANNELS = 4  # files of one name with more numbers than this are scans, as in pat_0000 ... pat_0017
@@ -44,7 +44,7 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
         with readable(named):
             files += _files_of(named)
     files = list(dict.fromkeys(files))
-    _require_no_slices(files)
+    _require_no_slices(files, given=paths)
     if len(channels) == 1:
         _require_one_channel(files, channels[0])
     found = Found(channels=channels, too_many=("channels of the plan", "leave it out"))
@@ -98,10 +98,6 @@ def _files_of(path: Path) -> list[Path]:
         raise InputError(f"{path}: there is no such file or folder.")
     if not is_readable(path):
         raise InputError(f"{path}: is not an image of a readable format.")
-    if path.is_file() and can_read_dicom(path):
-        for slices in loose_slices(image_files(path.parent)):
-            if path in slices:
-                raise _one_slice(path, len(slices))
     return [path]
 
 
@@ -117,15 +113,17 @@ def _as_series(folder: Path, inside: Sequence[Path]) -> Path:
     return folder
 
 
-def _require_no_slices(files: Sequence[Path]) -> None:
-    for slices in loose_slices(files):
-        raise _one_slice(slices[0], len(slices))
-
-
-def _one_slice(file: Path, slices: int) -> InputError:
-    return InputError(
-        f"{file}: is one of {slices} slices of a DICOM series, and no scan by itself; give the folder that holds them."
-    )
+def _require_no_slices(files: Sequence[Path], *, given: Sequence[Path]) -> None:
+    """Refuse slices of a DICOM series that were given one by one, or one that was picked out of its folder."""
+    folders = dict.fromkeys(path.parent for path in given if path.is_file() and can_read_dicom(path))
+    beside = [path for folder in folders for path in image_files(folder)]
+    for slices in loose_slices(list(dict.fromkeys([*files, *beside]))):
+        for file in slices:
+            if file in files:
+                raise InputError(
+                    f"{file}: is one of {len(slices)} slices of a DICOM series, and no scan by itself; "
+                    "give the folder that holds them."
+                )
 
 
 def _require_one_channel(files: Sequence[Path], channel: str) -> None:

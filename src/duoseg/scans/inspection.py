@@ -14,10 +14,9 @@ from duoseg.scans.cases import Problem
 from duoseg.scans.misplacement import misplacement_text, realignment_text
 from duoseg.scans.scan import Grid, Pairs, Scan, reordered
 from duoseg.scans.texts import count_text, some_text
-from duoseg.scans.values import LabelFault, is_finite, label_faults, not_finite_text
+from duoseg.scans.values import LabelFault, count_values, is_finite, label_faults, not_finite_text
 
 _MANY_VALUES = 64
-_BLOCK = 1 << 20
 _EXPORT_ANEW = "export the scan anew, or take it out"
 _MAKE_SURE = "make sure that this is right"
 
@@ -84,11 +83,7 @@ def grid_problems(scan: Scan, image: Path, expected: Grid) -> Iterator[Problem]:
 def count_label(voxels: np.ndarray) -> LabelCount:
     """Count the values of a label."""
     if voxels.dtype.kind == "b" or (voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 2):
-        low, flat = int(voxels.min()), voxels.ravel(order="K")  # in its own order, which copies nothing
-        counts = np.zeros(int(voxels.max()) - low + 1, np.int64)
-        for start in range(0, flat.size, _BLOCK):  # so that no copy of the whole is made
-            counts += np.bincount(flat[start : start + _BLOCK].astype(np.int32) - low, minlength=counts.size)
-        return LabelCount({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)})
+        return LabelCount(count_values(voxels))
     values, counts = np.unique(voxels, return_counts=True)
     faults = label_faults(values, counts)
     whole = ~np.logical_or.reduce([np.zeros(values.shape, bool), *(fault.where for fault in faults)])

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from duoseg.errors import InputError
+from duoseg.files import readable
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import MOST_CHANNELS, Description, too_high_a_channel
 from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
-from duoseg.scans.permission import readable
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
 _CHANNEL = re.compile(r"_(\d{4})$")

@@ -138,7 +138,7 @@ class Grid:
             same_shape=self.shape == other.shape,
             corner_mm=millimetres,
             corner_voxels=millimetres / min(self.spacing),
-            reordered=self.reordering_of(other) is not None,
+            reordered=not self.matches(other) and self.matches(other.reordered(self._axes_of(other))),
         )
 
     def matches(self, other: Grid) -> bool:
@@ -149,13 +149,6 @@ class Grid:
 
     def _corner_distance(self, other: Grid) -> float:
         return float(np.linalg.norm(self.corners() - other.corners(), axis=1).max())
-
-    def reordering_of(self, other: Grid) -> Reordering | None:
-        """Return how to store voxels on ``other`` as this grid does; None where it needs none, or none would do."""
-        if self.matches(other):
-            return None
-        reordering = self._axes_of(other)
-        return reordering if self.matches(other.reordered(reordering)) else None
 
     def box_of(self, other: Grid) -> tuple[Reordering, Pairs] | None:
         """Return how to store voxels on ``other`` as this grid does, and the box they fill; None if they fill none."""

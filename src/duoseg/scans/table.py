@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.files import read_text
+from duoseg.files import read_text, readable
 from duoseg.scans.cases import Case, LeftOut, Problem
 from duoseg.scans.description import Description
 from duoseg.scans.formats import exists, is_readable, readable_suffixes, stem
 from duoseg.scans.layouts import Found, default_channels
 from duoseg.scans.names import cell_fault, has_control, shown
-from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, some_text
 
 SPLITS = ("train", "test", "holdout")

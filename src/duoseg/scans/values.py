@@ -23,6 +23,9 @@ REPLACE = "replace them, with 0 where they lie outside the scan"
 _INT32 = np.iinfo(np.int32)
 
 
+_BLOCK = 1 << 20  # voxels counted at a time
+
+
 @dataclass(frozen=True)
 class LabelFault:
     """Why some values cannot be those of a label.
@@ -36,6 +39,18 @@ class LabelFault:
     message: str
     remedy: str
     where: NDArray[np.bool_]
+
+
+def count_values(voxels: np.ndarray) -> dict[int, int]:
+    """Return value -> number of voxels, for integers that lie close together, by increasing value.
+
+    Much faster than sorting, and without a copy of the whole: memory holds a count for each value between the extremes.
+    """
+    low, flat = int(voxels.min()), voxels.ravel(order="K")  # in its own order, which copies nothing
+    counts = np.zeros(int(voxels.max()) - low + 1, np.int64)
+    for start in range(0, flat.size, _BLOCK):
+        counts += np.bincount(flat[start : start + _BLOCK].astype(np.intp) - low, minlength=counts.size)
+    return {low + int(index): int(counts[index]) for index in np.flatnonzero(counts)}
 
 
 def as_integers(voxels: np.ndarray, source: Path | str) -> np.ndarray:

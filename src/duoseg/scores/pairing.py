@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
+from duoseg.files import readable
 from duoseg.scans.cases import Problem
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, exists, read_grid, stem
 from duoseg.scans.inputs import is_table
 from duoseg.scans.misplacement import misplacement_text
-from duoseg.scans.permission import readable
 from duoseg.scans.texts import count_text, some_text
 
 DESCRIPTION = "dataset.json"

@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from duoseg.errors import InputError
+from duoseg.files import readable
 from duoseg.scans.formats.contents import require_kind
 from duoseg.scans.limits import require_memory
-from duoseg.scans.permission import readable
 
 _ERRORS = (OSError, zlib.error, ValueError, OverflowError)
 _BLOCK = 1 << 20

@@ -182,7 +182,7 @@ def zipped():
     (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG; give the scan itself"),
     (b"\xff\xd8\xff\xe0" + bytes(40), "JPEG; give the scan itself"),
     (b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5; convert it to NIfTI"),
-    (gzip.compress(gzip.compress(b"a")), "gzip; it was compressed twice"),
+    (gzip.compress(gzip.compress(b"a", mtime=0), mtime=0), "gzip; it was compressed twice"),
     (b"<!DOCTYPE html><html>Sign in</html>", "web page; a download failed"),
     (b"\xfd7zXZ\0" + bytes(40), "xz; decompress it first"),
     (struct.pack("<i", 348) + bytes(344), "ANALYZE 7.5, which does not say where left and right are"),

@@ -8,7 +8,13 @@ import torch
 from scipy import ndimage
 from scipy.special import expit
 
-from duoseg.model.distance import mask_from_distance, probabilities_from_distance, signed_distance
+from duoseg.model.distance import (
+    bounded,
+    mask_from_distance,
+    normalised_distance,
+    probabilities_from_distance,
+    signed_distance,
+)
 
 SPACING = (0.7, 1.3, 2.9)
 
@@ -120,3 +126,34 @@ def test_probabilities_have_finite_gradients_when_everything_saturates():
     phi = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]).reshape(3, 2, 1, 1, 1).requires_grad_()
     probabilities_from_distance(phi, 1500.0)[:, 0].sum().backward()
     assert phi.grad is not None and torch.isfinite(phi.grad).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_normalised_distances_reach_1_on_both_sides_and_are_0_on_the_classes_boundary(seed):
+    label = blobs(seed)
+    maps = normalised_distance(torch.from_numpy(label)[None], 2, SPACING)[0].numpy()
+    for index in range(2):
+        inside = label == index + 1
+        outer = ndimage.distance_transform_edt(~inside, sampling=SPACING)
+        inner = ndimage.distance_transform_edt(inside, sampling=SPACING)
+        boundary = inside & ~ndimage.binary_erosion(inside, border_value=1)
+        expected = outer / outer.max() - np.where(boundary, 0, inner / inner.max())
+        np.testing.assert_allclose(maps[index], expected, atol=1e-5)
+
+
+def test_normalised_distances_of_absent_and_filling_classes_are_outside_and_inside_throughout():
+    label = torch.ones(2, 6, 5, 4, dtype=torch.long)
+    label[1] = -1
+    maps = normalised_distance(label, 2, SPACING)
+    assert maps.shape == (2, 2, 6, 5, 4) and maps.dtype == torch.float32
+    assert bool((maps[0, 0] == -1).all()) and bool((maps[0, 1] == 1).all()) and bool((maps[1] == 1).all())
+    assert normalised_distance(label[:0], 2, SPACING).shape == (0, 2, 6, 5, 4)
+
+
+def test_maps_are_bounded_in_single_precision_whatever_the_network_computes_in():
+    maps = torch.tensor([-3.5, 0.0, 3.5], dtype=torch.bfloat16, requires_grad=True)
+    phi = bounded(maps)
+    assert phi.dtype == torch.float32 and bool((phi.abs() < 1).all())
+    phi.sum().backward()
+    assert bool((maps.grad > 0).all())  # half precision's tanh would give 1, and no gradient
+    assert bounded(maps.detach().double()).dtype == torch.float64

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from duoseg.errors import InputError
-from duoseg.model.networks import InstanceNorm, NetworkFactory, ResidualUNet, VNet
+from duoseg.model.networks import NetworkFactory
+from duoseg.model.unet import InstanceNorm, ResidualUNet
+from duoseg.model.vnet import VNet
 from duoseg.planning.plan import NetworkPlan
 
 VNET = NetworkPlan(architecture="vnet", channels=(16, 32, 64, 128, 256), strides=((2, 2, 2),) * 4, dropout=0.5)
@@ -128,3 +130,60 @@ def test_samples_of_a_batch_do_not_see_each_other():
     network = ResidualUNet(1, 2, channels=(4, 8), strides=((2, 2, 2),), strided_stem=True)
     image = torch.randn(3, 1, 16, 16, 16)
     torch.testing.assert_close(network(image)[1:2], network(image[1:2]), rtol=1e-4, atol=1e-5)
+
+
+COMPOSED = [
+    NetworkPlan(stem="full", channels=(4, 6, 8), strides=((2, 2, 2), (2, 2, 1))),
+    NetworkPlan(stem="strided", channels=(4, 6, 8), strides=((2, 2, 2), (1, 1, 1))),
+    NetworkPlan(stem="full", channels=(4, 6), strides=((2, 2, 1),), kernels=((3, 3, 1), (3, 3, 1))),
+    VNET.model_copy(update={"channels": (2, 3, 4, 5, 6)}),
+]
+
+
+@pytest.mark.parametrize("plan", COMPOSED, ids=["full", "strided", "slices", "vnet"])
+def test_networks_of_several_outputs_give_maps_of_the_patchs_size(plan):
+    factory = NetworkFactory(plan, in_channels=2, classes=3, patch=(32, 32, 16))
+    image = torch.randn(2, 2, 32, 32, 16)
+    region, distance = factory.region_and_distance()(image)
+    assert region.shape == (2, 4, 32, 32, 16) and distance.shape == (2, 3, 32, 32, 16)
+    for network, count in (
+        (factory.several_decoders(("transposed", "trilinear", "nearest")), 3),
+        (factory.pyramid(4), min(4, len(plan.strides))),
+    ):
+        maps = network(image)
+        assert [one.shape for one in maps] == [(2, 4, 32, 32, 16)] * count
+        torch.stack([one.mean() for one in maps]).sum().backward()
+        assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_several_decoders_share_one_encoder_and_differ_in_weights():
+    factory = NetworkFactory(COMPOSED[0], in_channels=1, classes=1, patch=(16, 16, 16))
+    network = factory.several_decoders(("transposed", "transposed"))
+    alone = sum(w.numel() for w in factory.region().parameters())
+    decoder = sum(w.numel() for w in network.decoders[0].parameters())
+    assert sum(w.numel() for w in network.parameters()) == alone + decoder
+    first, second = network(torch.randn(1, 1, 16, 16, 16))
+    assert not torch.equal(first, second)
+
+
+def test_the_finest_level_of_a_pyramid_is_the_network_alone():
+    factory = NetworkFactory(COMPOSED[0], in_channels=1, classes=1, patch=(16, 16, 16))
+    torch.manual_seed(0)
+    alone = factory.region()
+    torch.manual_seed(0)
+    pyramid, image = factory.pyramid(2), torch.randn(1, 1, 16, 16, 16)
+    assert torch.equal(pyramid(image)[0], alone(image))
+
+
+def test_instance_norm_of_an_empty_batch_is_empty_on_every_device():
+    # On accelerators PyTorch's own would refuse it; `meta` takes the same way.
+    norm = InstanceNorm(5).to("meta")
+    assert norm(torch.empty(0, 5, 4, 4, 4, device="meta")).shape == (0, 5, 4, 4, 4)
+    assert InstanceNorm(5)(torch.empty(0, 5, 4, 4, 4)).shape == (0, 5, 4, 4, 4)
+
+
+def test_another_way_of_upsampling_uses_no_transposed_convolution_anywhere():
+    factory = NetworkFactory(COMPOSED[1], in_channels=1, classes=1, patch=(16, 16, 16))
+    first, second = factory.several_decoders(("transposed", "trilinear")).decoders
+    kinds = [{type(module) for module in decoder.modules()} for decoder in (first, second)]
+    assert torch.nn.ConvTranspose3d in kinds[0] and torch.nn.ConvTranspose3d not in kinds[1]

@@ -8,7 +8,18 @@ import edt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
+
+from duoseg.model.precision import precise
+
+
+def bounded(maps: Tensor) -> Tensor:
+    """A network's unbounded maps as signed distances in (-1, 1), by tanh in float32 at least.
+
+    Half precision rounds them to -1 and 1 early, from where no gradient leads back.
+    """
+    return torch.tanh(precise(maps))
 
 
 def mask_from_distance(distance: Tensor, k: float) -> Tensor:
@@ -24,7 +35,7 @@ def mask_from_distance(distance: Tensor, k: float) -> Tensor:
     Returns:
         Values in [0, 1], of the map's shape, float32 (float64 for a float64 map).
     """
-    return torch.sigmoid(-k * _precise(distance))
+    return torch.sigmoid(-k * precise(distance))
 
 
 def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
@@ -39,7 +50,7 @@ def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
     Returns:
         (B, K + 1, *spatial), background first, float32 (float64 for a float64 map).
     """
-    steep = k * _precise(distance)
+    steep = k * precise(distance)
     # 1 - sigmoid(-x) = sigmoid(x); the sum of logarithms has a gradient where a factor has vanished.
     background = F.logsigmoid(steep).sum(1, keepdim=True).exp()
     scores = torch.cat([background, torch.sigmoid(-steep)], dim=1)
@@ -74,5 +85,36 @@ def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *
     return maps
 
 
-def _precise(distance: Tensor) -> Tensor:
-    return distance if distance.dtype == torch.float64 else distance.float()
+def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -> Tensor:
+    """Signed distance maps with values from -1 to 1, the regression target of SASSNet and DTC.
+
+    Outside a class the distance to it over the greatest such distance in the patch, inside it minus the same, and 0 on
+    the class's own boundary voxels (those with a face neighbour outside). The published code gives 0 throughout where a
+    class is absent, which is to say boundary everywhere; here it is 1, outside, and -1 where a class fills the patch.
+
+    Args:
+        label: (B, X, Y, Z) class indices, 0 for background; -1 (not annotated) counts as outside every class.
+        classes: Number K of foreground classes.
+        spacing: Voxel sides in mm.
+
+    Returns:
+        (B, K, X, Y, Z) float32 on the label's device.
+    """
+    maps = [_normalised(one, classes, spacing) for one in label.cpu().numpy()]
+    shape = (0, classes, *label.shape[1:])
+    return torch.from_numpy(np.stack(maps) if maps else np.empty(shape, np.float32)).to(label.device)
+
+
+def _normalised(label: np.ndarray, classes: int, spacing: Sequence[float]) -> np.ndarray:
+    farther = float(np.linalg.norm(np.multiply(label.shape, spacing)))  # than any distance in the patch
+    maps = signed_distance(label, classes, spacing, clip_mm=farther)
+    for index, distance in enumerate(maps):
+        inside = label == index + 1
+        if inside.all() or not inside.any():
+            distance /= farther
+            continue
+        boundary = inside & ~ndimage.binary_erosion(inside, border_value=1)  # the patch border is no boundary
+        distance[inside] /= -distance[inside].min()
+        distance[~inside] /= distance[~inside].max()
+        distance[boundary] = 0
+    return maps

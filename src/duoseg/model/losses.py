@@ -62,6 +62,43 @@ def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Ten
     return 1 - ((2 * intersection + smooth) / (volumes + smooth)).mean()
 
 
-def gaussian_ramp(progress: float) -> float:
-    """exp(-5 (1 - t)^2), from 0.007 at t = 0 to 1 at t = 1 (Laine & Aila, ICLR 2017)."""
-    return math.exp(-5 * (1 - min(max(progress, 0.0), 1.0)) ** 2)
+def region_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """(CE + Dice) / 2, the labelled loss of most methods.
+
+    Args:
+        logits: (B, K + 1, *spatial).
+        label: (B, *spatial).
+    """
+    return (cross_entropy(logits, label) + dice_loss(class_probabilities(logits)[:, 1:], label)) / 2
+
+
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of the values where the mask is 1; 0 where there are none, such as without an unlabelled patch.
+
+    Args:
+        values: any shape.
+        mask: weights that broadcast to that shape; 1 everywhere where absent.
+    """
+    if mask is None:
+        return values.sum() / max(values.numel(), 1)
+    mask = mask.expand_as(values)
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Entropy over classes in nats, (B, 1, *spatial), of probabilities (B, K + 1, *spatial)."""
+    return -(p * (p + 1e-6).log()).sum(dim=1, keepdim=True)
+
+
+def gaussian_ramp(progress: float, levels: int = 0) -> float:
+    """exp(-5 (1 - t)^2), from 0.007 at t = 0 to 1 at t = 1 (Laine & Aila, ICLR 2017).
+
+    Args:
+        progress: share of the training that is done.
+        levels: t rises in so many equal intervals, as published code does every 150 of 6000 steps (40); 0 makes it
+            rise at every step.
+    """
+    t = min(max(progress, 0.0), 1.0)
+    if levels:
+        t = math.floor(t * levels) / levels
+    return math.exp(-5 * (1 - t) ** 2)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from duoseg.methods.base import Method
+from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask
 from duoseg.prediction.inference import predict_volume
@@ -113,11 +113,3 @@ class Model:
     def _file_values(self, indices: np.ndarray) -> np.ndarray:
         values = np.array([0, *self.plan.classes.values()])
         return values.astype(np.min_scalar_type(int(values.max())))[indices]
-
-
-def keep_largest_components(indices: np.ndarray) -> np.ndarray:
-    """Keep the largest 26-connected body of each class; what is left over becomes background."""
-    kept = np.zeros_like(indices)
-    for index in np.unique(indices[indices > 0]):
-        kept[cc3d.largest_k(indices == index, k=1, connectivity=26) > 0] = index
-    return kept

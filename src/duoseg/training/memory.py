@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from duoseg.methods.base import Method
-from duoseg.model.networks import ResidualUNet
-from duoseg.model.vnet import VNet
+from duoseg.model.networks import ENCODER_DECODERS
 from duoseg.planning.plan import Plan
 from duoseg.scans.limits import memory_limit
 
@@ -54,7 +53,7 @@ def estimate_bytes(learner: Method, plan: Plan) -> int:
     total = STATES * sum(weights.numel() * weights.element_size() for weights in learner.parameters())
     image = torch.empty((batch, len(plan.channels), *plan.patch), device="meta")
     for network in learner.modules():
-        if isinstance(network, ResidualUNet | VNet):
+        if isinstance(network, ENCODER_DECODERS) and _learns(network):
             inner, maps = _outputs(network, image)
             total += round(ACTIVATIONS * inner + MAPS * maps)
     return total
@@ -107,7 +106,13 @@ def _outputs(network: nn.Module, image: Tensor) -> tuple[int, int]:
     maps = network(image)
     for handle in handles:
         handle.remove()
-    return sum(sizes), maps.numel() * maps.element_size()
+    shown = [maps] if isinstance(maps, Tensor) else maps
+    return sum(sizes), sum(one.numel() * one.element_size() for one in shown)
+
+
+def _learns(network: nn.Module) -> bool:
+    """Whether a step goes back through a network: what a teacher's layers put out is not kept."""
+    return any(weight.requires_grad for weight in network.parameters())
 
 
 def _in_place(module: nn.Module) -> bool:

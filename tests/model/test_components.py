@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from duoseg.prediction.model import keep_largest_components
+from duoseg.model.components import keep_largest_components
 
 
 def test_each_class_keeps_its_largest_body_as_scipy_finds_it():

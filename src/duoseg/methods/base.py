@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from duoseg.model.augment import View, strong_view, weak_view
 from duoseg.model.draws import SampleGenerator
 from duoseg.model.networks import NetworkFactory
-from duoseg.planning.plan import Plan
+from duoseg.planning.plan import Plan, Spacing
 
 BatchKind = Literal["mixed", "labelled", "images"]
 
@@ -61,6 +61,17 @@ class Batch:
     def labelled(self) -> int:
         """How many items, from the first on, have labels."""
         return len(self.label)
+
+    @property
+    def spacing(self) -> Spacing:
+        """Voxel sides in mm."""
+        return self._plan.spacing
+
+    def noise(self, deviation: float, *, first: int = 0) -> Tensor:
+        """Gaussian noise for the images from ``first`` on, cut at twice its deviation: (B - first, C, *spatial)."""
+        streams = self.generator.select(range(first, len(self.image)))
+        drawn = streams.normal(*self.image.shape[1:]).to(self.image.dtype)
+        return (deviation * drawn).clamp(-2 * deviation, 2 * deviation)
 
     def weak_view(self) -> View:
         """The images moved by a transform that can be undone exactly; intensities as they are."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
-from duoseg.model.distance import mask_from_distance, probabilities_from_distance
+from duoseg.model.distance import bounded, mask_from_distance, probabilities_from_distance
 from duoseg.model.losses import dice_loss
 from duoseg.model.networks import NetworkFactory
 
@@ -33,9 +32,9 @@ class Boundary(Method):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_D = Dice(T(phi)) on every patch."""
-        phi = torch.tanh(self.boundary(batch.image))
+        phi = bounded(self.boundary(batch.image))
         return {"boundary": dice_loss(mask_from_distance(phi, self.k), batch.label)}
 
     def members(self, image: Tensor) -> list[Tensor]:
         """The mask of each class's map, made into probabilities that sum to 1."""
-        return [probabilities_from_distance(torch.tanh(self.boundary(image)), self.k)]
+        return [probabilities_from_distance(bounded(self.boundary(image)), self.k)]

@@ -16,7 +16,6 @@ detached, so both passes reach both students. One backward pass of L gives the s
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import torch
@@ -24,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings
-from duoseg.model.distance import mask_from_distance, probabilities_from_distance
+from duoseg.model.distance import bounded, mask_from_distance, probabilities_from_distance
 from duoseg.model.losses import class_probabilities, cross_entropy, dice_loss, gaussian_ramp
 from duoseg.model.networks import NetworkFactory
 
@@ -63,28 +62,20 @@ class Dtml(Method):
         """L_S and L_D on the labelled patches, the weighted mutual term on all."""
         logits = self.region(batch.image)
         p = class_probabilities(logits)[:, 1:]
-        mask = mask_from_distance(torch.tanh(self.boundary(batch.image)), self.settings.k)
+        mask = mask_from_distance(bounded(self.boundary(batch.image)), self.settings.k)
 
         y, n = batch.label, batch.labelled
-        region = (cross_entropy(logits[:n], y) + dice_loss(p[:n], y)) / 2
-        boundary = dice_loss(mask[:n], y)
-        mutual = (mask - p).square().mean()
+        weight = self.settings.weight * gaussian_ramp(progress, self.settings.ramp_levels)
         return {
-            "region": region,
-            "boundary": boundary,
-            "mutual": STUDENTS * self.mutual_weight(progress) * mutual,
+            "region": (cross_entropy(logits[:n], y) + dice_loss(p[:n], y)) / 2,
+            "boundary": dice_loss(mask[:n], y),
+            "mutual": STUDENTS * weight * (mask - p).square().mean(),
         }
-
-    def mutual_weight(self, progress: float) -> float:
-        """lambda(t), with t held constant within each of the ramp's intervals."""
-        levels = self.settings.ramp_levels
-        t = math.floor(progress * levels) / levels if levels else progress
-        return self.settings.weight * gaussian_ramp(t)
 
     def members(self, image: Tensor) -> list[Tensor]:
         """S's probabilities, then D's map as probabilities."""
         region = class_probabilities(self.region(image))
-        phi = torch.tanh(self.boundary(image))
+        phi = bounded(self.boundary(image))
         return [region, probabilities_from_distance(phi, self.settings.k)]
 
     def probabilities(self, image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
-from duoseg.model.losses import class_probabilities, cross_entropy, dice_loss
+from duoseg.model.losses import class_probabilities, region_loss
 from duoseg.model.networks import NetworkFactory
 
 
@@ -20,9 +20,7 @@ class Supervised(Method):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S = (CE + Dice) / 2 on every patch."""
-        logits = self.region(batch.image)
-        p = class_probabilities(logits)
-        return {"region": (cross_entropy(logits, batch.label) + dice_loss(p[:, 1:], batch.label)) / 2}
+        return {"region": region_loss(self.region(batch.image), batch.label)}
 
     def members(self, image: Tensor) -> list[Tensor]:
         """The student's probabilities."""

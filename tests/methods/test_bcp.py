@@ -1,0 +1,118 @@
+"""What makes BCP that method: patches mixed both ways, learned from both labels, after a stage on labelled ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from method_cases import PLAN, SHAPE, a_batch, build, check_prediction, check_resume, check_without_unlabelled, total
+from torch.nn import functional as F
+
+from duoseg.methods.base import Batch
+from duoseg.methods.bcp import Bcp
+from duoseg.model.draws import SampleGenerator
+
+
+def mixed_loss(logits, outside, inside, box, weight_outside, weight_inside):
+    """The published loss of one mixed patch, written from its description for one foreground class."""
+    p = torch.softmax(logits, 0)[1]
+    loss = 0.0
+    for label, where, weight in ((outside, ~box, weight_outside), (inside, box, weight_inside)):
+        y, q = label.double()[where], p[where]
+        dice = 1 - (2 * (q * y).sum() + 1e-5) / ((q * q).sum() + (y * y).sum() + 1e-5)
+        ce = F.cross_entropy(logits.permute(1, 2, 3, 0)[where], label[where])
+        loss = loss + weight * (dice + ce) / 2
+    return loss
+
+
+def test_the_losses_are_the_papers_for_two_labelled_and_two_unlabelled_patches():
+    method = build(Bcp, largest_component=False)
+    method.teacher.network.load_state_dict(build(Bcp, seed=1).student.state_dict())
+    terms = method(a_batch(), 0.5)
+    batch = a_batch()
+    box = ~method.around(batch)[0]
+    (xa, xb, ua, ub), (ya, yb) = batch.image, batch.label
+    va, vb = method.teacher.network(batch.image[2:]).argmax(1)
+    inward = method.student(torch.where(box, ua, xa)[None])[0]
+    outward = method.student(torch.where(box, xb, ub)[None])[0]
+    torch.testing.assert_close(terms["inward"], mixed_loss(inward, ya, va, box, 1.0, 0.5))
+    torch.testing.assert_close(terms["outward"], mixed_loss(outward, vb, yb, box, 0.5, 1.0))
+
+
+def test_the_box_has_two_thirds_of_each_side_and_falls_anywhere_within_the_patch():
+    method = build(Bcp)
+    starts = set()
+    for step in range(60):
+        for mask in method.around(a_batch(step=step)):
+            inside = (~mask).nonzero()
+            low, high = inside.min(0).values, inside.max(0).values
+            assert (high - low + 1).tolist() == [5, 5, 5] and len(inside) == 5**3  # 2/3 of 8 is 5.33
+            starts.add(int(low[0]))
+    assert starts == {0, 1, 2, 3}
+
+
+def test_the_first_stage_learns_from_labelled_patches_pasted_into_each_other():
+    method = build(Bcp)
+    stages = {stage.name: (stage.batch, stage.share) for stage in method.stages}
+    assert stages == {"pre-train": ("labelled", 2 / 17), "self-train": ("mixed", 15 / 17)}
+    batch = a_batch(labelled=4, total=4)
+    seen = []
+    method.student.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    terms = method(a_batch(labelled=4, total=4), 0.5)
+    box = ~method.around(batch)[:2].unsqueeze(1)
+    assert torch.equal(seen[0], torch.where(box, batch.image[2:], batch.image[:2]))
+    assert set(terms) == {"labelled"}
+
+
+def test_the_teacher_begins_the_second_stage_as_the_student_and_follows_without_a_rise():
+    method = build(Bcp)
+    with torch.no_grad():
+        for weight in method.student.parameters():
+            weight.fill_(1.0)
+    method.start_stage(method.stages[1])
+    with torch.no_grad():
+        for weight in method.student.parameters():
+            weight.fill_(2.0)
+    method.after_step(0.0)
+    for weight in method.teacher.parameters():
+        torch.testing.assert_close(weight, torch.full_like(weight, 1.01))
+
+
+def test_only_the_largest_body_of_a_class_is_kept_in_the_teachers_labels():
+    method = build(Bcp)
+    logits = torch.zeros(1, 2, *SHAPE, dtype=torch.float64)
+    logits[0, 1] = -1.0
+    logits[0, 1, :3, :3, :3] = 1.0
+    logits[0, 1, 6:, 6:, 6:] = 1.0
+    method.teacher.forward = lambda image: logits
+    labels = method.pseudo_labels(torch.zeros(1, 1, *SHAPE))
+    assert labels.sum() == 27 and labels[0, :3, :3, :3].all()
+
+
+def test_no_gradient_reaches_the_teacher():
+    method = build(Bcp)
+    total(method(a_batch(), 1.0)).backward()
+    assert all(weight.grad is None for weight in method.teacher.parameters())
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(1, 3), (3, 1), (2, 4), (1, 1)])
+def test_uneven_batches_use_every_patch(labelled, unlabelled):
+    method, some = build(Bcp), a_batch(labelled=labelled, total=labelled + unlabelled)
+    image = torch.arange(1.0, labelled + unlabelled + 1).double().view(-1, 1, 1, 1, 1).expand(-1, 1, *SHAPE)
+    batch = Batch(image, some.label, generator=SampleGenerator(0, 0, range(len(image))), plan=PLAN)
+    seen = []
+    method.student.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    method(batch, 0.5)
+    assert set(seen[0].unique().tolist()) == set(range(1, labelled + unlabelled + 1))
+
+
+def test_without_unlabelled_patches_labelled_ones_are_mixed():
+    assert set(check_without_unlabelled(Bcp)) == {"labelled"}
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_student_predicts_from_its_own_weights_alone(classes):
+    check_prediction(Bcp, classes)
+
+
+def test_it_goes_on_from_its_state_exactly():
+    check_resume(Bcp)

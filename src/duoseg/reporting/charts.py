@@ -104,15 +104,15 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str = "step", poin
         share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
         return height - bottom - share * (height - bottom - top)
 
-    parts = [_y_tick(down(v), _number(v)) for v in (log_ticks(low, high) if log else ticks(low, high))]
-    parts += [_x_tick(across(v), height - bottom, _number(v)) for v in ticks(0, x_high)]
+    parts = [_y_tick(down(v), number_text(v)) for v in (log_ticks(low, high) if log else ticks(low, high))]
+    parts += [_x_tick(across(v), height - bottom, number_text(v)) for v in ticks(0, x_high)]
     for number, line in enumerate(drawn):
         path = "M" + "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
         parts.append(Markup('<path class="curve s{}" d="{}"/>').format(number % 4, path))
     axis = Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>')
     parts.append(axis.format(WIDTH - RIGHT, height - 3, x_label))
-    summary = "; ".join(f"{line.name} from {_number(line.y[0])} to {_number(line.y[-1])}" for line in drawn)
-    return _svg(parts, height, f"{title}{' (logarithmic)' if log else ''}: {summary}")
+    summary = "; ".join(f"{line.name} from {number_text(line.y[0])} to {number_text(line.y[-1])}" for line in drawn)
+    return svg(parts, WIDTH, height, f"{title}{' (logarithmic)' if log else ''}: {summary}")
 
 
 def strip_plot(strips: Sequence[Strip], *, title: str, limits: tuple[float, float] | None = None) -> Markup:
@@ -129,7 +129,7 @@ def strip_plot(strips: Sequence[Strip], *, title: str, limits: tuple[float, floa
     def across(value: float) -> float:
         return 14 + (value - low) / (high - low) * (WIDTH - 28)
 
-    parts = [_x_tick(across(v), height - bottom, _number(v), top) for v in ticks(low, high)]
+    parts = [_x_tick(across(v), height - bottom, number_text(v), top) for v in ticks(low, high)]
     for number, strip in enumerate(strips):
         middle = top + row * number + 38
         name = Markup('<text class="name" x="6" y="{}">{}</text>')
@@ -140,12 +140,12 @@ def strip_plot(strips: Sequence[Strip], *, title: str, limits: tuple[float, floa
         for index, (case, value) in enumerate(strip.dots):
             # A fixed, even scatter across the row keeps equal values apart without chance.
             offset = ((index * 7) % 11 - 5) * 1.1
-            parts.append(_dot(across(value), middle + offset, number, f"{case}: {_number(value)}"))
+            parts.append(_dot(across(value), middle + offset, number, f"{case}: {number_text(value)}"))
         if strip.mean is not None:
             bar = Markup('<path class="mean" d="M{:.1f} {}v24"/>')
             parts.append(bar.format(across(strip.mean), middle - 12))
-    summary = "; ".join(f"{strip.name} mean {_number(strip.mean)}" for strip in strips if strip.mean is not None)
-    return _svg(parts, height, f"{title}: {summary}")
+    summary = "; ".join(f"{strip.name} mean {number_text(strip.mean)}" for strip in strips if strip.mean is not None)
+    return svg(parts, WIDTH, height, f"{title}: {summary}")
 
 
 def _dot(x: float, y: float, series: int, hint: str) -> Markup:
@@ -176,12 +176,13 @@ def _x_tick(x: float, y: float, text: str, top: float | None = None) -> Markup:
     return template.format(x, y + 4 if top is not None else y, top if top is not None else y + 4, y + 17, text)
 
 
-def _svg(parts: Sequence[Markup], height: int, description: str) -> Markup:
+def svg(parts: Sequence[Markup], width: float, height: float, description: str) -> Markup:
+    """A chart from its parts; the description is read out in place of it."""
     template = Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    return template.format(WIDTH, height, description, Markup("").join(parts))
+    return template.format(width, height, description, Markup("").join(parts))
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
     """Short and exact enough to read: four significant digits, no exponent between 1e-4 and 1e6."""
     if value and not 1e-4 <= abs(value) < 1e6:
         mantissa, exponent = f"{value:.1e}".split("e")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from duoseg.files import write_text
@@ -19,6 +15,7 @@ from duoseg.reporting import comparison
 from duoseg.reporting.charts import Line, Strip, line_chart, strip_plot
 from duoseg.reporting.pictures import planes
 from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.templating import asset, environment, script_hash
 from duoseg.scores.statistics import summarise
 from duoseg.training.log import CIRCUMSTANCES
 
@@ -64,17 +61,11 @@ def render(
     notes: Sequence[str] = (),
 ) -> str:
     """The page as text; see `write_report`."""
-    environment = Environment(
-        loader=PackageLoader("duoseg.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"fixed": fixed, "signed": signed, "duration": duration}
-    script = _asset("report.js")
+    engine = environment()
+    engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration}
+    script = asset("report.js")
     labels = comparison.label_names(runs)
-    return environment.get_template("report.html.j2").render(
+    return engine.get_template("report.html.j2").render(
         title=title,
         notes=notes,
         runs=runs,
@@ -92,9 +83,9 @@ def render(
         environments=_shared(runs, "environment", _rows),
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
-        style=Markup(_asset("report.css")),
+        style=Markup(asset("report.css")),
         script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=script_hash(script),
     )
 
 
@@ -199,7 +190,3 @@ def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:
         if dots:
             strips.append(Strip(run.name, dots, summary.mean, bounds))
     return strip_plot(strips, title=f"{comparison.TITLES[metric]} of each scan")
-
-
-def _asset(name: str) -> str:
-    return (resources.files("duoseg.reporting") / "templates" / name).read_text(encoding="utf-8")

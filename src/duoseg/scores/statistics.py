@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -48,28 +49,77 @@ def summarise(
         ValueError: ``units`` and ``values`` differ in length.
     """
     owners = range(len(values)) if units is None else units
-    kept = [(owner, value) for owner, value in zip(owners, values, strict=True) if value is not None]
-    n_undefined = len(values) - len(kept)
-    mean = defined_mean([value for _, value in kept])
-    groups: dict[Hashable, list[float]] = {}
-    for owner, value in kept:
-        groups.setdefault(owner, []).append(value)
-    if len(groups) < 2:
-        return Summary(mean=mean, low=None, high=None, n=len(kept), n_undefined=n_undefined)
-    totals = np.array([sum(group) for group in groups.values()])
-    counts = np.array([len(group) for group in groups.values()])
-    means = _bootstrap_means(totals, counts, resamples=resamples, seed=seed)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Summary(mean=mean, low=float(low), high=float(high), n=len(kept), n_undefined=n_undefined)
+    column = np.array([math.nan if value is None else value for value in values], float)[:, None]
+    return summarise_columns(column, units=owners, confidence=confidence, resamples=resamples, seed=seed)[0]
+
+
+def summarise_columns(
+    values: np.ndarray,
+    *,
+    units: Sequence[Hashable],
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Summary]:
+    """`summarise` for every column of a table at once; columns defined for the same units share their draws.
+
+    Args:
+        values: (rows, columns), NaN where undefined.
+        units: for each row, the independent unit that it belongs to.
+        confidence: of the interval.
+        resamples: number of bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: ``units`` and the rows differ in number.
+    """
+    names = list(dict.fromkeys(units))
+    position = {name: index for index, name in enumerate(names)}
+    member = np.zeros((len(names), len(values)))
+    for row, (unit, _) in enumerate(zip(units, values, strict=True)):
+        member[position[unit], row] = 1.0
+    defined = np.isfinite(values)
+    totals, counts = member @ np.where(defined, values, 0.0), member @ defined
+    patterns: dict[bytes, list[int]] = {}
+    for column in range(values.shape[1]):
+        patterns.setdefault((counts[:, column] > 0).tobytes(), []).append(column)
+    found: dict[int, Summary] = {}
+    for columns in patterns.values():
+        kept = counts[:, columns[0]] > 0
+        bounds = np.full((2, len(columns)), math.nan)
+        if kept.sum() >= 2:
+            drawn_from = totals[kept][:, columns], counts[kept][:, columns]
+            means = _bootstrap_means(*drawn_from, resamples=resamples, seed=seed)
+            bounds = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+        for column, low, high in zip(columns, *bounds.tolist(), strict=True):
+            here = values[defined[:, column], column]
+            found[column] = Summary(
+                mean=float(np.mean(here)) if here.size else None,
+                low=None if math.isnan(low) else low,
+                high=None if math.isnan(high) else high,
+                n=int(here.size),
+                n_undefined=int(len(values) - here.size),
+            )
+    return [found[column] for column in range(values.shape[1])]
 
 
 def _bootstrap_means(totals: np.ndarray, counts: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
-    """Means of ``resamples`` draws of units with replacement, in blocks so that memory stays bounded."""
+    """(resamples, columns) means of draws of units with replacement, in blocks so that memory stays bounded.
+
+    Args:
+        totals: (units, columns) sums of each unit's values.
+        counts: (units, columns) how many values each unit has.
+        resamples: number of draws.
+        seed: of the draws.
+    """
     generator = np.random.default_rng(seed)
-    size = len(totals)
-    rows = max(1, BLOCK // size)
+    size, columns = totals.shape
+    rows = max(1, BLOCK // max(size, columns))
     means: list[np.ndarray] = []
     for start in range(0, resamples, rows):
         drawn = generator.integers(size, size=(min(rows, resamples - start), size))
-        means.append(totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+        # How often each unit was drawn: one product with it serves all columns.
+        cells = drawn + size * np.arange(len(drawn))[:, None]
+        times = np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
+        means.append((times @ totals) / (times @ counts))
     return np.concatenate(means)

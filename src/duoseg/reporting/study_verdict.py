@@ -1,0 +1,75 @@
+"""What a study shows, in words: who is better than the method that all are compared with, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from duoseg.study.reading import Difference, Study
+from duoseg.study.sentences import counted, interval, listed, number, p_text, signed, unfinished
+
+_LEVEL = 0.05
+
+
+def verdict(study: Study) -> list[str]:
+    """A sentence or two for each number of labelled scans, and what must not be concluded."""
+    if not study.summary:
+        return ["No training of this study has finished, so there is nothing to compare yet."]
+    sentences = [sentence for labelled in study.labelled for sentence in _at(study, labelled)]
+    if study.rivals:
+        sentences.append(_caution(study))
+    if study.unfinished:
+        sentences.append(unfinished(study))
+    return sentences
+
+
+def _at(study: Study, labelled: int) -> list[str]:
+    rows = {method: study.mean(method, labelled, "dice") for method in study.entries}
+    means = {method: row for method, row in rows.items() if row is not None and row.mean is not None}
+    where = f"With {counted(labelled, 'labelled scan')}"
+    if not means:
+        return [f"{where} nothing has been scored yet."]
+    best = max(means.values(), key=lambda row: row.mean or 0.0)
+    bounds = interval(best.low, best.high, "dice")
+    opening = f"{where}, {best.method} has the highest mean Dice: {number(best.mean, 'dice')}%"
+    sentences = [f"{opening} (95% interval {bounds})." if bounds else f"{opening}."]
+    reference = means.get(study.against)
+    if reference is None:
+        return [*sentences, f"{study.against} has no result there, so nothing is compared with it."]
+    found = [study.difference(method, labelled, "dice") for method in study.rivals]
+    differences = sorted((row for row in found if row is not None), key=lambda row: -row.difference)
+    if differences:
+        sentences.append(_against(study.against, number(reference.mean, "dice"), differences))
+    return sentences
+
+
+def _against(against: str, mean: str, differences: Sequence[Difference]) -> str:
+    groups = {kind: [row for row in differences if row.verdict == kind] for kind in ("better", "worse")}
+    parts = [
+        f"{kind}: {listed([_described(row) for row in rows])}" if rows else f"{kind}: none"
+        for kind, rows in groups.items()
+    ]
+    unclear = [row.method for row in differences if row.verdict == "no difference shown"]
+    if unclear:
+        parts.append(f"no difference shown: {listed(unclear)}")
+    sentence = f"Against {against} ({mean}%), scan by scan: {'; '.join(parts)}."
+    unsure = [row.method for rows in groups.values() for row in rows if row.p_holm >= _LEVEL]
+    if unsure:
+        verb, words = ("does", "it a hint") if len(unsure) == 1 else ("do", "them hints")
+        sentence += (
+            f" {listed(unsure)} {verb} not stand the correction for the number of methods (p of {_LEVEL} or more), "
+            f"which makes {words}."
+        )
+    return sentence
+
+
+def _described(row: Difference) -> str:
+    return f"{row.method} ({signed(row.difference, row.metric)} points, p {p_text(row.p_holm)})"
+
+
+def _caution(study: Study) -> str:
+    parts = "The highest of several means is partly so by chance, and the intervals cover the choice of scans alone."
+    if len(study.seeds) < 3:
+        parts += f" {counted(len(study.seeds), 'seed').capitalize()} cannot show how much chance in training matters."
+    if study.data.on == "test":
+        parts += " These are test scans: whoever chooses a method or a setting by them needs others to report it on."
+    return parts

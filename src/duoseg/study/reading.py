@@ -1,0 +1,229 @@
+"""A study's results as its ``study.json`` has them, and looked up by what a table or a chart asks for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from duoseg.errors import InputError
+from duoseg.files import read_json, read_text
+from duoseg.study.grid import Combination
+from duoseg.study.records import RESULTS, Cost, Row
+from duoseg.study.statistics import ALL, Verdict
+
+STUDY = "study.json"
+_Place = tuple[str, int, str, str]
+_ROW = frozenset(field.alias or name for name, field in Row.model_fields.items())
+
+
+class _Part(BaseModel):
+    # What a later version adds is no reason to refuse the rest.
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class _Score(_Part):
+    method: str
+    labelled: int
+    class_name: Annotated[str, Field(alias="class")]
+    metric: str
+
+    @property
+    def place(self) -> _Place:
+        """What it is found by."""
+        return self.method, self.labelled, self.class_name, self.metric
+
+
+class Mean(_Score):
+    """A row of ``summary``."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    seeds: dict[str, float | None]
+    seed_sd: float | None
+    n: int
+    n_undefined: int
+    n_persons: int
+
+
+class Difference(_Score):
+    """A row of ``comparisons``: how far a method lies above the one it is compared with."""
+
+    against: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    n_persons: int
+    verdict: Verdict
+    seeds: list[int] = []
+
+
+class Outcome(Combination):
+    """A row of ``combinations``: one training and what became of it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: Literal["done", "failed", "waiting"]
+    error: str | None = None
+    cost: Cost | None = None
+
+
+class EntryRow(_Part):
+    """An entry: its method, steps by number of labelled scans, and settings."""
+
+    method: str
+    steps: dict[str, int]
+    settings: dict[str, Any]
+
+
+class Data(_Part):
+    """What was scored."""
+
+    path: str
+    on: Literal["test", "holdout", "folds"]
+    folds: int | None = None
+    cases: int
+    persons: int
+
+
+class Source(_Part):
+    """The configuration file, where there was one."""
+
+    file: str | None = None
+    sha256: str | None = None
+
+
+class Study(_Part):
+    """The content of a ``study.json``; ``docs/reference/study.md`` describes its fields."""
+
+    duoseg: str
+    environment: dict[str, Any] = {}
+    data: Data
+    config: Source = Source()
+    steps: int | None = None
+    entries: dict[str, EntryRow]
+    labelled: list[int]
+    seeds: list[int]
+    against: str
+    combinations: list[Outcome]
+    summary: list[Mean]
+    comparisons: list[Difference]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        if self.against not in self.entries:
+            raise ValueError(f"'{self.against}', which the others are compared with, is no entry")
+        return self
+
+    @property
+    def rivals(self) -> list[str]:
+        """The entries that are compared with `against`, in the study's order."""
+        return [method for method in self.entries if method != self.against]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The scored classes in order, without the mean over them."""
+        return [name for name in dict.fromkeys(row.class_name for row in self.summary) if name != ALL]
+
+    @property
+    def main_class(self) -> str:
+        """What the main tables show: the mean over classes, or the only class."""
+        return self.classes[0] if len(self.classes) == 1 else ALL
+
+    @cached_property
+    def _means(self) -> dict[_Place, Mean]:
+        return {row.place: row for row in self.summary}
+
+    @cached_property
+    def _differences(self) -> dict[_Place, Difference]:
+        return {row.place: row for row in self.comparisons}
+
+    def mean(self, method: str, labelled: int, metric: str, label: str | None = None) -> Mean | None:
+        """The row of ``summary``; ``None`` where nothing was scored. Without ``label`` that of the main class."""
+        return self._means.get((method, labelled, label or self.main_class, metric))
+
+    def difference(self, method: str, labelled: int, metric: str, label: str | None = None) -> Difference | None:
+        """The row of ``comparisons``; ``None`` where there is nothing to compare."""
+        return self._differences.get((method, labelled, label or self.main_class, metric))
+
+    def outcomes(self, method: str, labelled: int) -> list[Outcome]:
+        """The combinations of one entry and label count, in order."""
+        return [one for one in self.combinations if (one.method, one.labelled) == (method, labelled)]
+
+    @property
+    def unfinished(self) -> list[Outcome]:
+        """The combinations without a result."""
+        return [one for one in self.combinations if one.status != "done"]
+
+    def is_incomplete(self, method: str, labelled: int) -> bool:
+        """Whether an entry lacks a result."""
+        return any(one.status != "done" for one in self.outcomes(method, labelled))
+
+    def cost(self, method: str, labelled: int, name: str) -> float | None:
+        """Mean of one cost over an entry's finished combinations; ``None`` where none knows it."""
+        known = [getattr(one.cost, name) for one in self.outcomes(method, labelled) if one.cost]
+        values = [value for value in known if value is not None]
+        return float(np.mean(values)) if values else None
+
+    def undefined(self) -> int:
+        """How many distances are undefined in all results together."""
+        rows = (row for row in self.summary if row.metric == "hd95_mm" and row.class_name == self.main_class)
+        return sum(row.n_undefined for row in rows)
+
+
+def parse_study(content: Mapping[str, Any], *, source: str = STUDY) -> Study:
+    """The content of a ``study.json``.
+
+    Raises:
+        InputError: it is none; the message names ``source`` and the first field at fault.
+    """
+    try:
+        return Study.model_validate(content)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "as a whole"
+        raise InputError(
+            f"{source}: is no study ({where}: {first['msg'].lower()}); run `duoseg compare` again to write it anew."
+        ) from fault
+
+
+def read_study(folder: Path) -> Study:
+    """The study in a folder.
+
+    Raises:
+        InputError: its ``study.json`` is missing or damaged.
+    """
+    path = folder / STUDY
+    return parse_study(read_json(path), source=str(path))
+
+
+def read_scores(folder: Path) -> list[tuple[Combination, Row]]:
+    """All rows of a study's ``results.csv``, each with the combination that it belongs to; none without the file.
+
+    Raises:
+        InputError: a row is damaged; the message names it.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        return []
+    found: list[tuple[Combination, Row]] = []
+    for number, cells in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
+        values = {key: value or None for key, value in cells.items() if key in _ROW}
+        try:
+            fold = int(cells["fold"]) if cells["fold"] else None
+            about = Combination.of(cells["method"], int(cells["labelled"]), int(cells["seed"]), fold)
+            found.append((about, Row.model_validate(values)))
+        except (KeyError, TypeError, ValueError) as fault:
+            raise InputError(
+                f"{path}: row {number} holds no scores; run `duoseg compare` again to write the file anew."
+            ) from fault
+    return found

@@ -1,0 +1,190 @@
+"""Scores of many trainings as one array, and what is computed from it: means, and differences from one method."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from duoseg.scores.paired import holm, paired_p, unit_means
+from duoseg.scores.statistics import Summary, summarise_columns
+
+ALL: Final = "all"
+"""The name of the mean over classes within a scan."""
+
+MEASURED: Final = ("dice", "jaccard", "hd95_mm", "assd_mm", "nsd")
+DISTANCES: Final = ("hd95_mm", "assd_mm")
+METRICS: Final = (*MEASURED, "hd95_mm_ranked", "assd_mm_ranked")
+"""All that is summarised; in a ``_ranked`` distance an undefined value counts as the scan's diagonal."""
+
+COMPARED: Final = ("dice", "jaccard", "nsd", "hd95_mm_ranked", "assd_mm_ranked")
+LOWER_IS_BETTER: Final = frozenset({"hd95_mm", "assd_mm", "hd95_mm_ranked", "assd_mm_ranked"})
+
+_DECIMALS = 12
+"""Differences are rounded to this, so that only the order of summation makes no method better."""
+
+Verdict = Literal["better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class Cube:
+    """Scores at one number of labelled scans.
+
+    Attributes:
+        methods, seeds, cases, classes: names along the axes; ``classes`` ends with ``all`` where there are several.
+        persons: (cases) the person of each scan.
+        values: (methods, seeds, cases, classes, metrics), NaN where undefined or not there.
+        undefined: (methods, seeds, cases, classes, metrics) number of undefined values; for ``all`` over the classes.
+        scored: (methods, seeds, cases) whether the scan was scored.
+    """
+
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    cases: Sequence[str]
+    classes: Sequence[str]
+    persons: Sequence[str]
+    values: np.ndarray
+    undefined: np.ndarray
+    scored: np.ndarray
+
+
+def with_ranked(values: np.ndarray, diagonals: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Append to the metrics the distances in which an undefined value is the scan's diagonal.
+
+    A method that misses an organ has no distance there; left out of the mean, the miss would make it look better.
+
+    Args:
+        values: (methods, seeds, cases, classes, len(MEASURED)), NaN where undefined or not there.
+        diagonals: (cases) diagonal of each scan in mm.
+        scored: (methods, seeds, cases).
+
+    Returns:
+        (methods, seeds, cases, classes, len(METRICS)).
+    """
+    distances = values[..., [MEASURED.index(name) for name in DISTANCES]]
+    missed = np.isnan(distances) & scored[..., None, None]
+    ranked = np.where(missed, diagonals[:, None, None], distances)
+    return np.concatenate([values, ranked], axis=-1)
+
+
+def mean_defined(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean along an axis without the undefined values; NaN where there is no other."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.nanmean(values, axis=axis)
+
+
+def summarise_cube(cube: Cube, *, labelled: int) -> list[dict[str, Any]]:
+    """Mean, interval and seeds of every method, class and metric; methods without a result are left out.
+
+    Seeds are averaged first for each scan; the bootstrap draws persons.
+    """
+    rows: list[dict[str, Any]] = []
+    for index, method in enumerate(cube.methods):
+        if not cube.scored[index].any():
+            continue
+        here = cube.scored[index].any(axis=0)
+        persons = np.array(cube.persons, dtype=object)[here]
+        table = mean_defined(cube.values[index], axis=0)[here]
+        summaries = summarise_columns(table.reshape(len(table), -1), units=persons.tolist())
+        by_seed = mean_defined(cube.values[index], axis=1)
+        for number, summary in enumerate(summaries):
+            place, metric = divmod(number, len(METRICS))
+            column = table[:, place, metric]
+            means = {
+                str(seed): _number(by_seed[which, place, metric])
+                for which, seed in enumerate(cube.seeds)
+                if cube.scored[index, which].any()
+            }
+            rows.append(
+                {
+                    "method": method,
+                    "labelled": labelled,
+                    "class": cube.classes[place],
+                    "metric": METRICS[metric],
+                    "mean": summary.mean,
+                    "low": summary.low,
+                    "high": summary.high,
+                    "seeds": means,
+                    "seed_sd": _deviation([value for value in means.values() if value is not None]),
+                    "n": summary.n,
+                    "n_undefined": int(cube.undefined[index, :, :, place, metric].sum()),
+                    "n_persons": len(set(persons[np.isfinite(column)])),
+                }
+            )
+    return rows
+
+
+def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, Any]]:
+    """Paired differences of every other method from ``against``, on the scans and seeds that both have.
+
+    A method that shares none with it has no rows; where ``against`` has no result, there are none at all.
+    """
+    if against not in cube.methods:
+        return []
+    chosen = [METRICS.index(name) for name in COMPARED]
+    theirs = cube.methods.index(against)
+    rows: list[dict[str, Any]] = []
+    for index, method in enumerate(cube.methods):
+        shared = cube.scored[index] & cube.scored[theirs]
+        if method == against or not shared.any():
+            continue
+        apart = cube.values[index] - cube.values[theirs]
+        table = np.round(mean_defined(apart, axis=0)[..., chosen], _DECIMALS)
+        seeds = [seed for seed, any_shared in zip(cube.seeds, shared.any(axis=1), strict=True) if any_shared]
+        summaries = summarise_columns(table.reshape(len(table), -1), units=cube.persons)
+        for number, summary in enumerate(summaries):
+            place, metric = divmod(number, len(COMPARED))
+            if summary.mean is None:
+                continue
+            pairs = [(v, p) for v, p in zip(table[:, place, metric].tolist(), cube.persons, strict=True) if isfinite(v)]
+            units = unit_means([value for value, _ in pairs], [person for _, person in pairs])
+            rows.append(
+                {
+                    "method": method,
+                    "against": against,
+                    "labelled": labelled,
+                    "class": cube.classes[place],
+                    "metric": COMPARED[metric],
+                    "difference": summary.mean,
+                    "low": summary.low,
+                    "high": summary.high,
+                    "p": paired_p(units),
+                    "p_holm": 1.0,
+                    "n_persons": len(units),
+                    "seeds": seeds,
+                    "verdict": verdict(summary, COMPARED[metric]),
+                }
+            )
+    return _correct(rows)
+
+
+def verdict(difference: Summary, metric: str) -> Verdict:
+    """What the 95% interval of a paired difference allows one to say."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "no difference shown"
+    return "better" if (difference.low > 0) != (metric in LOWER_IS_BETTER) else "worse"
+
+
+def _correct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fill in Holm's correction over the methods within each class and metric."""
+    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        families.setdefault((row["class"], row["metric"]), []).append(row)
+    for family in families.values():
+        for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = corrected
+    return rows
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Sample standard deviation; ``None`` of fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -5,6 +5,10 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 DATA ?= ../shared/data
 DEMO ?= demo-output
 PYTEST_ARGS ?=
+# What `make accuracy` compares.
+METHODS ?= supervised,boundary,dtml,mean_teacher,ua_mt,dtc,sassnet,duwm,tcse,asd_net,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
+METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,mean_teacher,ua_mt,dtc,bcp
+SEEDS ?= 0,1,2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,6 +22,7 @@ help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PYTHON=$(PYTHON)  DATA=$(DATA)  DEMO=$(DEMO)  PYTEST_ARGS=$(PYTEST_ARGS)"
+	@echo "of accuracy: SEEDS=$(SEEDS)  METHODS=$(METHODS)  METHODS_LEFT_ATRIUM=$(METHODS_LEFT_ATRIUM)"
 
 # Each level of the environment is a stamp file, older than what it was made from only when it must be renewed.
 # torch goes first and alone: a build of it that pip already prefers on this machine then satisfies the rest.
@@ -57,11 +62,11 @@ check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: an hour
 	set -e; for script in scores training_step memory checking fuzz_formats odd_scans; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
-accuracy: $(VENV)/.dev  ## the tables of docs/results from DATA: hours
-	$(BIN)/python benchmarks/accuracy.py $(DATA)/hippocampus --protocol protocols/hippocampus.toml \
-		--out results/hippocampus --markdown docs/results/hippocampus.md
-	$(BIN)/python benchmarks/accuracy.py $(DATA)/left_atrium --protocol protocols/left-atrium-cpu.toml \
-		--out results/left-atrium --markdown docs/results/left-atrium-cpu.md
+accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
+	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
+		--methods $(METHODS) --seeds $(SEEDS) --device cpu
+	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
+		--methods $(METHODS_LEFT_ATRIUM) --seeds $(SEEDS) --device cpu
 
 docs: $(VENV)/.docs  ## the documentation as a web site in site/
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d $(VENV)/.doctrees docs site

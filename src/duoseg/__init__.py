@@ -21,6 +21,7 @@ from duoseg.version import __version__
 
 if TYPE_CHECKING:
     from duoseg.commands.check import check
+    from duoseg.commands.compare import compare
     from duoseg.commands.demo import demo
     from duoseg.commands.evaluate import evaluate
     from duoseg.commands.fetch import fetch
@@ -30,7 +31,19 @@ if TYPE_CHECKING:
     from duoseg.commands.runs import load
     from duoseg.commands.train import train
 
-__all__ = ["__version__", "check", "demo", "evaluate", "fetch", "load", "plan", "predict", "report", "train"]
+__all__ = [
+    "__version__",
+    "check",
+    "compare",
+    "demo",
+    "evaluate",
+    "fetch",
+    "load",
+    "plan",
+    "predict",
+    "report",
+    "train",
+]
 
 _MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name not in ("__version__", "load")}
 _MODULES["load"] = "duoseg.commands.runs"

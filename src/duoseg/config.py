@@ -13,6 +13,7 @@ from duoseg.errors import InputError
 from duoseg.files import read_toml, write_text
 from duoseg.prediction.model import PredictionSettings
 from duoseg.scans.texts import some_text
+from duoseg.study.grid import EntrySettings
 from duoseg.training.loop import TrainingSettings
 
 CONFIG = "config.toml"
@@ -33,6 +34,7 @@ class Config(BaseModel):
         steps: training steps; the plan's choice where absent.
         plan: replaces values of the automatic plan, section by section.
         methods: settings of methods, by method name.
+        entries: what ``duoseg compare`` may compare besides the methods, by name; a single run has no use for them.
         training: seed, precision, checkpoints.
         prediction: mirroring, largest component.
     """
@@ -44,6 +46,7 @@ class Config(BaseModel):
     steps: Annotated[int, Field(ge=1)] | None = None
     plan: dict[str, Any] = {}
     methods: dict[str, dict[str, Any]] = {}
+    entries: dict[str, EntrySettings] = {}
     training: TrainingSettings = TrainingSettings()
     prediction: PredictionSettings = PredictionSettings()
 
@@ -74,8 +77,8 @@ def load_config(path: Path) -> Config:
 
 
 def save_config(path: Path, config: Config) -> None:
-    """Write settings as TOML; what is absent there has its default."""
-    write_text(path, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+    """Write a run's settings as TOML; what is absent there has its default."""
+    write_text(path, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude={"entries"})))
 
 
 def parse(model: type[Model], values: dict[str, Any], *, source: str) -> Model:

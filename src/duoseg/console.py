@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Column, Table
+from rich.table import Table
+
+from duoseg.displays import Bars, Lines, StudyLines
 
 if TYPE_CHECKING:
+    from duoseg.commands.comparing.outputs import Study
     from duoseg.commands.demo import Demo
     from duoseg.commands.predict import PredictedScan
     from duoseg.commands.train import Run
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from duoseg.scans.fetching.catalogue import PublicSet
     from duoseg.scores.evaluate import Scores
 
-PLAIN_SECONDS = 10.0
 PIPE_WIDTH = 1000
 READING_WIDTH = 116
 SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -51,10 +50,21 @@ class Console:
         if self._quiet:
             yield None
         elif self._err.is_terminal:
-            with _Bars(self._err) as bars:
+            with Bars(self._err) as bars:
                 yield bars
         else:
-            yield _Lines(self._err)
+            yield Lines(self._err)
+
+    @contextmanager
+    def study_progress(self) -> Iterator[Progress | None]:
+        """The same for a study: a bar for all combinations and one a job, or a line a finished combination."""
+        if self._quiet:
+            yield None
+        elif self._err.is_terminal:
+            with Bars(self._err) as bars:
+                yield bars
+        else:
+            yield StudyLines(self._err)
 
     def check(self, report: CheckReport) -> None:
         """The table of cases, then the problems."""
@@ -121,6 +131,20 @@ class Console:
             self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
             self._out.print(str(problem), markup=False)
 
+    def compare(self, study: Study) -> None:
+        """Dice of everything that is finished, the difference to what it is compared with, and where the rest is."""
+        from duoseg.commands.comparing.table import TEXT_COLUMNS, overview
+
+        if study.report is not None:
+            headings, rows = overview(study.content)
+            dispensable = [heading for heading in headings if heading.startswith(("Param", "GPU", "Mem", "Wall", "p "))]
+            self._table(headings, rows, text_columns=TEXT_COLUMNS, dispensable=dispensable)
+        if study.content["hours"] is not None:
+            self._say(study.content["hours"]["reason"])
+        self._out.print(f"Results: {study.results}", markup=False)
+        if study.report is not None:
+            self._out.print(f"Report: {study.report}", markup=False)
+
     def demo(self, demo: Demo) -> None:
         """Both methods' scores and the page."""
         rows = [[name, f"{dice:.3f}", "-" if hd95 is None else f"{hd95:.2f}"] for name, dice, hd95 in demo.rows]
@@ -174,56 +198,3 @@ def _words(value: Any) -> str:
         between = " x " if len(value) == 3 and all(isinstance(item, int | float) for item in value) else ", "
         return between.join(map(_words, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-class _Bars:
-    """One bar for each kind of work, on a terminal."""
-
-    def __init__(self, console: RichConsole) -> None:
-        self._bars = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            # The remark gives way first where there is little room.
-            TextColumn(
-                "{task.fields[detail]}",
-                style="dim",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-            ),
-            console=console,
-            expand=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> _Bars:
-        self._bars.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.__exit__(None, None, None)
-
-    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, detail="")
-        self._bars.update(self._tasks[what], completed=done, total=total, detail=detail)
-
-
-class _Lines:
-    """A line at the end of each kind of work, and every ten seconds of it."""
-
-    def __init__(self, console: RichConsole) -> None:
-        self._console = console
-        self._last = time.monotonic()
-        self._finished: set[str] = set()
-
-    def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
-        now = time.monotonic()
-        finished = done >= total and what not in self._finished
-        if not finished and now - self._last < PLAIN_SECONDS:
-            return
-        self._last = now
-        if done >= total:
-            self._finished.add(what)
-        self._console.print(f"{what} {done}/{total} {detail}".rstrip(), markup=False)

@@ -12,8 +12,10 @@ from cyclopts import App, CycloptsError
 from duoseg.cli.data import check, fetch, plan
 from duoseg.cli.models import demo, predict, train
 from duoseg.cli.results import evaluate, report
+from duoseg.cli.studies import compare
 from duoseg.errors import InputError
 from duoseg.files import CACHE, final_name
+from duoseg.training.interruption import Interrupted
 from duoseg.version import __version__
 
 app = App(
@@ -24,7 +26,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, fetch, check, plan, train, predict, evaluate, report):
+for command in (demo, fetch, check, plan, train, predict, evaluate, compare, report):
     app.command(command)
 
 
@@ -47,6 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"duoseg: {path}: {fault.strerror}.{hint}\n")
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        saved = f"{interrupt} `duoseg train` goes on from there with --resume." if str(interrupt) else "interrupted."
-        sys.stderr.write(f"duoseg: {saved}\n")
+        how = " `duoseg train` goes on from there with --resume." if isinstance(interrupt, Interrupted) else ""
+        sys.stderr.write(f"duoseg: {str(interrupt) or 'interrupted.'}{how}\n")
         sys.exit(130)

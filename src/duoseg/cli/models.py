@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from duoseg.cli.options import EVERYWHERE, Computing, ConfigFile, Data, Labelled, Steps
+from duoseg.cli.options import EVERYWHERE, Cache, Computing, ConfigFile, Data, Labelled, Steps
 
 
 def demo(
@@ -39,7 +39,8 @@ def train(
     seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,
     plan: Annotated[Path | None, Parameter(help="A plan file, used as it is.")] = None,
     config: ConfigFile = None,
-    cache: Annotated[Path | None, Parameter(help="Folder for prepared scans; by default in DATA.")] = None,
+    splits: Annotated[Path | None, Parameter(help="A file to take instead of the data set's splits.json.")] = None,
+    cache: Cache = None,
     start_from: Annotated[Path | None, Parameter(name="--from", help="Start from another run's weights.")] = None,
     resume: Annotated[bool, Parameter(negative="", help="Go on exactly where the run stopped.")] = False,
     tensorboard: Annotated[bool, Parameter(negative="", help="Also write TensorBoard logs.")] = False,
@@ -63,6 +64,7 @@ def train(
             seed=seed,
             plan=plan,
             config=config,
+            splits=splits,
             cache=cache,
             start_from=start_from,
             resume=resume,

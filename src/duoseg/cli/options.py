@@ -28,6 +28,7 @@ Labelled = Annotated[
 ]
 Steps = Annotated[int | None, Parameter(help="Training steps; the plan's choice where absent.")]
 ConfigFile = Annotated[Path | None, Parameter(help="A TOML file of settings, such as a protocol; options win.")]
+Cache = Annotated[Path | None, Parameter(help="Folder for prepared scans; by default in DATA.")]
 Data = Annotated[Path, Parameter(help="Data set: a folder (nnU-Net or plain layout) or a CSV table.")]
 
 
@@ -40,3 +41,27 @@ def three(kind: type, tokens: Sequence[Token]) -> tuple:
         example = "64,64,48" if number is int else "1,1,2.5"
         raise ValueError(f"give three numbers with commas between them, such as {example}") from fault
     return x, y, z
+
+
+def names(kind: type, tokens: Sequence[Token]) -> list[str]:
+    """Read "a,b,c" into a list."""
+    values = [part.strip() for token in tokens for part in token.value.split(",")]
+    if not all(values):
+        raise ValueError("give names with commas between them, such as supervised,dtml")
+    return values
+
+
+def numbers(kind: type, tokens: Sequence[Token]) -> list[int]:
+    """Read "0,1,2" into a list of whole numbers."""
+    try:
+        return [int(value) for value in names(kind, tokens)]
+    except ValueError as fault:
+        raise ValueError("give whole numbers with commas between them, such as 0,1,2") from fault
+
+
+def counts(kind: type, tokens: Sequence[Token]) -> list[int | Literal["all"]]:
+    """Read "4,8,all" into a list of whole numbers and the word "all"."""
+    try:
+        return ["all" if value == "all" else int(value) for value in names(kind, tokens)]
+    except ValueError as fault:
+        raise ValueError("give whole numbers, or all, with commas between them, such as 4,8,all") from fault

@@ -45,12 +45,12 @@ def evaluate(
 
 
 def report(
-    run: Annotated[Path, Parameter(help="Run folder.")],
+    run: Annotated[Path, Parameter(help="Run folder, or study folder.")],
     *,
-    out: Annotated[Path | None, Parameter(help="The page; `report.html` in the run folder where absent.")] = None,
+    out: Annotated[Path | None, Parameter(help="The page; `report.html` in that folder where absent.")] = None,
     computing: Computing = EVERYWHERE,
 ) -> None:
-    """Write one self-contained page about a run.
+    """Write one self-contained page about a run or a study.
 
     Example: `duoseg report runs/first`
     """

@@ -1,4 +1,4 @@
-"""``duoseg report``: one page about a run."""
+"""``duoseg report``: one page about a run or a study."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ from duoseg.config import CONFIG, load_config
 from duoseg.files import StrPath, read_json
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import RunSummary
+from duoseg.reporting.study_page import write_study_page
+from duoseg.study.reading import STUDY
 from duoseg.training.log import read_log
 
 REPORT = "report.html"
 
 
 def report(run: StrPath, *, out: StrPath | None = None) -> Path:
-    """Write a run's page: losses, plan with reasons, settings, environment.
+    """Write the page of a run (losses, plan with reasons, settings, environment) or of a study (who is better).
 
     Args:
-        run: run folder.
-        out: the page; ``report.html`` in the run's folder where absent.
+        run: run folder, or study folder (it has a ``study.json``).
+        out: the page; ``report.html`` in that folder where absent.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds neither, or what it holds is damaged.
     """
     folder = Path(run)
+    if (folder / STUDY).is_file():
+        page = Path(out) if out else folder / REPORT
+        write_study_page(folder, page)
+        return page
     summary = summarise_run(folder)
     return write_report(Path(out) if out else folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
 

@@ -75,7 +75,8 @@ def train(
     steps: int | None = None,
     seed: int | None = None,
     plan: StrPath | None = None,
-    config: StrPath | None = None,
+    config: StrPath | Config | None = None,
+    splits: StrPath | None = None,
     cache: StrPath | None = None,
     start_from: StrPath | None = None,
     resume: bool = False,
@@ -94,7 +95,8 @@ def train(
         steps: training steps.
         seed: of initial weights and all draws.
         plan: a plan file to use as it is, but for ``steps``.
-        config: a TOML file with any of these and more; options here win.
+        config: a TOML file with any of these and more, or its content; options here win.
+        splits: a file to take instead of the data set's ``splits.json``; to be given again with ``resume``.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
         start_from: a finished run whose weights to begin with.
         resume: go on with the run in ``out`` exactly where it stopped.
@@ -113,7 +115,7 @@ def train(
     require_writable(out / CONFIG)
     require_known_settings(settings)
     state = load_checkpoint(out) if resume else None
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, splits=splits)
     warn_of_problems(dataset)
     if state is None:  # a run that goes on compares the contents of its scans with those that it began with
         require_apart(dataset, progress=counted(progress, "compare"))
@@ -169,7 +171,7 @@ def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
         ) from fault
 
 
-def _settings(out: Path, config: StrPath | None, resume: bool) -> Config:
+def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Config:
     begun = (out / CONFIG).is_file()
     if begun and not resume:
         raise InputError(
@@ -178,7 +180,7 @@ def _settings(out: Path, config: StrPath | None, resume: bool) -> Config:
     if resume and not begun:
         raise InputError(f"{out}: there is no run to resume. Start it without --resume.")
     if config is not None:
-        return load_config(Path(config))
+        return config if isinstance(config, Config) else load_config(Path(config))
     return load_config(out / CONFIG) if resume else Config()
 
 
@@ -247,8 +249,9 @@ def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress
 
 
 def _settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:
-    """What a resumed run must share: not how often it saves, nor how it will predict."""
-    config = settings.model_dump(mode="json", exclude={"prediction": True, "training": {"checkpoint_seconds"}})
+    """What a resumed run must share: not how often it saves, how it will predict, nor what a study compares it with."""
+    own = {"prediction": True, "entries": True, "training": {"checkpoint_seconds"}}
+    config = settings.model_dump(mode="json", exclude=own)
     return {"config": config, "plan": plan.model_dump(mode="json", exclude={"reasons"}), "precision": precision}
 
 

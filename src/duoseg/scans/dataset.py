@@ -102,7 +102,7 @@ class Dataset:
         )
 
 
-def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
+def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | None = None) -> Dataset:
     """Find the cases of a data set, without opening any image or label file.
 
     It is an nnU-Net raw folder, a plain folder with ``images`` and ``labels``, or a CSV table.
@@ -111,6 +111,7 @@ def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
         path: the folder or the table.
         tolerant: whether to leave out cases with errors and record them in ``problems`` instead of raising;
             for checking, which tells all errors at once.
+        splits: a file to take instead of the ``splits.json`` beside the data.
 
     Raises:
         InputError: nothing like a data set is there, its JSON or CSV is malformed, or (unless ``tolerant``) a
@@ -118,7 +119,12 @@ def load_dataset(path: StrPath, *, tolerant: bool = False) -> Dataset:
     """
     with readable(Path(path)):
         root, found = _find(Path(path))
-    sides = apply_splits(root, found, table=Path(path) if Path(path).is_file() else None)
+    sides = apply_splits(
+        root,
+        found,
+        table=Path(path) if Path(path).is_file() else None,
+        splits=Path(splits) if splits is not None else None,
+    )
     description = read_description(root)
     problems = (*description.problems, *found.problems, *sides.problems)
     errors = [problem for problem in problems if problem.severity == "error"]

@@ -16,7 +16,8 @@ from duoseg.scans.leaks import named, shared_files, sided_images
 from duoseg.scans.names import name_fault, shown
 from duoseg.scans.texts import count_text, some_text
 
-_KEYS = ("train", "test", "holdout", "subjects")
+_LISTS = ("train", "test", "holdout", "unused")
+_KEYS = (*_LISTS, "subjects")
 
 
 @dataclass
@@ -30,27 +31,28 @@ class Sides:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def apply_splits(folder: Path, found: Found, *, table: Path | None = None) -> Sides:
+def apply_splits(folder: Path, found: Found, *, table: Path | None = None, splits: Path | None = None) -> Sides:
     """Put the cases that were found on their sides, as ``splits.json`` in ``folder`` says, if it is there.
 
     Args:
         folder: that of the data set.
         found: its cases.
         table: the table that lists them, if one does; then it is what problems are told of.
+        splits: a file to take instead of ``splits.json``.
 
     Raises:
-        InputError: ``splits.json`` is not of the form that it must have.
+        InputError: ``splits.json`` is not of the form that it must have, or ``splits`` is missing.
     """
-    path = folder / "splits.json"
+    path = folder / "splits.json" if splits is None else splits
     found, repeated = _without_repeated(folder, found)
     repeated += _misnamed(found)
-    if not path.is_file():
+    if splits is None and not path.is_file():
         train, holdout = [*found.train, *found.unlabelled], tuple(found.holdout)
         sides = Sides(train, found.test, holdout, repeated, tuple(found.left_out))
         sides.problems += _crossed(table or folder, sides, found.rows)
         return sides
     content = read_json_object(path)
-    names = {key: _names(path, key, content[key]) for key in _KEYS[:3] if key in content}
+    names = {key: _names(path, key, content[key]) for key in _LISTS if key in content}
     subjects = _subjects(path, content.get("subjects", {}))
     problems = [*repeated, *_list_problems(path, content, names, subjects, found)]
     cases = {case.name: case for case in (*found.test, *found.unlabelled, *found.train)}
@@ -61,13 +63,13 @@ def apply_splits(folder: Path, found: Found, *, table: Path | None = None) -> Si
     holdout = names.get("holdout", found.holdout)
     sides = Sides(
         train=[cases[name] for name in train if name in cases]
-        + [case for case in unlabelled if case.name not in {*train, *test}],
+        + [case for case in unlabelled if case.name not in {*train, *test, *names.get("unused", ())}],
         test=[cases[name] for name in test if name in cases],
         holdout=tuple(name for name in holdout if name in cases),
         problems=problems,
         left_out=tuple(_left_out(names, found.left_out)),
     )
-    sides.problems += _unused(path, cases, sides)
+    sides.problems += _unused(path, {*cases} - {*names.get("unused", ())}, sides)
     sides.problems += _crossed(path, sides, found.rows)
     return sides
 
@@ -168,7 +170,7 @@ def _list_problems(
         yield Problem("warning", path, f"{told} nothing here", f"use {', '.join(_KEYS)}")
 
 
-def _unused(path: Path, cases: Mapping[str, Case], sides: Sides) -> Iterable[Problem]:
+def _unused(path: Path, cases: Iterable[str], sides: Sides) -> Iterable[Problem]:
     used = {case.name for case in (*sides.train, *sides.test)}
     unused = sorted(set(cases) - used)
     if unused:

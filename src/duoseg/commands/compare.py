@@ -1,0 +1,231 @@
+"""``duoseg compare``: methods x label counts x seeds, every combination trained, predicted and scored alike."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from duoseg.commands.comparing.children import Ended, Event, Task, run_children
+from duoseg.commands.comparing.hours import choose_steps, measure, store_choice, stored_choice
+from duoseg.commands.comparing.machine import Machine, make_machine
+from duoseg.commands.comparing.outputs import Board, Study, StudyInterrupted, Unfinished, describe
+from duoseg.commands.comparing.setup import entry_config, make_setups, prepare
+from duoseg.commands.comparing.study import Asked
+from duoseg.commands.plan import warn_of_problems
+from duoseg.commands.runs import environment, require_known_settings
+from duoseg.config import CONFIG, Config, load_config
+from duoseg.errors import InputError
+from duoseg.files import CACHE, StrPath, require_writable
+from duoseg.planning.requests import checked_request
+from duoseg.progress import Progress
+from duoseg.scans.dataset import Dataset, load_dataset
+from duoseg.study.folds import Labelled, On, divide, label_counts
+from duoseg.study.grid import find_entries, make_grid
+from duoseg.study.records import read_result
+from duoseg.training.engine import DeviceName, resolve_device
+
+BASELINE = "supervised"
+LOCK = ".lock"
+WORK = "combinations"
+"""What progress calls the whole; what goes on side by side is called ``job 1``, ``job 2``, ..."""
+
+
+def compare(
+    data: StrPath,
+    out: StrPath,
+    *,
+    methods: Sequence[str],
+    labelled: Sequence[Labelled] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    on: On = "test",
+    folds: int | None = None,
+    steps: int | None = None,
+    config: StrPath | None = None,
+    jobs: int | None = None,
+    hours: float | None = None,
+    against: str | None = None,
+    cache: StrPath | None = None,
+    device: DeviceName = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Train, predict and score every combination of methods, label counts and seeds, and compare the methods.
+
+    All methods get the same plan, so the same network, patches, batch, augmentation and steps. Each combination is a
+    process of its own. Started again, finished combinations count as done and begun ones go on; a study may be extended
+    by further methods, label counts and seeds.
+
+    Args:
+        data: data set folder or CSV table.
+        out: the study's folder, to create or to go on with.
+        methods: methods, or entries that ``config`` defines.
+        labelled: numbers of labelled training scans, or "all"; those of ``config`` where absent, else all.
+        seeds: of initial weights and draws.
+        on: score the test scans, or the holdout scans, which are then left out of training.
+        folds: score the labelled training scans instead, in so many parts, each by models that have not seen it.
+        steps: training steps; times the factor of each entry.
+        config: a TOML file of settings, such as a protocol.
+        jobs: how many combinations at a time; as many as the machine has room for where absent.
+        hours: choose the steps so that everything takes at most so long on this machine.
+        against: the entry that others are compared with; ``supervised`` where it is compared, else the first.
+        cache: where prepared scans lie; by default a hidden folder in the data set's.
+        device: where to compute.
+        threads: CPU threads of each job; all cores divided among the jobs where absent.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: the request or the data are wrong, or the folder holds another study.
+        Unfinished: some combinations failed; all others are done.
+        StudyInterrupted: Ctrl-C or a request to terminate came; what was being trained is saved.
+    """
+    began = time.monotonic()
+    out = Path(out)
+    settings = (load_config(Path(config)) if config else Config()).with_options(steps=steps)
+    entries = find_entries(methods, settings.entries)
+    require_known_settings(settings)
+    for entry in entries:
+        require_known_settings(entry_config(settings, entry, labelled=1, seed=0, steps=settings.steps or 1))
+    dataset = load_dataset(data)
+    warn_of_problems(dataset)
+    parts = divide(dataset, on=on, folds=folds)
+    counts = label_counts(labelled or ([settings.labelled] if settings.labelled else None), parts)
+    grid = make_grid(entries, counts, seeds, [part.fold for part in parts])
+    checked_request(steps=steps, spacing=None, patch=None, hours=hours)
+    where = resolve_device(device)
+    _require_own_folder(out, dataset)
+    with _locked(out):
+        setups = make_setups(data, out, parts, counts, settings, device=where, progress=progress)
+        done = {one.name: found for one in grid if (found := read_result(out / one.name)) is not None}
+        left = [one for one in grid if one.name not in done]
+        machine = make_machine(where, setups, entries, settings, count=len(left), jobs=jobs, threads=threads)
+        prepared = Path(cache) if cache else dataset.root / CACHE
+        asked = Asked(Path(data), out, settings, entries, grid, setups, parts, on, folds, where)
+        if hours is None:  # else the steps are chosen first, for which the time of preparing must be known
+            asked.require_same(done)
+        if left:
+            prepare(setups, entries, settings, prepared, progress)
+        choice = _choose_steps(asked, [one.name for one in left], machine, hours, steps, began)
+        if choice is not None:
+            asked = asked.with_steps(choice["steps"])
+        asked.require_same(done)
+        results = {**asked.earlier(), **done}
+        about = describe(
+            data=data,
+            on=on,
+            folds=folds,
+            persons=asked.persons,
+            config=config,
+            environment={**environment(where, machine.threads), "jobs": machine.jobs},
+            steps=asked.steps,
+            against=_baseline(against, [*(e.name for e in entries), *(r.combination.method for r in results.values())]),
+            hours=choice,
+        )
+        board = Board(out, about, asked, results)
+        tasks = [asked.task(one, prepared, machine.threads) for one in asked.in_turn(left)]
+        return _compute(board, tasks, machine, progress)
+
+
+def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Progress | None) -> Study:
+    """Run what is left, and write the study's files after each combination."""
+    total = len(board.asked.grid)
+
+    def told(task: Task, slot: int, event: Event) -> None:
+        if progress is not None:
+            what = "" if event["what"] == "train" else f" {event['what']}"
+            progress(f"job {slot + 1}", event["done"], event["total"], f"{task.name}{what}")
+
+    def ended(one: Ended) -> None:
+        result = read_result(board.out / one.task.name)
+        if result is not None:
+            board.results[one.task.name] = result
+        elif not one.interrupted:
+            board.errors[one.task.name] = one.error or "it ended without a result"
+        else:
+            return
+        board.write()
+        if progress is not None:
+            dice = result.mean_dice() if result else None
+            outcome = "failed" if result is None else "" if dice is None else f"Dice {dice:.4f}"
+            progress(WORK, board.count_done(), total, f"{one.task.name} {outcome}".rstrip())
+
+    board.write()
+    if progress is not None:
+        progress(WORK, board.count_done(), total, "")
+    interrupted = run_children(tasks, jobs=machine.jobs, environment=machine.environment, told=told, ended=ended)
+    study = board.finish()
+    if interrupted:
+        raise StudyInterrupted(
+            f"{board.out}: interrupted with {board.count_done()} of {total} combinations done; those that were being "
+            "trained are saved. The same command goes on from there."
+        )
+    if study.failed:
+        raise Unfinished(study)
+    return study
+
+
+def _choose_steps(
+    asked: Asked, left: Sequence[str], machine: Machine, hours: float | None, steps: int | None, began: float
+) -> dict[str, Any] | None:
+    """The steps that fit the hours, measured once for a study; None where no hours are given, or nothing is left."""
+    if hours is None:
+        return None
+    choice = stored_choice(asked.out, hours)
+    if choice is not None or not left:
+        if choice is not None and steps not in (None, choice["steps"]):
+            raise InputError(
+                f"--steps {steps}: the study began with {choice['steps']} steps, chosen for its hours; leave out "
+                "--steps, or choose another --out."
+            )
+        return choice
+    measured = measure(asked, machine)
+    choice = choose_steps(
+        asked.work([one for one in asked.grid if one.name in left], measured),
+        hours=hours,
+        spent_s=time.monotonic() - began,
+        jobs=machine.jobs,
+        usual=asked.steps or max(setup.plan.steps for setup in asked.setups),
+        asked=steps,
+    )
+    store_choice(asked.out, choice)
+    return choice
+
+
+def _baseline(against: str | None, names: Sequence[str]) -> str:
+    if against is None:
+        return BASELINE if BASELINE in names else names[0]
+    if against not in names:
+        raise InputError(f"--against {against}: is not compared. Compared are {', '.join(dict.fromkeys(names))}.")
+    return against
+
+
+def _require_own_folder(out: Path, dataset: Dataset) -> None:
+    """Refuse a folder that is a run, or holds the data."""
+    if (out / CONFIG).is_file():
+        raise InputError(f"{out}: is a run's folder; choose another --out for the study.")
+    if out.exists() and os.path.samefile(out, dataset.root):
+        raise InputError(f"{out}: is the data set's own folder; choose another --out.")
+    require_writable(out / LOCK)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold a study's folder for this process; the lock ends with it, however it ends.
+
+    Raises:
+        InputError: another process holds it, or the file system has no locks.
+    """
+    with (out / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise InputError(
+                f"{out}: another `duoseg compare` is at work in this folder; wait for it, or choose another --out."
+            ) from fault
+        except OSError as fault:
+            raise InputError(f"{out}: cannot be locked ({fault.strerror}); choose an --out on another disk.") from fault
+        yield

@@ -1,0 +1,1 @@
+"""The parts of ``duoseg compare``: what is asked, what it is compared with, the processes, the outputs."""

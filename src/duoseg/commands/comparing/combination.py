@@ -1,0 +1,243 @@
+"""One combination of a study, in a process of its own: ``python -m`` this module, ``REQUEST.json``.
+
+Trains (or goes on), predicts the scored scans, scores them on their own grids, and writes ``result.json`` last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
+from duoseg.commands.evaluate import evaluate
+from duoseg.commands.predict import predict
+from duoseg.commands.runs import build_method, load_plan, write_json
+from duoseg.commands.train import Run, train
+from duoseg.config import CONFIG, Config, parse
+from duoseg.errors import InputError
+from duoseg.files import read_json
+from duoseg.study.grid import Combination
+from duoseg.study.records import Cost, EntryRecord, Result, Row, write_result
+from duoseg.training.engine import DeviceName, resolve_device
+
+REQUEST = "request.json"
+ATTEMPTS = "attempts.json"
+MASKS = "masks"
+LOCK = ".lock"
+ATTEMPT_SECONDS = 5.0
+MIB = 2**20
+
+
+class ScoredCase(BaseModel):
+    """What the rows of a scored scan repeat."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    case: str
+    person: str
+    diagonal_mm: float
+
+
+class Request(BaseModel):
+    """What a combination is to do; all paths are absolute.
+
+    Attributes:
+        data: the data set.
+        out: its run folder.
+        splits: the file that divides the data set; None where it is divided by itself.
+        plan: the plan file.
+        config: its configuration.
+        scored_table: the scored scans as a table.
+        scored: the scored scans, in the order of the results.
+        cache: where prepared scans lie.
+        device: where to compute.
+        threads: of the CPU.
+        combination: which one it is.
+        identity: what it is compared by when the study goes on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    out: Path
+    splits: Path | None
+    plan: Path
+    config: Config
+    scored_table: Path
+    scored: tuple[ScoredCase, ...]
+    cache: Path
+    device: DeviceName
+    threads: int
+    combination: Combination
+    identity: dict[str, Any]
+
+
+def main(path: Path) -> int:
+    """Do what a request file says; return the exit status."""
+    tell = tell_by_standard_output()
+    end_with_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        request = parse(Request, read_json(path), source=str(path))
+        with (request.out / LOCK).open("w") as lock:
+            # A child of a study that was killed may live for some milliseconds longer than its parent.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            compute(request, tell)
+    except (InputError, OSError) as fault:
+        sys.stderr.write(f"{fault}\n")
+        tell({"error": str(fault)})
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def compute(request: Request, tell: Callable[[Event], None]) -> Result:
+    """Train, predict, score, and write the result.
+
+    Raises:
+        InputError: the data or the request are wrong.
+        Interrupted: the training was interrupted, and has saved its state.
+    """
+
+    def progress(what: str, done: int, total: int, detail: str = "") -> None:
+        tell({"what": what, "done": done, "total": total})
+
+    attempts = _Attempts(request.out)
+    begun = (request.out / CONFIG).is_file()
+    run = train(
+        request.data,
+        request.out,
+        # A run that was begun has its own, which have been compared with what is asked for.
+        config=None if begun else request.config,
+        plan=None if begun else request.plan,
+        splits=request.splits,
+        cache=request.cache,
+        resume=begun,
+        device=request.device,
+        threads=request.threads,
+        progress=attempts.noting(progress),
+    )
+    attempts.note()
+    wall, cpu = time.perf_counter(), time.process_time()
+    predict(
+        request.out,
+        request.scored_table,
+        request.out / MASKS,
+        device=request.device,
+        threads=request.threads,
+        progress=progress,
+    )
+    cost = _cost(
+        request, run, attempts, predict_wall_s=time.perf_counter() - wall, predict_cpu_s=time.process_time() - cpu
+    )
+    result = Result(
+        combination=request.combination,
+        entry=EntryRecord(method=run.config.method, steps=run.plan.steps, settings=request.identity["settings"]),
+        config=request.identity,
+        cost=cost,
+        rows=_rows(request),
+    )
+    write_result(request.out, result)
+    return result
+
+
+class _Attempts:
+    """The wall and processor time of each attempt at a training, kept in a file: an attempt may be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ATTEMPTS
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._noted = self._wall
+        known = self._path.is_file()
+        self.complete = known or not (folder / CONFIG).is_file()
+        self._all: list[dict[str, float]] = read_json(self._path) if known else []
+        self._all.append({})
+        self.note()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this is not the first attempt."""
+        return len(self._all) > 1 or not self.complete
+
+    def note(self) -> None:
+        """Write down how long this attempt has taken so far."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        self._all[-1] = {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
+        write_json(self._path, self._all)
+        self._noted = time.perf_counter()
+
+    def noting(self, progress: Callable[..., None]) -> Callable[..., None]:
+        """The same display, with a note every few seconds."""
+
+        def report(what: str, done: int, total: int, detail: str = "") -> None:
+            progress(what, done, total, detail)
+            if time.perf_counter() - self._noted > ATTEMPT_SECONDS:
+                self.note()
+
+        return report
+
+    def total(self, key: str) -> float | None:
+        """The sum over all attempts; None where one of them is not known."""
+        return sum(attempt[key] for attempt in self._all) if self.complete else None
+
+
+def _cost(request: Request, run: Run, attempts: _Attempts, *, predict_wall_s: float, predict_cpu_s: float) -> Cost:
+    with torch.device("meta"):
+        learner = build_method(run.config, run.plan)
+    modules = learner.inference_modules().values()
+    on_gpu = resolve_device(request.device) == "cuda"
+    return Cost(
+        train_wall_s=attempts.total("wall_s"),
+        train_cpu_s=attempts.total("cpu_s"),
+        predict_wall_s=predict_wall_s,
+        predict_cpu_s=predict_cpu_s,
+        peak_mib=_peak_mib(),
+        gpu_peak_mib=torch.cuda.max_memory_allocated() / MIB if on_gpu else None,
+        parameters=sum(weight.numel() for weight in learner.parameters() if weight.requires_grad),
+        inference_parameters=sum(weight.numel() for module in modules for weight in module.parameters()),
+        steps=run.plan.steps,
+        resumed=attempts.resumed,
+    )
+
+
+def _peak_mib() -> float | None:
+    """The most memory that this process has held.
+
+    Linux counts a parent's memory as that of a process that it starts, but not here.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(peaks[0].split()[1]) / 1024 if peaks else None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # bytes on macOS
+
+
+def _rows(request: Request) -> tuple[Row, ...]:
+    """The scores of every scored scan and class, on the scans' own grids."""
+    description = request.scored_table.with_name("dataset.json")
+    scores = evaluate(request.out / MASKS, request.scored_table, dataset=description)
+    labels = {case.case: case.labels for case in scores.cases}
+    classes = load_plan(request.plan).classes
+    return tuple(
+        Row.model_validate({**case.model_dump(), "class": name, **labels[case.case][name]})
+        for case in request.scored
+        for name in classes
+    )
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,166 @@
+"""What a study's folder shows of its results: rewritten after each combination, so that it may be read at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from duoseg.commands.comparing.study import Asked
+from duoseg.errors import InputError
+from duoseg.files import StrPath, write_text
+from duoseg.reporting.study_page import write_study_page
+from duoseg.study.folds import On
+from duoseg.study.grid import Combination
+from duoseg.study.records import RESULTS, Result, write_results
+from duoseg.study.summary import summarise_study
+from duoseg.study.tables import write_tables
+from duoseg.version import __version__
+
+STUDY = "study.json"
+REPORT = "report.html"
+
+Status = Literal["done", "failed", "waiting"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as it stands.
+
+    Attributes:
+        folder: where it lies.
+        results: the table of all scores.
+        report: the page; None where nothing is finished yet.
+        content: that of ``study.json``.
+    """
+
+    folder: Path
+    results: Path
+    report: Path | None
+    content: dict[str, Any]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What went wrong, by name of the combination."""
+        return {one["name"]: one["error"] for one in self.content["combinations"] if one["status"] == "failed"}
+
+
+class Unfinished(InputError):
+    """Some combinations of a study failed.
+
+    Attributes:
+        study: with all others.
+    """
+
+    def __init__(self, study: Study) -> None:
+        failed = study.failed
+        told = [f"{name}: {error}" for name, error in failed.items()]
+        logs = f"The logs are {study.folder}/NAME/stderr.log; the same command tries them again."
+        super().__init__(
+            "\n  ".join([f"{len(failed)} of {len(study.content['combinations'])} combinations failed:", *told, logs])
+        )
+        self.study = study
+
+
+class StudyInterrupted(KeyboardInterrupt):
+    """A study was interrupted; what was being trained is saved."""
+
+
+@dataclass
+class Board:
+    """Keeps the files of a study up to date.
+
+    Attributes:
+        out: the study's folder.
+        about: what of ``study.json`` does not change while it is computed.
+        asked: what is computed.
+        results: all that is finished, by name of the combination.
+        errors: what went wrong, by name of the combination.
+    """
+
+    out: Path
+    about: dict[str, Any]
+    asked: Asked
+    results: dict[str, Result]
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def count_done(self) -> int:
+        """How many of the combinations asked for are finished."""
+        return sum(one.name in self.results for one in self.asked.grid)
+
+    def write(self) -> dict[str, Any]:
+        """Write ``results.csv`` and ``study.json``; return the content of the latter."""
+        listed = self._combinations()
+        ordered = [self.results[one.name] for one in listed if one.name in self.results]
+        write_results(self.out / RESULTS, ordered)
+        content = {
+            **self.about,
+            "entries": self.asked.describe_entries(ordered),
+            "labelled": sorted({one.labelled for one in listed}),
+            "seeds": sorted({one.seed for one in listed}),
+            "combinations": [self._state(one) for one in listed],
+            **summarise_study(ordered, against=self.about["against"]),
+        }
+        write_text(self.out / STUDY, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        return content
+
+    def finish(self) -> Study:
+        """Write everything, with tables and page where there is something to show."""
+        content = self.write()
+        page = None
+        if self.results:
+            write_tables(content, self.out)
+            page = self.out / REPORT
+            write_study_page(self.out, page)
+        return Study(self.out, self.out / RESULTS, page, content)
+
+    def _combinations(self) -> list[Combination]:
+        """Those asked for now, then what was finished before, in an order that does not depend on time."""
+        names = {one.name for one in self.asked.grid}
+        others = [result.combination for name, result in self.results.items() if name not in names]
+        return [*self.asked.grid, *sorted(others, key=_place)]
+
+    def _state(self, one: Combination) -> dict[str, Any]:
+        result = self.results.get(one.name)
+        error = None if result else self.errors.get(one.name)
+        status: Status = "done" if result else "failed" if error else "waiting"
+        cost = result.cost.model_dump(mode="json") if result else None
+        return {**one.model_dump(mode="json"), "status": status, "error": error, "cost": cost}
+
+
+def describe(
+    *,
+    data: StrPath,
+    on: On,
+    folds: int | None,
+    persons: Mapping[str, str],
+    config: StrPath | None,
+    environment: Mapping[str, Any],
+    steps: int | None,
+    against: str,
+    hours: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What of ``study.json`` is known before anything is computed."""
+    digest = None if config is None else hashlib.sha256(Path(config).read_bytes()).hexdigest()
+    return {
+        "duoseg": __version__,
+        "environment": dict(environment),
+        "data": {
+            "path": str(data),
+            "on": "folds" if folds is not None else on,
+            "folds": folds,
+            "cases": len(persons),
+            "persons": len(set(persons.values())),
+        },
+        "config": {"file": None if config is None else str(config), "sha256": digest},
+        "steps": steps,
+        "hours": None if hours is None else dict(hours),
+        "against": against,
+    }
+
+
+def _place(one: Combination) -> tuple[int, str, int, int]:
+    return one.labelled, one.method, one.seed, -1 if one.fold is None else one.fold

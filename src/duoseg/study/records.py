@@ -1,0 +1,185 @@
+"""What a finished combination leaves: ``result.json``, and all of them as ``results.csv``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from duoseg.errors import InputError
+from duoseg.files import atomic_path, read_json, write_text
+from duoseg.scores.policy import METRICS
+from duoseg.study.grid import Combination
+
+RESULT = "result.json"
+RESULTS = "results.csv"
+
+COLUMNS = ("case", "person", "class", "method", "labelled", "seed", "fold", "diagonal_mm", *METRICS)
+"""Of ``results.csv``."""
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Row(_Record):
+    """The scores of one class in one scored scan; None where undefined.
+
+    Attributes:
+        case: name of the scan.
+        person: whose it is: equal for the scans of one person, and for no others.
+        class_name: in files, ``class``.
+        diagonal_mm: of the scan, between its outermost voxels' centres.
+    """
+
+    case: str
+    person: str
+    class_name: Annotated[str, Field(alias="class")]
+    diagonal_mm: Size
+    dice: Share | None
+    jaccard: Share | None
+    hd95_mm: Size | None
+    assd_mm: Size | None
+    nsd: Share | None
+    volume_ml: Size | None
+    reference_volume_ml: Size | None
+
+
+class Cost(_Record):
+    """What a combination took; None where unknown.
+
+    Attributes:
+        train_wall_s: wall time of its training, over all attempts.
+        train_cpu_s: processor time of the same.
+        predict_wall_s: wall time of predicting the scored scans.
+        predict_cpu_s: processor time of the same.
+        peak_mib: the most memory that its process held.
+        gpu_peak_mib: the most memory of a GPU that it was given.
+        parameters: of all networks that were trained.
+        inference_parameters: of those that prediction needs.
+        steps: training steps.
+        resumed: whether the training was interrupted.
+    """
+
+    train_wall_s: Size | None
+    train_cpu_s: Size | None
+    predict_wall_s: Size
+    predict_cpu_s: Size
+    peak_mib: Size | None
+    gpu_peak_mib: Size | None
+    parameters: int
+    inference_parameters: int
+    steps: int
+    resumed: bool
+
+
+class EntryRecord(_Record):
+    """What the combination's entry stands for.
+
+    Attributes:
+        method: name of the method.
+        steps: training steps.
+        settings: all settings of the method, defaults too.
+    """
+
+    method: str
+    steps: Annotated[int, Field(ge=1)]
+    settings: dict[str, Any]
+
+
+class Result(_Record):
+    """A finished combination.
+
+    Attributes:
+        combination: which one.
+        entry: what it compares.
+        config: what was asked for, to be compared with what is asked for later.
+        cost: what it took.
+        rows: a row a scored scan and class, in the order of the scans.
+    """
+
+    combination: Combination
+    entry: EntryRecord
+    config: dict[str, Any]
+    cost: Cost
+    rows: tuple[Row, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes, in order."""
+        return tuple(dict.fromkeys(row.class_name for row in self.rows))
+
+    def mean_dice(self) -> float | None:
+        """Mean over all rows; None where there are none."""
+        values = [row.dice for row in self.rows if row.dice is not None]
+        return sum(values) / len(values) if values else None
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write a combination's ``result.json``, which makes it finished."""
+    values = result.model_dump(mode="json", by_alias=True)
+    write_text(folder / RESULT, json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_result(folder: Path) -> Result | None:
+    """A combination's result; None where it is not finished.
+
+    Raises:
+        InputError: the file is damaged, or of another combination than its folder is called after.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    try:
+        result = Result.model_validate(read_json(path))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}: is no result of a combination ({where}: {first['msg'].lower()}); remove it, and the combination "
+            "is scored anew."
+        ) from fault
+    if result.combination.name != folder.name:
+        raise InputError(
+            f"{path}: is the result of {result.combination.name}: give the folder that name again, or remove it."
+        )
+    return result
+
+
+def read_results(study: Path) -> list[Result]:
+    """All finished combinations of a study's folder, by name of their folders.
+
+    Raises:
+        InputError: one of their files is damaged.
+    """
+    found = (read_result(path.parent) for path in sorted(study.glob(f"*/{RESULT}")))
+    return [result for result in found if result is not None]
+
+
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """Write all rows as ``results.csv``, in the order given, atomically.
+
+    Numbers are written so that reading gives the same ones back; an undefined value is an empty cell.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for result in results:
+            about = result.combination.model_dump(exclude={"name"})
+            for row in result.rows:
+                values = {**about, **row.model_dump(by_alias=True)}
+                writer.writerow([_cell(values[column]) for column in COLUMNS])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

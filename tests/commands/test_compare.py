@@ -1,0 +1,301 @@
+"""`duoseg compare`: equal means for all, exact figures, extension, failures, refusals."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import duoseg
+from duoseg.commands.comparing.outputs import Unfinished
+from duoseg.commands.comparing.setup import diagonal_mm
+from duoseg.config import load_config
+from duoseg.errors import InputError
+from duoseg.scans.dataset import load_dataset
+from duoseg.study.records import read_result
+
+ENTRIES = """
+[entries.longer]
+method = "supervised"
+steps = 1.5
+
+[entries.soft]
+method = "dtml"
+settings = { k = 100.0 }
+
+[entries.wild]
+method = "dtml"
+settings = { weight = 1e308 }
+"""
+NAMES = ["supervised-2-seed0", "longer-2-seed0", "soft-2-seed0"]
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory, tiny_protocol):
+    path = tmp_path_factory.mktemp("protocol") / "study.toml"
+    path.write_text(tiny_protocol.read_text().replace("steps = 12", "steps = 6") + ENTRIES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def compare(phantoms, protocol, cache):
+    def call(out, methods, **options):
+        given = {"labelled": [2], "seeds": [0], "config": protocol, "jobs": 2, "threads": 1, **options}
+        return duoseg.compare(phantoms, out, methods=methods, cache=cache, device="cpu", **given)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def study(compare, tmp_path_factory) -> Path:
+    """A finished study, not to be changed."""
+    out = tmp_path_factory.mktemp("studies") / "study"
+    compare(out, ["supervised", "longer", "soft"])
+    return out
+
+
+@pytest.fixture
+def copy(study, tmp_path) -> Path:
+    shutil.copytree(study, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "results.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def name_of(row: dict[str, str]) -> str:
+    return f"{row['method']}-{row['labelled']}-seed{row['seed']}"
+
+
+def written(out: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/model.safetensors")}
+
+
+def content(out: Path) -> dict:
+    return json.loads((out / "study.json").read_text())
+
+
+def test_scores_are_those_of_the_masks_on_the_scans_own_grids(study, phantoms):
+    rows = table(study)
+    cases = {case.name: case for case in load_dataset(phantoms).test}
+    assert [row["case"] for row in rows] == 3 * list(cases)
+    assert list(dict.fromkeys(row["method"] for row in rows)) == ["supervised", "longer", "soft"]
+    for name in NAMES:
+        scores = duoseg.evaluate(study / name / "masks", phantoms / "labelsTs")
+        for case in scores.cases:
+            (row,) = [row for row in rows if name_of(row) == name and row["case"] == case.case]
+            for metric, value in case.labels[row["class"]].items():
+                assert row[metric] == ("" if value is None else repr(float(value)))
+            mask = nib.load(study / name / "masks" / f"{case.case}.nii.gz")
+            assert np.allclose(mask.affine, nib.load(cases[case.case].images[0]).affine, atol=1e-4)
+            assert float(row["diagonal_mm"]) == diagonal_mm(cases[case.case])
+
+
+def test_the_diagonal_is_the_largest_distance_between_voxels(phantoms):
+    case = load_dataset(phantoms).test[0]
+    image = nib.load(case.images[0])
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in image.shape))).reshape(3, -1).T
+    points = nib.affines.apply_affine(image.affine, corners)
+    widest = max(np.linalg.norm(one - other) for one in points for other in points)
+    assert diagonal_mm(case) == pytest.approx(widest, rel=1e-6)
+
+
+def test_all_methods_get_the_same_plan_but_for_the_steps_of_their_entries(study):
+    plans = {name: json.loads((study / name / "plan.json").read_text()) for name in NAMES}
+    assert [plans[name].pop("steps") for name in NAMES] == [6, 9, 6]
+    for plan in plans.values():
+        plan.pop("reasons")
+    assert plans[NAMES[0]] == plans[NAMES[1]] == plans[NAMES[2]]
+    settings = load_config(study / "soft-2-seed0" / "config.toml")
+    assert (settings.method, settings.methods, settings.entries) == ("dtml", {"dtml": {"k": 100.0}}, {})
+
+
+def test_a_combination_is_the_run_that_train_makes_by_hand_and_such_a_run_is_adopted(
+    compare, study, phantoms, protocol, cache, tmp_path
+):
+    out = tmp_path / "study"
+    run = out / "supervised-2-seed0"
+    options = {"method": "supervised", "labelled": 2, "seed": 0, "config": protocol}
+    duoseg.train(phantoms, run, cache=cache, device="cpu", threads=1, **options)
+    weights = (run / "model.safetensors").read_bytes()
+    assert weights == (study / "supervised-2-seed0" / "model.safetensors").read_bytes()
+    compare(out, ["supervised"])
+    assert (run / "model.safetensors").read_bytes() == weights
+    result = read_result(run)
+    assert table(out) == [row for row in table(study) if row["method"] == "supervised"]
+    # What the training took is not known of a run that was not timed.
+    assert result is not None and result.cost.resumed and result.cost.train_cpu_s is None
+
+
+def test_study_json_says_what_was_compared_and_what_it_took(study, phantoms, protocol):
+    told = content(study)
+    assert told["data"] == {"path": str(phantoms), "on": "test", "folds": None, "cases": 2, "persons": 2}
+    assert (told["steps"], told["labelled"], told["seeds"], told["against"]) == (6, [2], [0], "supervised")
+    assert told["entries"]["longer"] == {"method": "supervised", "steps": {"2": 9}, "settings": {}}
+    assert told["entries"]["soft"]["settings"]["k"] == 100.0 and told["entries"]["soft"]["settings"]["weight"] == 1.0
+    assert [(one["name"], one["status"], one["error"]) for one in told["combinations"]] == [
+        (name, "done", None) for name in NAMES
+    ]
+    for one in told["combinations"]:
+        cost = one["cost"]
+        assert cost["train_cpu_s"] > 0 and cost["train_wall_s"] > 0 and cost["predict_wall_s"] > 0
+        assert not cost["resumed"] and cost["gpu_peak_mib"] is None
+    costs = {one["method"]: one["cost"] for one in told["combinations"]}
+    assert 1.9 < costs["soft"]["parameters"] / costs["supervised"]["parameters"] < 2.1  # two students
+    assert costs["longer"]["steps"] == 9
+    assert {row["method"] for row in told["comparisons"]} == {"longer", "soft"}
+    for name in ("tables.md", "tables.tex", "report.html"):
+        assert (study / name).stat().st_size > 0
+
+
+def test_started_again_nothing_is_computed_and_the_table_stays_the_same(copy, compare):
+    before, text = written(copy), (copy / "results.csv").read_bytes()
+    compare(copy, ["supervised", "longer", "soft"])
+    assert written(copy) == before and (copy / "results.csv").read_bytes() == text
+
+
+def test_a_study_is_extended_and_what_was_finished_before_stays_in(copy, compare):
+    before = written(copy)
+    compare(copy, ["supervised"], labelled=[2], seeds=[0, 1])
+    assert {name: written(copy)[name] for name in before} == before
+    told = content(copy)
+    assert [one["name"] for one in told["combinations"]] == [
+        *("supervised-2-seed0", "supervised-2-seed1", "longer-2-seed0", "soft-2-seed0")
+    ]
+    assert len(table(copy)) == 8 and list(told["entries"]) == ["supervised", "longer", "soft"]
+    assert told["seeds"] == [0, 1]
+
+
+def test_results_do_not_depend_on_how_many_are_computed_side_by_side(study, compare, tmp_path):
+    compare(tmp_path / "one", ["soft", "supervised"], jobs=1)
+    key = lambda row: (row["method"], row["case"])  # noqa: E731
+    expected = [row for row in table(study) if row["method"] != "longer"]
+    assert sorted(table(tmp_path / "one"), key=key) == sorted(expected, key=key)
+
+
+def test_a_failed_combination_is_told_and_the_rest_goes_on(copy, compare, run, phantoms, protocol, cache):
+    with pytest.raises(Unfinished, match=r"wild-2-seed0: .*the loss term '\w+' became (inf|nan) at step") as failure:
+        compare(copy, ["wild", "supervised"])
+    assert list(failure.value.study.failed) == ["wild-2-seed0"]
+    states = {one["name"]: (one["status"], one["error"]) for one in content(copy)["combinations"]}
+    assert states["wild-2-seed0"][0] == "failed" and "became" in states["wild-2-seed0"][1]
+    assert states["supervised-2-seed0"] == ("done", None) and len(table(copy)) == 6
+    assert "became" in (copy / "wild-2-seed0" / "stderr.log").read_text()
+    # Tried again, and failed again, by the command line.
+    words = ["compare", phantoms, "--out", copy, "--methods", "wild,supervised", "--labelled", 2, "--seeds", 0]
+    status, out, err = run(*words, "--config", protocol, "--cache", cache, "--threads", 1, "--device", "cpu")
+    assert status == 1 and "supervised" in out and str(copy / "results.csv") in out
+    assert "1 of 2 done: wild-2-seed0 failed" in err and "combinations failed" in err and "wild-2-seed0" in err
+    assert "Traceback" not in err
+
+
+def test_a_combination_that_the_system_ends_is_told(copy, compare, tmp_path, monkeypatch):
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "shot.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'modules'}:{':'.join(filter(None, sys.path))}")
+    monkeypatch.setattr("duoseg.commands.comparing.study.COMBINATION", "shot")
+    with pytest.raises(Unfinished, match="soft-2-seed1: it was ended by SIGKILL, as the system does to what takes too"):
+        compare(copy, ["soft"], seeds=[0, 1])
+    assert len(table(copy)) == 6
+
+
+def test_other_settings_than_those_of_finished_combinations_are_refused_by_name(
+    copy, compare, protocol, tmp_path, phantoms
+):
+    before = (copy / "results.csv").read_bytes()
+    with pytest.raises(InputError, match=r"supervised-2-seed0: was computed .* plan\.steps was 6 and is now 7\."):
+        compare(copy, ["supervised"], steps=7)
+    other = tmp_path / "other.toml"
+    other.write_text(protocol.read_text().replace("k = 100.0", "k = 200.0"))
+    with pytest.raises(InputError, match=r"settings\.k was 100\.0 and is now 200\.0"):
+        compare(copy, ["soft"], config=other)
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    label = next((data / "labelsTs").iterdir())
+    mask = nib.load(label)
+    nib.save(nib.Nifti1Image(np.zeros(mask.shape, np.uint8), mask.affine), label)
+    with pytest.raises(InputError, match=rf"scans\.{label.name.split('.')[0]} was 'scored, content \w+' and is now"):
+        duoseg.compare(data, copy, methods=["soft"], labelled=[2], seeds=[0], config=protocol, device="cpu", threads=1)
+    assert (copy / "results.csv").read_bytes() == before
+
+
+def test_a_begun_combination_of_other_settings_is_refused_before_anything_is_computed(copy, compare):
+    (copy / "soft-2-seed0" / "result.json").unlink()
+    before = written(copy)
+    with pytest.raises(InputError, match=r"soft-2-seed0: .* plan\.steps was 6 and is now 7.*begin it anew"):
+        compare(copy, ["soft"], steps=7)
+    assert written(copy) == before
+
+
+def test_what_was_finished_with_other_settings_is_left_out_with_a_warning(copy, compare, caplog):
+    compare(copy, ["soft"], seeds=[1], steps=7)
+    assert "longer-2-seed0, soft-2-seed0, supervised-2-seed0: finished here with other settings" in caplog.text
+    assert {(row["method"], row["seed"]) for row in table(copy)} == {("soft", "1")}
+
+
+def test_one_study_is_worked_on_by_one_command_at_a_time(copy, compare):
+    with (copy / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another `duoseg compare` is at work in this folder"):
+            compare(copy, ["soft"])
+    compare(copy, ["soft"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"methods": ["dtlm"]}, "Did you mean 'dtml'"),
+        ({"labelled": [4]}, "--labelled 4: there are 3 labelled training scans"),
+        ({"labelled": [3, "all"]}, "--labelled: names 3 more than once"),
+        ({"on": "holdout"}, "has no holdout scans with labels"),
+        ({"against": "dtml"}, "--against dtml: is not compared. Compared are supervised."),
+        ({"jobs": 0}, "--jobs 0: give 1 or more"),
+        ({"hours": -1.0}, "hours: -1.0 was asked for"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_computed(compare, tmp_path, options, told):
+    with pytest.raises(InputError) as refusal:
+        compare(tmp_path / "out", options.pop("methods", ["supervised"]), **options)
+    assert told in str(refusal.value)
+    assert not list((tmp_path / "out").glob("*/config.toml")) if (tmp_path / "out").exists() else True
+
+
+def test_wrong_settings_of_an_entry_are_told(compare, protocol, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(protocol.read_text().replace("k = 100.0", "kk = 100.0"))
+    with pytest.raises(InputError, match=r"unknown setting 'kk', did you mean 'k'\?"):
+        compare(tmp_path / "out", ["soft"], config=path)
+
+
+def test_the_folders_of_a_run_and_of_the_data_are_no_studies(compare, study, phantoms):
+    with pytest.raises(InputError, match="is a run's folder"):
+        compare(study / NAMES[0], ["supervised"])
+    with pytest.raises(InputError, match="is the data set's own folder"):
+        compare(phantoms, ["supervised"])
+
+
+def test_the_command_line_shows_the_comparison_and_is_silent_when_asked(copy, run, phantoms, protocol, cache):
+    words = ["compare", phantoms, "--out", copy, "--methods", "supervised,longer,soft", "--labelled", 2, "--seeds", 0]
+    words += ["--config", protocol, "--cache", cache, "--threads", 1, "--device", "cpu"]
+    status, out, err = run(*words)
+    assert status == 0 and "3 of 3 done" in err
+    means = {row["method"]: row["mean"] for row in content(copy)["summary"] if row["metric"] == "dice"}
+    for method, dice in means.items():
+        assert any(line.startswith(method) and f"{100 * dice:.2f}" in line for line in out.splitlines())
+    assert "minus supervised" in out and str(copy / "report.html") in out
+    status, _, err = run(*words, "--quiet")
+    assert (status, err) == (0, "")

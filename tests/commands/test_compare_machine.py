@@ -1,0 +1,69 @@
+"""How `duoseg compare` divides a machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from duoseg.commands.comparing.machine import Machine, make_machine
+from duoseg.commands.comparing.setup import build_meta, make_setups
+from duoseg.config import load_config
+from duoseg.scans.dataset import load_dataset
+from duoseg.study.folds import divide
+from duoseg.study.grid import find_entries
+from duoseg.training.memory import estimate_bytes
+
+ENTRIES = find_entries(["supervised", "dtml"], {})
+
+
+@pytest.fixture(scope="module")
+def setup(phantoms, tiny_protocol, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    settings = load_config(tiny_protocol)
+    setups = make_setups(phantoms, out, divide(load_dataset(phantoms)), [2], settings, device="cpu")
+    return setups, settings
+
+
+def machine(setup, device="cpu", *, count=10, jobs=None, threads=None) -> Machine:
+    return make_machine(device, setup[0], ENTRIES, setup[1], count=count, jobs=jobs, threads=threads)
+
+
+def test_a_cpu_has_a_job_of_one_thread_for_each_core_and_no_more_than_there_is_to_do(setup, monkeypatch):
+    monkeypatch.setattr("duoseg.commands.comparing.machine.cores", lambda: 6)
+    assert machine(setup) == Machine(jobs=6, threads=1)
+    assert machine(setup, count=2) == Machine(jobs=2, threads=3)
+    assert machine(setup, jobs=4) == Machine(jobs=4, threads=1)
+    assert machine(setup, jobs=2, threads=5) == Machine(jobs=2, threads=5)
+    assert machine(setup, jobs=20) == Machine(jobs=20, threads=1)
+
+
+def test_jobs_are_no_more_than_fit_into_the_memory_with_the_largest_method(setup, monkeypatch):
+    monkeypatch.setattr("duoseg.commands.comparing.machine.cores", lambda: 6)
+    largest = estimate_bytes(build_meta(setup[1], ENTRIES[1], setup[0][0]), setup[0][0].plan)
+    monkeypatch.setattr("duoseg.commands.comparing.machine.PROCESS_BYTES", 0)
+    monkeypatch.setattr("duoseg.commands.comparing.machine.available_bytes", lambda device: int(3.5 * largest / 0.9))
+    assert machine(setup).jobs == 3
+    monkeypatch.setattr("duoseg.commands.comparing.machine.available_bytes", lambda device: 1)
+    assert machine(setup).jobs == 1
+
+
+@pytest.mark.parametrize(("visible", "names"), [("", ("0", "1", "2")), ("5, 7", ("5", "7")), ("GPU-a", ("GPU-a",))])
+def test_each_gpu_has_a_job_that_sees_no_other(setup, monkeypatch, visible, names):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = machine(setup, "cuda")
+    assert found.jobs == len(names)
+    seen = [found.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(len(names) + 1)]
+    assert tuple(seen) == (*names, names[0])
+    assert "CUDA_VISIBLE_DEVICES" not in machine(setup).environment(0)
+
+
+def test_a_plan_is_made_once_and_anew_where_its_settings_changed(setup, phantoms, tmp_path, monkeypatch):
+    parts, settings = divide(load_dataset(phantoms)), setup[1]
+    (first,) = make_setups(phantoms, tmp_path, parts, [2], settings, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr("duoseg.commands.comparing.setup.plan_dataset", lambda *a, **k: pytest.fail("planned again"))
+        (again,) = make_setups(phantoms, tmp_path, parts, [2], settings, device="cpu")
+    assert again == first
+    other = settings.model_copy(update={"plan": {**settings.plan, "patch": [8, 8, 8]}})
+    (changed,) = make_setups(phantoms, tmp_path, parts, [2], other, device="cpu")
+    assert changed.plan.patch == (8, 8, 8)

@@ -1,0 +1,164 @@
+"""Tables for papers: what a paste into GitHub or LaTeX relies on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duoseg.errors import InputError
+from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
+from duoseg.study.reading import parse_study
+from duoseg.study.tables import latex, markdown, tables, write_tables
+from study_cases import NAMES, make_cost, make_field, make_result, make_row, study_content
+
+HOSTILE = r"a_b|50% \x {y} $z$ #1 ~^ & <i> [l]* `c`"
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    missing = ("cps-4-seed1", "bcp-8-seed0", "bcp-8-seed1", "bcp-8-seed2")
+    failed = dict.fromkeys(missing, "out of memory") | {"cps-4-seed1": ""}
+    return study_content(make_field(cases=8, missing=missing), against="supervised", failed=failed)
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a row as GitHub reads them: a bar with a backslash before it is text."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_markdown_has_a_row_for_every_method_and_label_count_and_even_columns(content: dict[str, Any]) -> None:
+    text = markdown(content)
+    lines = text.splitlines()
+    starts = [index for index, line in enumerate(lines) if set(line) <= set("|-: ") and "---" in line]
+    assert len(starts) == len(tables(parse_study(content))) == 5
+    for start in starts:
+        width = len(cells(lines[start]))
+        rows = []
+        for line in lines[start + 1 :]:
+            if not line.startswith("|"):
+                break
+            rows.append(cells(line))
+        assert len(cells(lines[start - 1])) == width
+        assert {len(row) for row in rows} == {width}
+        assert [row[0].removesuffix(" †") for row in rows] == [*NAMES, *NAMES]
+        assert [row[1] for row in rows] == ["4"] * 15 + ["8"] * 15
+
+
+def test_the_main_row_says_what_the_study_says(content: dict[str, Any]) -> None:
+    study = parse_study(content)
+    mean, difference = study.mean("dtml", 8, "dice"), study.difference("dtml", 8, "dice")
+    assert mean is not None and mean.low is not None and mean.high is not None and mean.mean is not None
+    assert difference is not None and difference.low is not None
+    row = next(row for row in tables(study)[0].rows if row[:2] == ["dtml", "8"])
+    assert row[2] == f"{100 * mean.mean:.2f} ({100 * mean.low:.2f} to {100 * mean.high:.2f})"
+    mark = {"better": "▲", "worse": "▼", "no difference shown": ""}[difference.verdict]
+    assert row[7] == mark
+    assert row[8].startswith(f"{100 * difference.difference:+.2f}".replace("-", "−"))
+    assert row[-1] == "1.40"
+
+
+def test_incomplete_methods_are_marked_and_named(content: dict[str, Any]) -> None:
+    text = markdown(content)
+    assert "| cps † | 4 |" in text
+    assert "| cps | 8 |" in text
+    assert "| bcp † | 8 | – |" in text
+    assert "bcp-8-seed0, bcp-8-seed1 and bcp-8-seed2 failed; cps-4-seed1 not done" in text
+
+
+def test_every_seed_is_shown_and_a_missing_one_is_a_dash(content: dict[str, Any]) -> None:
+    study = parse_study(content)
+    seeds = tables(study)[1]
+    assert [heading.text for heading in seeds.headings] == [
+        *("Method", "Labelled", "Seed 0", "Seed 1", "Seed 2", "Mean", "SD")
+    ]
+    row = next(row for row in seeds.rows if row[0].startswith("cps") and row[1] == "4")
+    mean = study.mean("cps", 4, "dice")
+    assert mean is not None
+    assert row[2:5] == [f"{100 * (mean.seeds['0'] or 0):.2f}", "–", f"{100 * (mean.seeds['2'] or 0):.2f}"]
+
+
+def test_undefined_distances_are_shown_in_both_versions_where_there_are_any() -> None:
+    rows = [make_row(f"s{i}", 0.8, label=label) for i in range(4) for label in ("a", "b")]
+    whole = study_content([make_result("x", rows)], against="x")
+    missed = [*rows[:-1], make_row("s3", 0.0, label="b", hd95_mm=None, assd_mm=None)]
+    lacking = study_content([make_result("x", missed)], against="x")
+    assert "HD95 found" not in markdown(whole)
+    assert "none is undefined here" in markdown(whole)
+    by_name = {table.name: table for table in tables(parse_study(lacking))}
+    titles = [heading.text for heading in by_name["class-2"].headings]
+    row = dict(zip(titles, by_name["class-2"].rows[0], strict=True))
+    assert (row["HD95 found"], row["HD95"]) == ("4.00", f"{(3 * 4 + 100) / 4:.2f}")
+    assert "1 is undefined" in markdown(lacking)
+
+
+def test_unknown_costs_are_dashes_and_a_gpu_has_a_column() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(3)]
+    unknown = make_cost(None, gpu_peak_mib=2048.0)
+    row = tables(parse_study(study_content([make_result("x", rows, cost=unknown)], against="x")))[0]
+    by_title = dict(zip([heading.text for heading in row.headings], row.rows[0], strict=True))
+    assert (by_title["CPU"], by_title["Wall"], by_title["GPU"]) == ("–", "–", "2048")
+
+
+def test_latex_escapes_what_has_a_meaning_there() -> None:
+    assert escape_latex("mean_teacher 5% a&b #1 {x} $") == r"mean\_teacher 5\% a\&b \#1 \{x\} \$"
+    assert escape_latex("a\\b~^") == r"a\textbackslash{}b\textasciitilde{}\textasciicircum{}"
+    assert escape_latex("−0.1 ▲ †") == r"$-$0.1 $\uparrow$ $^\dagger$"
+
+
+def test_markdown_escapes_what_has_a_meaning_there_and_leaves_names_readable() -> None:
+    assert escape_markdown("mean_teacher") == "mean_teacher"
+    assert escape_markdown("a|b *c* _d_ <e> [f]") == r"a\|b \*c\* \_d\_ \<e\> \[f\]"
+    table = PaperTable("t", HOSTILE, [Heading(HOSTILE, is_text=True), Heading("x")], [[HOSTILE, "1"]])
+    rows = [line for line in markdown_table(table).splitlines() if line.startswith("|")]
+    assert {len(cells(row)) for row in rows} == {2}
+
+
+def test_latex_is_balanced_and_every_row_has_all_columns(content: dict[str, Any]) -> None:
+    text = latex(content)
+    found = re.findall(r"\\begin\{tabular\}\{@\{\}(\w+)@\{\}\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
+    assert len(found) == 8
+    for columns, body in found:
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(rows) >= 31
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+    exotic = r"\\(cmidrule|multirow|makecell|resizebox|rowcolor|adjustbox|textquotedbl)"
+    assert not re.findall(exotic, text)
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(labels) == len(set(labels)) == 8
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+@pytest.mark.slow
+def test_latex_compiles_with_booktabs_alone_within_the_width_of_a_page(content: dict[str, Any], tmp_path: Path) -> None:
+    hostile = PaperTable("t", HOSTILE, [Heading(HOSTILE), Heading("[x]")], [["1", "2"], ["[3]", HOSTILE + "\"'"]])
+    body = latex(content) + latex_table(hostile)
+    page = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\\end{{document}}\n"
+    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull \\hbox" not in done.stdout
+
+
+def test_files_are_written_beside_the_study_and_the_same_each_time(content: dict[str, Any], tmp_path: Path) -> None:
+    write_tables(content, tmp_path)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_tables(content, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    assert first.keys() == {"tables.md", "tables.tex"}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"against": "nobody"}, "nobody"), ({"summary": [{"method": 3}]}, r"summary\.0"), ({"seeds": "x"}, "seeds")],
+)
+def test_what_is_no_study_is_refused_by_the_field_at_fault(
+    content: dict[str, Any], change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InputError, match=named):
+        markdown(content | change)

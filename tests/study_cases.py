@@ -77,7 +77,8 @@ def study_content(
     seeds = sorted({one.combination.seed for one in results})
     done = {one.combination.name: one for one in results}
     combinations: list[dict[str, Any]] = []
-    for combination in (Combination.of(m, n, s) for n in labelled for m in methods for s in seeds):
+    folds = sorted({one.combination.fold for one in results}, key=lambda fold: -1 if fold is None else fold)
+    for combination in (Combination.of(m, n, s, f) for n in labelled for m in methods for s in seeds for f in folds):
         result, error = done.get(combination.name), failed.get(combination.name)
         if result is None and error is None:
             continue

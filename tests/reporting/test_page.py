@@ -168,6 +168,10 @@ def test_a_clear_difference_is_called_one_and_an_unclear_one_is_not():
     assert clear.startswith("dtml scored higher than supervised: mean Dice 0.815 against 0.718, a difference of 0.098")
     assert "higher on 4 of 4 scans" in clear
     assert "excludes 0" in clear
+    assert "4 scans are too few to trust it" in clear
+    more = [{f"{case}{half}": value for half in (1, 2) for case, value in dice.items()} for dice in (FIRST, SECOND)]
+    enough = " ".join(verdict([_run("supervised", more[0]), _run("dtml", more[1])]))
+    assert "excludes 0: on scans like these, dtml is better" in enough
     unclear = " ".join(verdict([_run("x", {"a": 0.9, "b": 0.5, "c": 0.7}), _run("y", {"a": 0.5, "b": 0.8, "c": 0.7})]))
     assert unclear.startswith("x scored higher than y")
     assert "do not show that either is better" in unclear

@@ -15,8 +15,7 @@ import pytest
 from duoseg.commands.report import report
 from duoseg.errors import InputError
 from duoseg.reporting.study_page import write_study_page
-from duoseg.reporting.study_verdict import verdict
-from duoseg.study.reading import parse_study, read_scores
+from duoseg.study.reading import read_scores
 from study_cases import NAMES, make_field, make_result, make_row, study_content, write_study
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
@@ -183,6 +182,7 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
         ("study.json", "[1]", "is no study"),
         ("study.json", "{", "not valid JSON"),
         ("results.csv", "case,person\nx,y\n", "row 2"),
+        ("results.csv", f"case,person\n{'x' * 200_000},y\n", "row 2"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, name: str, text: str, named: str) -> None:
@@ -201,32 +201,21 @@ def test_scores_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
     assert read_scores(tmp_path) == expected
 
 
-def test_the_verdict_names_better_worse_and_unclear_methods_and_warns_of_the_choice() -> None:
-    up, down = [value + 0.03 for value in BASE], [value - 0.03 for value in BASE]
-    unclear = [value + change for value, change in zip(BASE, [0.05, -0.05] * 4, strict=True)]
-    results = [of("base", BASE), of("good", up), of("bad", down), of("odd", unclear)]
-    text = " ".join(verdict(parse_study(study_content(results, against="base"))))
-    assert text.startswith("With 4 labelled scans, good has the highest mean Dice: 77.88%")
-    assert "better: good (+3.00 points, p 0.023); worse: bad (−3.00 points, p 0.023); no difference shown: odd." in text
-    assert "hint" not in text
-    assert "These are test scans" in text
-    assert "1 seed cannot show" in text
+def test_what_was_never_asked_for_is_listed_as_without_result(tmp_path: Path) -> None:
+    results = [of("base", BASE, seed=0), of("base", BASE, seed=1), of("other", BASE, seed=0)]
+    write_study(tmp_path, study_content(results, against="base"), results)
+    reader, text = read(report(tmp_path))
+    assert "#unfinished" in {attributes.get("href") for _, attributes in reader.tags}
+    assert "1 of 4 combinations" in text
+    assert "other-4-seed1 not asked for –" in text
 
 
-def test_the_verdict_calls_a_difference_that_the_correction_does_not_bear_a_hint() -> None:
-    nearly = [
-        value + gain for value, gain in zip(BASE, [0.04, 0.03, 0.02, 0.05, 0.01, 0.03, -0.001, -0.002], strict=True)
-    ]
-    others = [of(f"same_{index}", BASE) for index in range(8)]
-    content = study_content([of("base", BASE), of("nearly", nearly), *others], against="base")
-    text = " ".join(verdict(parse_study(content)))
-    assert "better: nearly" in text
-    assert "nearly does not stand the correction" in text
-
-
-def test_the_verdict_says_where_the_reference_has_no_result() -> None:
-    results = [of("base", BASE), of("other", BASE), of("other", BASE, labelled=8)]
-    content = study_content(results, against="base", failed={"base-8-seed0": "no memory"})
-    text = " ".join(verdict(parse_study(content)))
-    assert "base has no result there, so nothing is compared with it" in text
-    assert "base-8-seed0 failed" in text
+def test_a_table_of_scores_beyond_64_mib_is_read(tmp_path: Path) -> None:
+    results = [of("a", BASE)]
+    write_study(tmp_path, study_content(results, against="a"), results)
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    padding = ["note", *["x" * 100_000] * (len(lines) - 1)]
+    wide = [f"{line},{note}" for line, note in zip(lines, padding, strict=True)]
+    (tmp_path / "results.csv").write_text("\n".join([wide[0], *wide[1:] * 90]) + "\n")
+    assert (tmp_path / "results.csv").stat().st_size > 64 * 2**20
+    assert len(read_scores(tmp_path)) == 90 * len(BASE)

@@ -41,6 +41,12 @@ def test_differences_that_rounding_alone_tells_apart_are_ties() -> None:
     assert paired_p(noisy) == paired_p(exact)
 
 
+@pytest.mark.parametrize("count", range(1, 6))
+def test_fewer_than_six_units_can_show_nothing_below_a_twentieth(count: int) -> None:
+    for differences in ([0.1 * (index + 1) for index in range(count)], [0.1] * count, [0.1] * (count - 1) + [0.0]):
+        assert paired_p(differences) >= 2 / 2**count > 0.05
+
+
 @pytest.mark.parametrize("differences", [[], [0.1, float("nan")]])
 def test_a_test_of_nothing_is_refused(differences: list[float]) -> None:
     with pytest.raises(ValueError, match="at least one"):

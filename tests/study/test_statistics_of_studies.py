@@ -49,6 +49,39 @@ def test_a_method_better_on_every_scan_is_better_in_overlap_and_distance() -> No
     assert {row["verdict"] for row in turned} == {"worse"}
 
 
+@pytest.mark.parametrize(("persons", "expected"), [(5, "no difference shown"), (6, "better")])
+def test_no_verdict_is_given_on_fewer_than_six_persons(persons: int, expected: str) -> None:
+    higher = [value + 0.02 + 0.001 * index for index, value in enumerate(BASE)]
+    rows = [
+        [make_row(f"scan-{i}", value, person=f"person-{i % persons}") for i, value in enumerate(dice)]
+        for dice in (BASE, higher)
+    ]
+    found = summarise_study([make_result("a", rows[0]), make_result("b", rows[1])], against="a")["comparisons"]
+    row = only(found, metric="dice")
+    assert row["low"] > 0
+    assert row["verdict"] == expected
+
+
+def test_equal_methods_are_seldom_called_better_or_worse() -> None:
+    draw = np.random.default_rng(11)
+    base = make_row("x", 0.5)
+    dice = 0.5 + draw.normal(0, 0.05, (200, 6))
+    results = [
+        make_result(
+            f"m{index}",
+            [
+                base.model_copy(update={"case": f"s{i}", "person": f"s{i}", "dice": float(value)})
+                for i, value in enumerate(row)
+            ],
+        )
+        for index, row in enumerate(dice)
+    ]
+    # Pairs of their own: methods that are all compared with one share its luck.
+    pairs = [summarise_study(results[index : index + 2], against=f"m{index}") for index in range(0, 200, 2)]
+    verdicts = [only(found["comparisons"], metric="dice")["verdict"] for found in pairs]
+    assert np.mean([one != "no difference shown" for one in verdicts]) < 0.12
+
+
 def test_a_missed_organ_worsens_the_ranked_distance_and_not_the_other() -> None:
     rows = [make_row(f"scan-{index}", value) for index, value in enumerate(BASE)]
     hardest = int(np.argmin(BASE))

@@ -13,6 +13,7 @@ import pytest
 from duoseg.errors import InputError
 from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
 from duoseg.study.reading import parse_study
+from duoseg.study.sentences import definitions, marked, scope, unfinished
 from duoseg.study.tables import latex, markdown, tables, write_tables
 from study_cases import NAMES, make_cost, make_field, make_result, make_row, study_content
 
@@ -68,6 +69,52 @@ def test_incomplete_methods_are_marked_and_named(content: dict[str, Any]) -> Non
     assert "| cps | 8 |" in text
     assert "| bcp † | 8 | – |" in text
     assert "bcp-8-seed0, bcp-8-seed1 and bcp-8-seed2 failed; cps-4-seed1 not done" in text
+
+
+def test_what_another_entry_has_and_this_one_was_never_asked_for_is_missing_too() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(6)]
+    results = [make_result("a", rows, seed=seed, fold=fold) for seed in (0, 1) for fold in (0, 1)]
+    results += [make_result("b", rows, seed=0, fold=fold) for fold in (0, 1)]
+    results += [make_result("c", rows, labelled=8)]
+    study = parse_study(study_content(results, against="a"))
+    assert not study.is_incomplete("a", 4)
+    assert study.is_incomplete("b", 4)
+    # Nobody has another seed with 8 labelled scans.
+    assert not study.is_incomplete("c", 8)
+    assert [one.name for one in study.missing("b", 4)] == ["b-4-seed1-fold0", "b-4-seed1-fold1"]
+    text = unfinished(study)
+    assert "b-4-seed1-fold0 and b-4-seed1-fold1 not asked for" in text
+    assert text in definitions(study)
+    assert marked(study, "b", 4) == "b †"
+
+
+def test_a_complete_study_has_no_dagger() -> None:
+    study = parse_study(study_content([make_result("a", [make_row("s", 0.8)])], against="a"))
+    assert unfinished(study) == ""
+    assert "†" not in " ".join(definitions(study))
+
+
+def test_the_scope_counts_in_words_that_agree() -> None:
+    content = study_content([make_result("a", [make_row("s", 0.8)], labelled=1)], against="a")
+    assert "1 method with 1 labelled scan and 1 seed (0)" in scope(parse_study(content))
+    content["data"] |= {"on": "folds", "folds": 4}
+    assert "each scored once for each method and seed" in scope(parse_study(content))
+
+
+@pytest.mark.parametrize(("persons", "told"), [(5, True), (6, False)])
+def test_few_persons_are_told_of(persons: int, told: bool) -> None:
+    rows = [make_row(f"s{i}", 0.8, person=f"p{i % persons}") for i in range(6)]
+    study = parse_study(study_content([make_result("a", rows), make_result("b", rows)], against="a"))
+    text = " ".join(definitions(study))
+    assert ("With 5 persons no p of this test can fall below 0.0625" in text) == told
+
+
+def test_few_persons_are_told_of_the_entries_that_have_them_alone() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(8)]
+    results = [make_result("a", rows), make_result("b", rows), make_result("c", rows[:3])]
+    text = " ".join(definitions(parse_study(study_content(results, against="a"))))
+    assert "With 3 persons no p" in text
+    assert "allow no verdict: that is so of c with 4 labelled." in text
 
 
 def test_every_seed_is_shown_and_a_missing_one_is_a_dash(content: dict[str, Any]) -> None:

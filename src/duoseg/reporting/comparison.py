@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from duoseg.reporting.records import RunSummary
-from duoseg.scores.statistics import Summary, defined_mean, summarise
+from duoseg.scores.statistics import FEWEST_UNITS, Summary, defined_mean, summarise
 
 ALL = "all"
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
@@ -140,6 +140,8 @@ def _certainty(paired: Summary, name: str) -> str:
     bounds = f"{paired.low:+.3f} to {paired.high:+.3f}".replace("-", "−")
     interval = f"The 95% bootstrap interval of the difference per scan, {bounds},"
     caution = "It covers the choice of scans, not the random seed of training."
+    if paired.n < FEWEST_UNITS and not paired.low <= 0 <= paired.high:
+        return f"{interval} excludes 0, but {paired.n} scans are too few to trust it. {caution}"
     if paired.low > 0:
         return f"{interval} excludes 0: on scans like these, {name} is better. {caution}"
     if paired.high < 0:

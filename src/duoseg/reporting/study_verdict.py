@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from duoseg.study.reading import Difference, Study
-from duoseg.study.sentences import counted, interval, listed, number, p_text, signed, unfinished
-
-_LEVEL = 0.05
+from duoseg.study.reading import Difference, Mean, Study
+from duoseg.study.sentences import (
+    LEVEL,
+    counted,
+    few_persons,
+    interval,
+    listed,
+    marked,
+    number,
+    p_text,
+    signed,
+    unfinished,
+)
 
 
 def verdict(study: Study) -> list[str]:
@@ -17,8 +26,8 @@ def verdict(study: Study) -> list[str]:
     sentences = [sentence for labelled in study.labelled for sentence in _at(study, labelled)]
     if study.rivals:
         sentences.append(_caution(study))
-    if study.unfinished:
-        sentences.append(unfinished(study))
+    if lacking := unfinished(study):
+        sentences.append(lacking)
     return sentences
 
 
@@ -28,46 +37,68 @@ def _at(study: Study, labelled: int) -> list[str]:
     where = f"With {counted(labelled, 'labelled scan')}"
     if not means:
         return [f"{where} nothing has been scored yet."]
-    best = max(means.values(), key=lambda row: row.mean or 0.0)
-    bounds = interval(best.low, best.high, "dice")
-    opening = f"{where}, {best.method} has the highest mean Dice: {number(best.mean, 'dice')}%"
-    sentences = [f"{opening} (95% interval {bounds})." if bounds else f"{opening}."]
+    sentences = [_highest(study, where, list(means.values()))]
     reference = means.get(study.against)
     if reference is None:
         return [*sentences, f"{study.against} has no result there, so nothing is compared with it."]
     found = [study.difference(method, labelled, "dice") for method in study.rivals]
     differences = sorted((row for row in found if row is not None), key=lambda row: -row.difference)
     if differences:
-        sentences.append(_against(study.against, number(reference.mean, "dice"), differences))
+        sentences.append(_against(study, number(reference.mean, "dice"), differences))
     return sentences
 
 
-def _against(against: str, mean: str, differences: Sequence[Difference]) -> str:
+def _highest(study: Study, where: str, means: Sequence[Mean]) -> str:
+    """The highest mean of the complete entries: fewer seeds or folds may be the easier ones."""
+    complete = [row for row in means if not study.is_incomplete(row.method, row.labelled)]
+    if not complete:
+        return f"{where} no entry is complete, so none is called the highest."
+    best = max(complete, key=lambda row: row.mean or 0.0)
+    bounds = interval(best.low, best.high, "dice")
+    sentence = f"{where}, {best.method} has the highest mean Dice: {number(best.mean, 'dice')}%"
+    sentence += f" (95% interval {bounds})" if bounds else ""
+    out = [marked(study, row.method, row.labelled) for row in means if row not in complete]
+    if not out:
+        return f"{sentence}."
+    verb = "is" if len(out) == 1 else "are"
+    return f"{sentence}, of the complete entries; {listed(out)} {verb} incomplete and left out of this."
+
+
+def _against(study: Study, mean: str, differences: Sequence[Difference]) -> str:
     groups = {kind: [row for row in differences if row.verdict == kind] for kind in ("better", "worse")}
     parts = [
-        f"{kind}: {listed([_described(row) for row in rows])}" if rows else f"{kind}: none"
+        f"{kind}: {listed([_described(study, row) for row in rows])}" if rows else f"{kind}: none"
         for kind, rows in groups.items()
     ]
-    unclear = [row.method for row in differences if row.verdict == "no difference shown"]
-    if unclear:
-        parts.append(f"no difference shown: {listed(unclear)}")
+    unclear = [row for row in differences if row.verdict == "no difference shown"]
+    leaning = [row for row in unclear if row.p_holm < LEVEL]
+    if neither := [marked(study, row.method, row.labelled) for row in unclear if row not in leaning]:
+        parts.append(f"no difference shown: {listed(neither)}")
+    if leaning:
+        names = [f"{marked(study, row.method, row.labelled)} (p {p_text(row.p_holm)})" for row in leaning]
+        words = "no difference of means shown, though the ranks of the scans lean one way"
+        parts.append(f"{words}: {listed(names)}")
+    against = marked(study, study.against, differences[0].labelled)
     sentence = f"Against {against} ({mean}%), scan by scan: {'; '.join(parts)}."
-    unsure = [row.method for rows in groups.values() for row in rows if row.p_holm >= _LEVEL]
+    unsure = [row.method for rows in groups.values() for row in rows if row.p_holm >= LEVEL]
     if unsure:
         verb, words = ("does", "it a hint") if len(unsure) == 1 else ("do", "them hints")
         sentence += (
-            f" {listed(unsure)} {verb} not stand the correction for the number of methods (p of {_LEVEL} or more), "
+            f" {listed(unsure)} {verb} not stand the correction for the number of methods (p of {LEVEL} or more), "
             f"which makes {words}."
         )
     return sentence
 
 
-def _described(row: Difference) -> str:
-    return f"{row.method} ({signed(row.difference, row.metric)} points, p {p_text(row.p_holm)})"
+def _described(study: Study, row: Difference) -> str:
+    name = marked(study, row.method, row.labelled)
+    return f"{name} ({signed(row.difference, row.metric)} points, p {p_text(row.p_holm)})"
 
 
 def _caution(study: Study) -> str:
     parts = "The highest of several means is partly so by chance, and the intervals cover the choice of scans alone."
+    if few := few_persons(study):
+        parts += f" {few}"
     if len(study.seeds) < 3:
         parts += f" {counted(len(study.seeds), 'seed').capitalize()} cannot show how much chance in training matters."
     if study.data.on == "test":

@@ -26,7 +26,8 @@ def unit_means(values: Sequence[float], units: Sequence[Hashable]) -> list[float
 def paired_p(differences: Sequence[float]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test (1945) that differences of independent units lie around 0.
 
-    Zero differences are left out of the ranks, as Wilcoxon did; where nothing else is left, p is 1.
+    Zero differences are left out of the ranks, as Wilcoxon did; where nothing else is left, p is 1. With ``n``
+    differences it is never below ``smallest_p(n)``.
 
     Raises:
         ValueError: there is no difference, or one is not finite.
@@ -37,6 +38,11 @@ def paired_p(differences: Sequence[float]) -> float:
     if not rounded.any():
         return 1.0
     return float(stats.wilcoxon(rounded, zero_method="wilcox", alternative="two-sided").pvalue)
+
+
+def smallest_p(units: int) -> float:
+    """The smallest p that `paired_p` can give: all differences have one sign, as in 2 of ``2^units`` cases."""
+    return min(1.0, 2.0 ** (1 - units))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,8 +7,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 BLOCK = 1_000_000
+
+FEWEST_UNITS = 6
+"""Fewer allow no verdict. No resampling looks beyond the lowest and the highest unit, and all of ``n`` units lie on one
+side of no difference by chance in ``2 / 2^n`` of all cases: half of them for two units, one in sixteen for five."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ def summarise(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Summary:
-    """Mean of the defined values with a percentile bootstrap interval (Efron 1979), fixed by the seed.
+    """Mean of the defined values with an expanded percentile bootstrap interval, fixed by the seed.
+
+    The bootstrap is Efron's (1979), the expansion for few units that of `expanded_tail`.
 
     ``units`` names, for each value, the independent unit it belongs to (the subject of a scan): values of one
     unit are drawn together. Without it every value is a unit.
@@ -90,7 +97,8 @@ def summarise_columns(
         if kept.sum() >= 2:
             drawn_from = totals[kept][:, columns], counts[kept][:, columns]
             means = _bootstrap_means(*drawn_from, resamples=resamples, seed=seed)
-            bounds = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+            tail = expanded_tail(int(kept.sum()), confidence)
+            bounds = np.quantile(means, [tail, 1 - tail], axis=0)
         for column, low, high in zip(columns, *bounds.tolist(), strict=True):
             here = values[defined[:, column], column]
             found[column] = Summary(
@@ -101,6 +109,23 @@ def summarise_columns(
                 n_undefined=int(len(values) - here.size),
             )
     return [found[column] for column in range(values.shape[1])]
+
+
+def expanded_tail(units: int, confidence: float) -> float:
+    """The share of bootstrap means below the lower bound, and above the upper one, of an interval.
+
+    Bootstrap means spread less than means of samples do (their variance has ``n``, not ``n - 1``, below it), and their
+    quantiles are nearly those of a normal distribution, not of Student's. With few units plain percentiles are
+    therefore too narrow. Hesterberg's expanded percentile interval (What Teachers Should Know About the Bootstrap, The
+    American Statistician 69, 2015) makes up for both: the tail is
+    ``Phi(-sqrt(n / (n - 1)) t_(n - 1, 1 - alpha / 2))``, ``alpha`` being ``1 - confidence``.
+
+    Args:
+        units: independent units, 2 or more.
+        confidence: of the interval.
+    """
+    quantile = special.stdtrit(units - 1, (1 + confidence) / 2)
+    return float(special.ndtr(-math.sqrt(units / (units - 1)) * quantile))
 
 
 def _bootstrap_means(totals: np.ndarray, counts: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:

@@ -13,12 +13,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoseg.errors import InputError
-from duoseg.files import read_json, read_text
+from duoseg.files import read_text
 from duoseg.study.grid import Combination
 from duoseg.study.records import RESULTS, Cost, Row
 from duoseg.study.statistics import ALL, Verdict
 
 STUDY = "study.json"
+MOST_SCORES_BYTES = 4 * 2**30
+"""Of ``results.csv``: some 30 million rows."""
+
 _Place = tuple[str, int, str, str]
 _ROW = frozenset(field.alias or name for name, field in Row.model_fields.items())
 
@@ -161,12 +164,38 @@ class Study(_Part):
 
     @property
     def unfinished(self) -> list[Outcome]:
-        """The combinations without a result."""
+        """The combinations that were asked for and have no result."""
         return [one for one in self.combinations if one.status != "done"]
+
+    @cached_property
+    def absent(self) -> list[Combination]:
+        """What was never asked for of an entry, while others have it with the same number of labelled scans."""
+        places = dict.fromkeys((one.method, one.labelled) for one in self.combinations)
+        there = {one.name for one in self.combinations}
+        return [one for place in places for one in self._wanted(*place) if one.name not in there]
+
+    def missing(self, method: str, labelled: int) -> list[Combination]:
+        """The seeds and folds that any entry has with so many labelled scans, and this one has no result of."""
+        done = {one.name for one in self.outcomes(method, labelled) if one.status == "done"}
+        return [one for one in self._wanted(method, labelled) if one.name not in done]
 
     def is_incomplete(self, method: str, labelled: int) -> bool:
         """Whether an entry lacks a result."""
-        return any(one.status != "done" for one in self.outcomes(method, labelled))
+        return bool(self.missing(method, labelled))
+
+    def _wanted(self, method: str, labelled: int) -> list[Combination]:
+        seeds, folds = self._axes[labelled]
+        return [Combination.of(method, labelled, seed, fold) for seed in seeds for fold in folds]
+
+    @cached_property
+    def _axes(self) -> dict[int, tuple[list[int], list[int | None]]]:
+        """The seeds and folds of all entries together, by number of labelled scans."""
+        found: dict[int, tuple[list[int], list[int | None]]] = {}
+        for labelled in {one.labelled for one in self.combinations}:
+            here = [one for one in self.combinations if one.labelled == labelled]
+            folds = sorted({one.fold for one in here}, key=lambda fold: -1 if fold is None else fold)
+            found[labelled] = sorted({one.seed for one in here}), folds
+        return found
 
     def cost(self, method: str, labelled: int, name: str) -> float | None:
         """Mean of one cost over an entry's finished combinations; ``None`` where none knows it."""
@@ -196,16 +225,6 @@ def parse_study(content: Mapping[str, Any], *, source: str = STUDY) -> Study:
         ) from fault
 
 
-def read_study(folder: Path) -> Study:
-    """The study in a folder.
-
-    Raises:
-        InputError: its ``study.json`` is missing or damaged.
-    """
-    path = folder / STUDY
-    return parse_study(read_json(path), source=str(path))
-
-
 def read_scores(folder: Path) -> list[tuple[Combination, Row]]:
     """All rows of a study's ``results.csv``, each with the combination that it belongs to; none without the file.
 
@@ -216,14 +235,15 @@ def read_scores(folder: Path) -> list[tuple[Combination, Row]]:
     if not path.is_file():
         return []
     found: list[tuple[Combination, Row]] = []
-    for number, cells in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
-        values = {key: value or None for key, value in cells.items() if key in _ROW}
-        try:
+    rows = csv.DictReader(io.StringIO(read_text(path, limit=MOST_SCORES_BYTES)))
+    try:
+        for cells in rows:
+            values = {key: value or None for key, value in cells.items() if key in _ROW}
             fold = int(cells["fold"]) if cells["fold"] else None
             about = Combination.of(cells["method"], int(cells["labelled"]), int(cells["seed"]), fold)
             found.append((about, Row.model_validate(values)))
-        except (KeyError, TypeError, ValueError) as fault:
-            raise InputError(
-                f"{path}: row {number} holds no scores; run `duoseg compare` again to write the file anew."
-            ) from fault
+    except (KeyError, TypeError, ValueError, csv.Error) as fault:
+        raise InputError(
+            f"{path}: row {len(found) + 2} holds no scores; run `duoseg compare` again to write the file anew."
+        ) from fault
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from duoseg.scores.paired import smallest_p
+from duoseg.scores.statistics import FEWEST_UNITS
 from duoseg.study.reading import Study
 
 PERCENT = frozenset({"dice", "jaccard", "nsd"})
@@ -22,6 +24,11 @@ TITLES = {
 
 UNITS = {metric: "%" if metric in PERCENT else "mm" for metric in TITLES}
 MISSING = "–"
+
+LEVEL = 0.05
+"""A p below it is called small."""
+
+_NAMED = 6
 
 
 def number(value: float | None, metric: str) -> str:
@@ -62,11 +69,13 @@ def scope(study: Study) -> str:
     if study.data.persons != study.data.cases:
         scans += f" of {counted(study.data.persons, 'person')}"
     if study.data.on == "folds":
-        where = f"{counted(study.data.folds or 0, 'fold')} over the labelled scans, each scored once ({scans})"
+        folds = counted(study.data.folds or 0, "fold")
+        where = f"{folds} over the labelled scans, each scored once for each method and seed ({scans})"
     else:
         where = scans.replace(" ", f" {study.data.on} ", 1)
+    several = "labelled scan" if study.labelled == [1] else "labelled scans"
     return (
-        f"{counted(len(study.entries), 'method')} with {listed(study.labelled)} labelled scans and "
+        f"{counted(len(study.entries), 'method')} with {listed(study.labelled)} {several} and "
         f"{counted(len(study.seeds), 'seed')} ({', '.join(map(str, study.seeds))}), scored on {where}."
     )
 
@@ -75,12 +84,16 @@ def definitions(study: Study) -> list[str]:
     """How the figures were made, for whoever reads a table alone."""
     sentences = [
         "The last checkpoint of each training is scored, on the scans' original grid; none was chosen by its score.",
-        "Means are over scans, seeds averaged first for each scan. Intervals are 95% percentile bootstrap intervals "
-        "over persons (10,000 draws): they cover the choice of scans, not that of seeds, which stand beside them.",
+        "Means are over scans, seeds averaged first for each scan. Intervals are 95% bootstrap intervals over "
+        "persons (expanded percentiles after Hesterberg, 10,000 draws): they cover the choice of scans, not that of "
+        "seeds, which stand beside them.",
         f"Differences are from {study.against}, scan by scan, on the seeds that both have finished. p is that of "
         "Wilcoxon's two-sided signed-rank test over persons, corrected after Holm for the methods compared with one "
-        "number of labelled scans. ▲ better and ▼ worse: the 95% interval of the difference excludes 0.",
+        "number of labelled scans. ▲ better and ▼ worse: the 95% interval of the difference excludes 0, on "
+        f"{FEWEST_UNITS} persons or more.",
     ]
+    if study.rivals and (few := few_persons(study)):
+        sentences.append(few)
     if len(study.classes) > 1:
         sentences.append(f"A scan's score is the mean over its classes ({listed(study.classes)}).")
     undefined = study.undefined()
@@ -90,17 +103,37 @@ def definitions(study: Study) -> list[str]:
         if undefined
         else f"{ranked}; none is undefined here."
     )
-    if study.unfinished:
-        sentences.append(unfinished(study))
+    if lacking := unfinished(study):
+        sentences.append(lacking)
     return sentences
 
 
+def few_persons(study: Study) -> str:
+    """That so few persons can show nothing, where that is so; empty otherwise."""
+    rows = [row for row in study.comparisons if (row.class_name, row.metric) == (study.main_class, "dice")]
+    few = [row for row in rows if row.n_persons < FEWEST_UNITS]
+    if not few:
+        return ""
+    persons = max(row.n_persons for row in few)
+    names = list(dict.fromkeys(f"{row.method} with {row.labelled} labelled" for row in few))
+    told = "none is called better or worse" if len(few) == len(rows) else f"that is so of {listed(names)}"
+    return (
+        f"With {counted(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer than "
+        f"{FEWEST_UNITS} allow no verdict: {told}."
+    )
+
+
 def unfinished(study: Study) -> str:
-    """Which combinations lack a result, and what that means for the figures."""
-    failed = [one.name for one in study.unfinished if one.status == "failed"]
-    waiting = [one.name for one in study.unfinished if one.status == "waiting"]
-    parts = [f"{listed(names)} {word}" for names, word in ((failed[:6], "failed"), (waiting[:6], "not done")) if names]
-    more = max(0, len(failed) - 6) + max(0, len(waiting) - 6)
+    """Which combinations lack a result, and what that means for the figures; empty where none does."""
+    groups = {
+        "failed": [one.name for one in study.unfinished if one.status == "failed"],
+        "not done": [one.name for one in study.unfinished if one.status == "waiting"],
+        "not asked for": [one.name for one in study.absent],
+    }
+    parts = [f"{listed(names[:_NAMED])} {word}" for word, names in groups.items() if names]
+    if not parts:
+        return ""
+    more = sum(max(0, len(names) - _NAMED) for names in groups.values())
     rest = f", and {more} more without a result" if more else ""
     return f"† Incomplete ({'; '.join(parts)}{rest}): the figures are those of the combinations that there are."
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from duoseg.scores.paired import holm, paired_p, unit_means
-from duoseg.scores.statistics import Summary, summarise_columns
+from duoseg.scores.statistics import FEWEST_UNITS, Summary, summarise_columns
 
 ALL: Final = "all"
 """The name of the mean over classes within a scan."""
@@ -157,15 +157,17 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
                     "p_holm": 1.0,
                     "n_persons": len(units),
                     "seeds": seeds,
-                    "verdict": verdict(summary, COMPARED[metric]),
+                    "verdict": verdict(summary, COMPARED[metric], persons=len(units)),
                 }
             )
     return _correct(rows)
 
 
-def verdict(difference: Summary, metric: str) -> Verdict:
-    """What the 95% interval of a paired difference allows one to say."""
-    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+def verdict(difference: Summary, metric: str, *, persons: int) -> Verdict:
+    """What the 95% interval of a paired difference allows one to say; nothing where there are too few persons."""
+    if persons < FEWEST_UNITS or difference.low is None or difference.high is None:
+        return "no difference shown"
+    if difference.low <= 0 <= difference.high:
         return "no difference shown"
     return "better" if (difference.low > 0) != (metric in LOWER_IS_BETTER) else "worse"
 

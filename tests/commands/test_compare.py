@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import duoseg
+from duoseg.commands.comparing.children import run_children
 from duoseg.commands.comparing.outputs import Unfinished
 from duoseg.commands.comparing.setup import diagonal_mm
 from duoseg.config import load_config
@@ -241,10 +242,87 @@ def test_a_begun_combination_of_other_settings_is_refused_before_anything_is_com
     assert written(copy) == before
 
 
-def test_what_was_finished_with_other_settings_is_left_out_with_a_warning(copy, compare, caplog):
-    compare(copy, ["soft"], seeds=[1], steps=7)
-    assert "longer-2-seed0, soft-2-seed0, supervised-2-seed0: finished here with other settings" in caplog.text
-    assert {(row["method"], row["seed"]) for row in table(copy)} == {("soft", "1")}
+@pytest.mark.parametrize(
+    ("change", "methods", "options", "told"),
+    [
+        ("", ["soft"], {"seeds": [1], "steps": 7}, r"study_steps was 6 and would be 7"),
+        ("soft", ["soft"], {"seeds": [1]}, r"settings\.k was 100\.0 and would be 200\.0"),
+        ("soft", ["soft"], {"labelled": [3]}, r"settings\.k was 100\.0 and would be 200\.0"),
+        ("", ["supervised"], {"folds": 2, "labelled": [1]}, r"on was 'test' and would be 'folds'"),
+    ],
+)
+def test_a_study_is_not_extended_by_what_is_not_comparable_and_stays_as_it_is(
+    copy, compare, protocol, tmp_path, change, methods, options, told
+):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    other = tmp_path / "other.toml"
+    other.write_text(protocol.read_text().replace("k = 100.0", "k = 200.0") if change else protocol.read_text())
+    with pytest.raises(InputError, match=told):
+        compare(copy, methods, config=other, **options)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_study_is_not_extended_by_models_of_other_training_scans(copy, phantoms, protocol, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    splits = json.loads((data / "splits.json").read_text())
+    splits["train"] = [splits["train"][2], *splits["train"][:2], *splits["train"][3:]]
+    (data / "splits.json").write_text(json.dumps(splits))
+    for labelled in (1, 2):
+        with pytest.raises(InputError, match=r"scans\.\w+ was '(un)?labelled"):
+            duoseg.compare(
+                data, copy, methods=["dtml"], labelled=[labelled], seeds=[0], config=protocol, device="cpu", threads=1
+            )
+
+
+def test_what_changes_while_a_study_is_computed_is_not_trained_on_and_a_changed_scan_is_told(
+    compare, phantoms, protocol, tmp_path, monkeypatch
+):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    splits = json.loads((data / "splits.json").read_text())
+    label = next((data / "labelsTs").iterdir())
+
+    def started(*words, **options):
+        swapped = {**splits, "train": splits["train"][::-1]}
+        (data / "splits.json").write_text(json.dumps(swapped))
+        mask = nib.load(label)
+        if damage:
+            nib.save(nib.Nifti1Image(np.zeros(mask.shape, np.uint8), mask.affine), label)
+        return run_children(*words, **options)
+
+    monkeypatch.setattr("duoseg.commands.compare.run_children", started)
+    given = {"methods": ["supervised"], "labelled": [2], "seeds": [0], "config": protocol, "device": "cpu"}
+    damage = False
+    duoseg.compare(data, tmp_path / "one", threads=1, **given)
+    used = json.loads((tmp_path / "one" / NAMES[0] / "cases.json").read_text())
+    assert used["labelled"] == splits["train"][:2]
+    (data / "splits.json").write_text(json.dumps(splits))
+    damage = True
+    with pytest.raises(Unfinished, match=rf"scans have changed since the study was started: {label.name[:-7]}\."):
+        duoseg.compare(data, tmp_path / "two", threads=1, **given)
+    assert not table(tmp_path / "two")
+
+
+def test_persons_are_those_of_the_data_set_now(copy, phantoms, protocol, tmp_path):
+    data, before = tmp_path / "data", written(copy)
+    shutil.copytree(phantoms, data)
+    splits = json.loads((data / "splits.json").read_text())
+    splits["subjects"] = {case.name: "one" for case in load_dataset(data).test}
+    (data / "splits.json").write_text(json.dumps(splits))
+    duoseg.compare(data, copy, methods=["soft"], labelled=[2], seeds=[0], config=protocol, device="cpu", threads=1)
+    assert written(copy) == before and {row["person"] for row in table(copy)} == {"one"}
+    assert content(copy)["data"]["persons"] == 1 and {row["n_persons"] for row in content(copy)["summary"]} == {1}
+
+
+def test_a_missing_combination_stays_listed_when_a_later_call_does_not_ask_for_it(copy, compare):
+    with pytest.raises(Unfinished):
+        compare(copy, ["wild"], seeds=[0])
+    (copy / "soft-2-seed0" / "result.json").unlink()
+    compare(copy, ["supervised"])
+    states = {one["name"]: one["status"] for one in content(copy)["combinations"]}
+    assert states["wild-2-seed0"] == "failed" and states["soft-2-seed0"] == "waiting"
+    assert "wild" in content(copy)["entries"]
 
 
 def test_one_study_is_worked_on_by_one_command_at_a_time(copy, compare):
@@ -260,7 +338,7 @@ def test_one_study_is_worked_on_by_one_command_at_a_time(copy, compare):
     [
         ({"methods": ["dtlm"]}, "Did you mean 'dtml'"),
         ({"labelled": [4]}, "--labelled 4: there are 3 labelled training scans"),
-        ({"labelled": [3, "all"]}, "--labelled: names 3 more than once"),
+        ({"seeds": [99999999999999999999]}, "--seeds: give one or more whole numbers from 0 to 9223372036854775807"),
         ({"on": "holdout"}, "has no holdout scans with labels"),
         ({"against": "dtml"}, "--against dtml: is not compared. Compared are supervised."),
         ({"jobs": 0}, "--jobs 0: give 1 or more"),

@@ -19,21 +19,30 @@ ENTRIES = find_entries(["supervised", "dtml"], {})
 def setup(phantoms, tiny_protocol, tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     settings = load_config(tiny_protocol)
-    setups = make_setups(phantoms, out, divide(load_dataset(phantoms)), [2], settings, device="cpu")
+    setups = make_setups(load_dataset(phantoms), out, divide(load_dataset(phantoms)), [2], settings, device="cpu")
     return setups, settings
 
 
-def machine(setup, device="cpu", *, count=10, jobs=None, threads=None) -> Machine:
-    return make_machine(device, setup[0], ENTRIES, setup[1], count=count, jobs=jobs, threads=threads)
+def machine(setup, device="cpu", *, count=10, jobs=None, threads=None, before=None) -> Machine:
+    return make_machine(device, setup[0], ENTRIES, setup[1], count=count, jobs=jobs, threads=threads, before=before)
 
 
 def test_a_cpu_has_a_job_of_one_thread_for_each_core_and_no_more_than_there_is_to_do(setup, monkeypatch):
     monkeypatch.setattr("duoseg.commands.comparing.machine.cores", lambda: 6)
     assert machine(setup) == Machine(jobs=6, threads=1)
-    assert machine(setup, count=2) == Machine(jobs=2, threads=3)
+    assert machine(setup, count=2) == Machine(jobs=2, threads=1)
+    assert machine(setup, jobs=2) == Machine(jobs=2, threads=3)
+    assert machine(setup, threads=3) == Machine(jobs=2, threads=3)
     assert machine(setup, jobs=4) == Machine(jobs=4, threads=1)
     assert machine(setup, jobs=2, threads=5) == Machine(jobs=2, threads=5)
     assert machine(setup, jobs=20) == Machine(jobs=20, threads=1)
+
+
+def test_a_study_goes_on_with_the_threads_that_it_began_with(setup, monkeypatch):
+    monkeypatch.setattr("duoseg.commands.comparing.machine.cores", lambda: 6)
+    assert machine(setup, count=1, before=2) == Machine(jobs=1, threads=2)
+    assert machine(setup, jobs=3, before=1) == Machine(jobs=3, threads=1)
+    assert machine(setup, threads=4, before=1) == Machine(jobs=1, threads=4)
 
 
 def test_jobs_are_no_more_than_fit_into_the_memory_with_the_largest_method(setup, monkeypatch):
@@ -59,11 +68,13 @@ def test_each_gpu_has_a_job_that_sees_no_other(setup, monkeypatch, visible, name
 
 def test_a_plan_is_made_once_and_anew_where_its_settings_changed(setup, phantoms, tmp_path, monkeypatch):
     parts, settings = divide(load_dataset(phantoms)), setup[1]
-    (first,) = make_setups(phantoms, tmp_path, parts, [2], settings, device="cpu")
+    (first,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")
+    assert not list(tmp_path.iterdir())  # planning alone writes nothing
+    first.write()
     with monkeypatch.context() as patched:
         patched.setattr("duoseg.commands.comparing.setup.plan_dataset", lambda *a, **k: pytest.fail("planned again"))
-        (again,) = make_setups(phantoms, tmp_path, parts, [2], settings, device="cpu")
+        (again,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")
     assert again == first
     other = settings.model_copy(update={"plan": {**settings.plan, "patch": [8, 8, 8]}})
-    (changed,) = make_setups(phantoms, tmp_path, parts, [2], other, device="cpu")
+    (changed,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], other, device="cpu")
     assert changed.plan.patch == (8, 8, 8)

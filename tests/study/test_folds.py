@@ -60,7 +60,6 @@ def test_holdout_scans_are_training_scans_of_folds_and_test_scans_are_out_of_rea
     assert sorted(one.name for part in parts for one in part.scored) == list("abcd")
     for part in parts:
         assert "t" not in {one.name for one in (*part.train, *part.scored)}
-        assert part.splits is not None and "t" in part.splits["unused"] and part.splits["holdout"] == []
 
 
 def test_the_holdout_is_scored_and_not_trained_on():
@@ -71,7 +70,7 @@ def test_the_holdout_is_scored_and_not_trained_on():
 def test_the_test_scans_with_labels_are_scored():
     data = dataset([case(name) for name in "ab"], [case("t"), case("u", label=False)], ["a"])
     (part,) = divide(data)
-    assert [one.name for one in part.scored] == ["t"] and part.splits is None
+    assert [one.name for one in part.scored] == ["t"]
     assert [one.name for one in part.train] == ["a", "b"]
 
 
@@ -103,7 +102,7 @@ def test_what_cannot_be_scored_is_told_with_what_could_be(data, options, told):
 
 def test_label_counts_are_those_that_every_fold_has():
     parts = divide(dataset([case(name) for name in LETTERS[:7]]), folds=3)  # 4, 5 and 5 labels are left
-    assert label_counts(None, parts) == (4,) and label_counts([1, "all"], parts) == (1, 4)
+    assert label_counts(None, parts) == (4,) and label_counts([1, "all", 4], parts) == (1, 4)
     for wrong in (0, 5, -1):
         with pytest.raises(InputError, match=f"--labelled {wrong}: there are 4 labelled training scans in every fold"):
             label_counts([wrong], parts)
@@ -116,32 +115,11 @@ def test_a_scan_called_like_another_scans_person_is_another_person():
 
 
 def test_a_splits_file_takes_the_place_of_the_data_sets_own(phantoms, tmp_path):
-    whole = load_dataset(phantoms)
-    (part, *_) = divide(whole, folds=3)
-    path = tmp_path / "fold.json"
-    path.write_text(json.dumps(part.splits))
+    names = [one.name for one in load_dataset(phantoms).train]
+    path = tmp_path / "chosen.json"
+    path.write_text(json.dumps({"train": names[2:], "test": names[:1]}))
     divided = load_dataset(phantoms, splits=path)
-    assert [one.name for one in divided.test] == [one.name for one in part.scored]
-    assert [one.name for one in divided.train] == [one.name for one in part.train]
-    assert len(divided.train) + len(divided.test) == len(whole.train)
-    assert not [problem for problem in divided.problems if "not used" in problem.message]
-
-
-def test_unlabelled_scans_of_a_scored_person_are_not_used_even_from_the_folder_of_unlabelled_scans(phantoms, tmp_path):
-    import shutil
-
-    data = tmp_path / "data"
-    shutil.copytree(phantoms, data)
-    splits = json.loads((data / "splits.json").read_text())
-    (data / "imagesUn").mkdir()
-    first, last = splits["train"][0], splits["train"].pop()
-    (data / "imagesTr" / f"{last}_0000.nii.gz").rename(data / "imagesUn" / f"{last}_0000.nii.gz")
-    splits["subjects"] = {first: "p", last: "p"}
-    (data / "splits.json").write_text(json.dumps(splits))
-    part = next(part for part in divide(load_dataset(data), folds=3) if first in {one.name for one in part.scored})
-    path = tmp_path / "fold.json"
-    path.write_text(json.dumps(part.splits))
-    assert last not in {one.name for one in load_dataset(data, splits=path).train}
+    assert [one.name for one in divided.test] == names[:1] and [one.name for one in divided.train] == names[2:]
 
 
 def test_a_missing_splits_file_is_told(phantoms, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.hours import choose_steps, measure, store_choice, stored_choice
+from duoseg.commands.comparing.known import read_known
 from duoseg.commands.comparing.machine import Machine, make_machine
 from duoseg.commands.comparing.outputs import Board, Study, StudyInterrupted, Unfinished, describe
 from duoseg.commands.comparing.setup import entry_config, make_setups, prepare
@@ -26,13 +28,15 @@ from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.study.folds import Labelled, On, divide, label_counts
 from duoseg.study.grid import find_entries, make_grid
-from duoseg.study.records import read_result
+from duoseg.study.records import read_result, read_results, with_persons
 from duoseg.training.engine import DeviceName, resolve_device
 
 BASELINE = "supervised"
 LOCK = ".lock"
 WORK = "combinations"
 """What progress calls the whole; what goes on side by side is called ``job 1``, ``job 2``, ..."""
+
+logger = logging.getLogger("duoseg")
 
 
 def compare(
@@ -75,7 +79,8 @@ def compare(
         against: the entry that others are compared with; ``supervised`` where it is compared, else the first.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
         device: where to compute.
-        threads: CPU threads of each job; all cores divided among the jobs where absent.
+        threads: CPU threads of each job; where absent those that the study began with, in a new one all cores divided
+            among ``jobs``, or one on a CPU where that is absent too.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
@@ -99,21 +104,35 @@ def compare(
     where = resolve_device(device)
     _require_own_folder(out, dataset)
     with _locked(out):
-        setups = make_setups(data, out, parts, counts, settings, device=where, progress=progress)
-        done = {one.name: found for one in grid if (found := read_result(out / one.name)) is not None}
+        known = read_known(out, on="folds" if folds is not None else on, folds=folds)
+        results = {result.combination.name: result for result in read_results(out)}
+        done = {one.name: results[one.name] for one in grid if one.name in results}
+        earlier = {name: result for name, result in results.items() if name not in done}
         left = [one for one in grid if one.name not in done]
-        machine = make_machine(where, setups, entries, settings, count=len(left), jobs=jobs, threads=threads)
+        baseline = _baseline(against, [*(e.name for e in entries), *(r.combination.method for r in results.values())])
+        setups = make_setups(dataset, out, parts, counts, settings, device=where, progress=progress)
+        machine = make_machine(
+            where, setups, entries, settings, count=len(left), jobs=jobs, threads=threads, before=known.threads
+        )
+        if known.threads not in (None, machine.threads) and (left and results):
+            logger.warning(
+                f"--threads {machine.threads}: {out} began with {known.threads}; results will differ in their last "
+                "digits from those of a study that was computed with one number."
+            )
         prepared = Path(cache) if cache else dataset.root / CACHE
-        asked = Asked(Path(data), out, settings, entries, grid, setups, parts, on, folds, where)
+        asked = Asked(out, settings, entries, grid, setups, parts, on, folds, where)
         if hours is None:  # else the steps are chosen first, for which the time of preparing must be known
-            asked.require_same(done)
+            asked.require_same(done, earlier)
+        for setup in setups:
+            setup.write()
         if left:
             prepare(setups, entries, settings, prepared, progress)
         choice = _choose_steps(asked, [one.name for one in left], machine, hours, steps, began)
         if choice is not None:
             asked = asked.with_steps(choice["steps"])
-        asked.require_same(done)
-        results = {**asked.earlier(), **done}
+            asked.require_same(done, earlier)
+            store_choice(out, choice)
+        results = {name: with_persons(result, asked.persons) for name, result in results.items()}
         about = describe(
             data=data,
             on=on,
@@ -122,10 +141,10 @@ def compare(
             config=config,
             environment={**environment(where, machine.threads), "jobs": machine.jobs},
             steps=asked.steps,
-            against=_baseline(against, [*(e.name for e in entries), *(r.combination.method for r in results.values())]),
+            against=baseline,
             hours=choice,
         )
-        board = Board(out, about, asked, results)
+        board = Board(out, about, asked, results, known)
         tasks = [asked.task(one, prepared, machine.threads) for one in asked.in_turn(left)]
         return _compute(board, tasks, machine, progress)
 
@@ -142,7 +161,7 @@ def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Pr
     def ended(one: Ended) -> None:
         result = read_result(board.out / one.task.name)
         if result is not None:
-            board.results[one.task.name] = result
+            board.results[one.task.name] = with_persons(result, board.asked.persons)
         elif not one.interrupted:
             board.errors[one.task.name] = one.error or "it ended without a result"
         else:
@@ -191,7 +210,6 @@ def _choose_steps(
         usual=asked.steps or max(setup.plan.steps for setup in asked.setups),
         asked=steps,
     )
-    store_choice(asked.out, choice)
     return choice
 
 

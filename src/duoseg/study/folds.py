@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case
@@ -24,13 +24,11 @@ class Part:
         fold: its number, None where there are no folds.
         train: cases to train on, in order; of which with a label is up to the label count.
         scored: cases to score, all with labels.
-        splits: content of the file that divides the data set so; None where it is divided so by itself.
     """
 
     fold: int | None
     train: tuple[Case, ...]
     scored: tuple[Case, ...]
-    splits: dict[str, Any] | None
 
     @property
     def labels(self) -> int:
@@ -59,21 +57,21 @@ def divide(dataset: Dataset, *, on: On = "test", folds: int | None = None) -> tu
                 f'{dataset.root}: has no holdout scans with labels. Name some training cases under "holdout" in '
                 "splits.json, or use --folds."
             )
-        return (_part(dataset, None, [case for case in dataset.train if case not in held], scored),)
+        return (Part(None, tuple(case for case in dataset.train if case not in held), tuple(scored)),)
     scored = [case for case in dataset.test if case.label is not None]
     if not scored:
         raise InputError(f"{dataset.root}: has no test scans with labels to score. {_instead(dataset)}")
-    return (Part(None, dataset.train, tuple(scored), None),)
+    return (Part(None, dataset.train, tuple(scored)),)
 
 
 def label_counts(asked: Sequence[Labelled] | None, parts: Sequence[Part]) -> tuple[int, ...]:
-    """The label counts asked for as numbers; "all", and no count at all, are as many as every part has.
+    """The label counts asked for as numbers, each once; "all", and no count at all, are as many as every part has.
 
     Raises:
         InputError: there are not so many labels, or a count is no count.
     """
     most = min(part.labels for part in parts)
-    where = " in every fold" if len(parts) > 1 else " beside the scored scans" if parts[0].splits else ""
+    where = " in every fold" if len(parts) > 1 else ""
     if most < 1:
         raise InputError(f"There is no labelled training scan{where}: a study needs one at least.")
     counts = []
@@ -85,7 +83,7 @@ def label_counts(asked: Sequence[Labelled] | None, parts: Sequence[Part]) -> tup
                 f"from 1 to {most}, or all."
             )
         counts.append(number)
-    return tuple(counts)
+    return tuple(dict.fromkeys(counts))  # a number and "all" may be the same
 
 
 def person_texts(cases: Iterable[Case]) -> dict[str, str]:
@@ -116,27 +114,13 @@ def _folded(dataset: Dataset, folds: int) -> tuple[Part, ...]:
         held[fold].append(person)
         sizes[fold] += count
     return tuple(
-        _part(
-            dataset,
+        Part(
             fold,
-            [case for case in dataset.train if case.person not in persons],
-            [case for case in labelled if case.person in persons],
+            tuple(case for case in dataset.train if case.person not in persons),
+            tuple(case for case in labelled if case.person in persons),
         )
         for fold, persons in enumerate(held)
     )
-
-
-def _part(dataset: Dataset, fold: int | None, train: Sequence[Case], scored: Sequence[Case]) -> Part:
-    used = {case.name for case in (*train, *scored)}
-    splits = {
-        "train": [case.name for case in train],
-        "test": [case.name for case in scored],
-        "holdout": [],
-        # Scans of imagesUn would be used wherever they are not named.
-        "unused": [case.name for case in (*dataset.train, *dataset.test) if case.name not in used],
-        "subjects": {case.name: case.subject for case in (*train, *scored) if case.subject_given},
-    }
-    return Part(fold, tuple(train), tuple(scored), splits)
 
 
 def _instead(dataset: Dataset) -> str:

@@ -16,6 +16,7 @@ from duoseg.methods.registry import method_names
 
 ENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")
 """Folders are called after entries."""
+MOST_SEED = 2**63 - 1
 
 
 class EntrySettings(BaseModel):
@@ -119,12 +120,12 @@ def make_grid(
     """All combinations, in the order of every table.
 
     Raises:
-        InputError: a label count or seed is repeated, or a seed is negative; or there is no seed.
+        InputError: a label count or seed is repeated, or a seed is out of range; or there is no seed.
     """
     _refuse_repeated(labelled, "--labelled")
     _refuse_repeated(seeds, "--seeds")
-    if not seeds or min(seeds) < 0:
-        raise InputError("--seeds: give one or more whole numbers, 0 or above, such as 0,1,2.")
+    if not seeds or min(seeds) < 0 or max(seeds) > MOST_SEED:
+        raise InputError(f"--seeds: give one or more whole numbers from 0 to {MOST_SEED}, such as 0,1,2.")
     return [
         Combination.of(entry.name, count, seed, fold)
         for count in labelled

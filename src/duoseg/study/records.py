@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,6 +121,17 @@ class Result(_Record):
         """Mean over all rows; None where there are none."""
         values = [row.dice for row in self.rows if row.dice is not None]
         return sum(values) / len(values) if values else None
+
+
+def with_persons(result: Result, persons: Mapping[str, str]) -> Result:
+    """The same with the persons of a data set as it is now: who a scan is of changes no score.
+
+    Args:
+        result: of a combination.
+        persons: of each scored case.
+    """
+    rows = tuple(row.model_copy(update={"person": persons.get(row.case, row.person)}) for row in result.rows)
+    return result.model_copy(update={"rows": rows})
 
 
 def write_result(folder: Path, result: Result) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from duoseg.errors import InputError
 from duoseg.study.grid import Combination
 from duoseg.study.records import Result, Row
 from duoseg.study.statistics import (
@@ -45,10 +46,20 @@ def summarise_study(results: Sequence[Result], *, against: str) -> dict[str, lis
 
 
 def make_cube(scores: Sequence[tuple[Combination, Row]]) -> Cube:
-    """Rows of combinations with one label count as an array; the folds of a seed lie side by side as scans."""
+    """Rows of combinations with one label count as an array; the folds of a seed lie side by side as scans.
+
+    Raises:
+        InputError: a case is of two persons.
+    """
     methods = _positions(combination.method for combination, _ in scores)
     seeds = _positions(sorted({combination.seed for combination, _ in scores}))
-    persons = {row.case: row.person for _, row in scores}
+    persons: dict[str, str] = {}
+    for _, row in scores:
+        if persons.setdefault(row.case, row.person) != row.person:
+            raise InputError(
+                f"{row.case}: is of '{persons[row.case]}' in some results and of '{row.person}' in others; run "
+                "`duoseg compare` again, which writes the results anew with the persons of the data set."
+            )
     diagonals = {row.case: row.diagonal_mm for _, row in scores}
     cases = _positions(sorted(persons))
     classes = _positions(row.class_name for _, row in scores)

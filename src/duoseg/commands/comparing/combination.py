@@ -18,6 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
+from duoseg.commands.comparing.frozen import require_unchanged
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.predict import predict
 from duoseg.commands.runs import build_method, load_plan, write_json
@@ -25,6 +26,7 @@ from duoseg.commands.train import Run, train
 from duoseg.config import CONFIG, Config, parse
 from duoseg.errors import InputError
 from duoseg.files import read_json
+from duoseg.scans.dataset import load_dataset
 from duoseg.study.grid import Combination
 from duoseg.study.records import Cost, EntryRecord, Result, Row, write_result
 from duoseg.training.engine import DeviceName, resolve_device
@@ -51,9 +53,8 @@ class Request(BaseModel):
     """What a combination is to do; all paths are absolute.
 
     Attributes:
-        data: the data set.
+        data: the training scans as a table.
         out: its run folder.
-        splits: the file that divides the data set; None where it is divided by itself.
         plan: the plan file.
         config: its configuration.
         scored_table: the scored scans as a table.
@@ -65,11 +66,11 @@ class Request(BaseModel):
         identity: what it is compared by when the study goes on.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What another version asks for besides is no reason to stop a study that it has started.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     data: Path
     out: Path
-    splits: Path | None
     plan: Path
     config: Config
     scored_table: Path
@@ -105,7 +106,7 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     """Train, predict, score, and write the result.
 
     Raises:
-        InputError: the data or the request are wrong.
+        InputError: the data or the request are wrong, or scans have changed since the study was started.
         Interrupted: the training was interrupted, and has saved its state.
     """
 
@@ -120,7 +121,6 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
         # A run that was begun has its own, which have been compared with what is asked for.
         config=None if begun else request.config,
         plan=None if begun else request.plan,
-        splits=request.splits,
         cache=request.cache,
         resume=begun,
         device=request.device,
@@ -140,12 +140,14 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     cost = _cost(
         request, run, attempts, predict_wall_s=time.perf_counter() - wall, predict_cpu_s=time.process_time() - cpu
     )
+    rows = _rows(request)
+    require_unchanged(request.out, run.split, load_dataset(request.scored_table).test, request.identity["scans"])
     result = Result(
         combination=request.combination,
         entry=EntryRecord(method=run.config.method, steps=run.plan.steps, settings=request.identity["settings"]),
         config=request.identity,
         cost=cost,
-        rows=_rows(request),
+        rows=rows,
     )
     write_result(request.out, result)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from duoseg.training.checkpoint import differences
 from duoseg.training.engine import DeviceName, resolve_precision
 
 SHOWN = 6
-SHARED = ("on", "folds", "precision", "prediction", "asked")
+SHARED = ("on", "folds", "precision", "prediction")
 """What all combinations of a study have in common."""
-
-logger = logging.getLogger("duoseg")
+OF_THE_STUDY = ("asked", "study_steps")
+"""What a combination's own scores do not depend on beyond its plan."""
 
 
 def identity(
@@ -48,6 +47,7 @@ def identity(
         **_of_training(config, plan, device),
         "scans": setup.scans,
         "asked": {"plan": asked.plan, "steps": asked.steps},
+        "study_steps": asked.steps or setup.plan.steps,
     }
 
 
@@ -84,23 +84,31 @@ def require_same(out: Path, wanted: Mapping[Combination, Mapping[str, Any]], don
         )
 
 
-def fitting(results: Sequence[Result], wanted: Mapping[str, Mapping[str, Any]]) -> list[Result]:
-    """Finished combinations of earlier calls that are of the same experiment; a warning names the others.
+def require_one_study(
+    out: Path, wanted: Mapping[Combination, Mapping[str, Any]], earlier: Mapping[str, Result]
+) -> None:
+    """Refuse to extend a study by combinations that would not be comparable with those that it has.
 
     Args:
-        results: not asked for now.
-        wanted: identities of combinations asked for now, by the names of the folds that they belong to.
+        out: folder of the study.
+        wanted: combinations with their identities.
+        earlier: by name, finished combinations that are not asked for now.
+
+    Raises:
+        InputError: names what differs.
     """
-    kept, others = [], []
-    for result in results:
-        now = wanted.get(str(result.combination.fold))
-        (kept if now is not None and not _shared_changes(result.config, now) else others).append(result)
+    others = {}
+    for name, result in earlier.items():
+        changes = {text for one, now in wanted.items() for text in _odds(result, one, now)}
+        if changes:
+            others[name] = sorted(changes)
     if others:
-        names = some_text([result.combination.name for result in others], SHOWN)
-        logger.warning(
-            f"{names}: finished here with other settings or scans than those asked for now: not in the results."
+        name, changes = next(iter(others.items()))
+        more = f" The same goes for {some_text(list(others)[1:], SHOWN)}." if len(others) > 1 else ""
+        raise InputError(
+            f"{out / name}: belongs to this study, and what is asked for now would not be comparable with it: "
+            f"{some_text(changes, SHOWN, '; ')}. Take that back, choose another --out, or remove {out / name}.{more}"
         )
-    return kept
 
 
 def _of_training(config: Config, plan: Plan, device: DeviceName) -> dict[str, Any]:
@@ -137,17 +145,54 @@ def _begun(folder: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    before = {key: value for key, value in _with_defaults(before).items() if key != "asked"}
-    now = {key: value for key, value in now.items() if key != "asked"}
+    before = {key: value for key, value in _with_defaults(before).items() if key not in OF_THE_STUDY}
+    now = {key: value for key, value in now.items() if key not in OF_THE_STUDY}
     return [f"{key} was {old!r} and is now {new!r}" for key, old, new in differences(before, now)]
 
 
-def _shared_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    def shared(values: Mapping[str, Any]) -> dict[str, Any]:
-        scored = {name: used for name, used in values.get("scans", {}).items() if used.startswith("scored")}
-        return {**{key: values.get(key) for key in SHARED}, "scored": scored}
+def _odds(result: Result, one: Combination, now: Mapping[str, Any]) -> list[str]:
+    """What keeps a finished combination and one that is asked for from being compared.
 
-    return [key for key, _, _ in differences(shared(before), shared(now))]
+    The more two have in common (label count and fold; entry), the more of their identities must agree.
+    """
+    before, has = _with_defaults(result.config), result.combination
+    keys = list(SHARED)
+    if (has.labelled, has.fold) == (one.labelled, one.fold):
+        keys += ["scans", "plan", "study_steps"]
+    elif has.fold == one.fold:
+        keys += ["scans", "asked"]
+    if has.method == one.method:
+        keys += ["method", "settings"]
+    steps = has.method == one.method and has.labelled == one.labelled
+    old, new = _chosen(before, keys, steps=steps), _chosen(now, keys, steps=steps)
+    if "scans" in keys and has.labelled != one.labelled:
+        old["scans"], new["scans"] = _without_growth(before["scans"], now["scans"], has.labelled < one.labelled)
+    if old.get("study_steps", 0) is None:  # of a version that did not note it
+        new["study_steps"] = None
+    return [f"{key} was {was!r} and would be {would!r}" for key, was, would in differences(old, new)]
+
+
+def _chosen(values: Mapping[str, Any], keys: Sequence[str], *, steps: bool) -> dict[str, Any]:
+    chosen = {key: values.get(key) for key in keys}
+    if "study_steps" in chosen:
+        chosen["study_steps"] = values.get("study_steps", values["asked"]["steps"])
+    if "plan" in chosen and not steps:
+        chosen["plan"] = {key: value for key, value in values["plan"].items() if key != "steps"}
+    return chosen
+
+
+def _without_growth(
+    before: Mapping[str, str], now: Mapping[str, str], grows: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The scans without those that have a label with one label count and, rightly, none with the lower one."""
+    fewer, more = (before, now) if grows else (now, before)
+    grown = {
+        name
+        for name in {*fewer} & {*more}
+        if fewer[name].startswith("unlabelled") and more[name].startswith("labelled")
+    }
+    first, second = ({name: used for name, used in each.items() if name not in grown} for each in (before, now))
+    return first, second
 
 
 def _with_defaults(before: Mapping[str, Any]) -> dict[str, Any]:

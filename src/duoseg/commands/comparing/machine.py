@@ -51,11 +51,13 @@ def make_machine(
     count: int,
     jobs: int | None,
     threads: int | None,
+    before: int | None = None,
 ) -> Machine:
     """Divide the machine.
 
-    Jobs that nobody gave a number of are, on a CPU, as many as there are cores, since two trainings with a thread each
-    use two cores better than one with two, but no more than fit into the memory; one a GPU; and one on ``mps``.
+    Jobs that nobody gave a number of are, on a CPU, as many as there are cores for, with a thread each, since two
+    trainings with a thread each use two cores better than one with two, but no more than fit into the memory; one a
+    GPU; and one on ``mps``. Threads that nobody gave a number of are one on a CPU, else the cores divided among jobs.
 
     Args:
         device: where to compute.
@@ -65,6 +67,8 @@ def make_machine(
         count: combinations to be computed.
         jobs: so many and no others.
         threads: so many a job and no others.
+        before: so many a job where ``threads`` is absent, since the study began with them: the last digits of what is
+            computed depend on them, which therefore must not depend on what is left to do or on the memory.
 
     Raises:
         InputError: a number is none, or a method cannot be built with a plan.
@@ -73,8 +77,11 @@ def make_machine(
         if number is not None and number < 1:
             raise InputError(f"{name} {number}: give 1 or more.")
     gpus = _gpus() if device == "cuda" else ()
+    room = {"cpu": cores(), "cuda": len(gpus), "mps": 1}[device]
+    each = threads or before or max(1, cores() // (jobs or room))
     if jobs is None:
-        room = {"cpu": cores(), "cuda": len(gpus), "mps": 1}[device]
+        if device == "cpu":
+            room = max(1, cores() // each)
         need = max(
             PROCESS_BYTES + estimate_bytes(build_meta(settings, entry, setup), setup.plan)
             for setup in setups
@@ -84,7 +91,7 @@ def make_machine(
         if there is not None:
             room = min(room, int(MEMORY_SHARE * there / need))
         jobs = max(1, min(room, count))
-    return Machine(jobs, threads or max(1, cores() // jobs), gpus)
+    return Machine(jobs, each, gpus)
 
 
 def _gpus() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from duoseg.commands.comparing.known import STUDY, Known
 from duoseg.commands.comparing.study import Asked
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
@@ -20,7 +21,6 @@ from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables
 from duoseg.version import __version__
 
-STUDY = "study.json"
 REPORT = "report.html"
 
 Status = Literal["done", "failed", "waiting"]
@@ -35,17 +35,16 @@ class Study:
         results: the table of all scores.
         report: the page; None where nothing is finished yet.
         content: that of ``study.json``.
+        failed: what went wrong now, by name of the combination.
+        asked: how many combinations were asked for.
     """
 
     folder: Path
     results: Path
     report: Path | None
     content: dict[str, Any]
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """What went wrong, by name of the combination."""
-        return {one["name"]: one["error"] for one in self.content["combinations"] if one["status"] == "failed"}
+    failed: dict[str, str]
+    asked: int
 
 
 class Unfinished(InputError):
@@ -59,9 +58,7 @@ class Unfinished(InputError):
         failed = study.failed
         told = [f"{name}: {error}" for name, error in failed.items()]
         logs = f"The logs are {study.folder}/NAME/stderr.log; the same command tries them again."
-        super().__init__(
-            "\n  ".join([f"{len(failed)} of {len(study.content['combinations'])} combinations failed:", *told, logs])
-        )
+        super().__init__("\n  ".join([f"{len(failed)} of {study.asked} combinations failed:", *told, logs]))
         self.study = study
 
 
@@ -78,6 +75,7 @@ class Board:
         about: what of ``study.json`` does not change while it is computed.
         asked: what is computed.
         results: all that is finished, by name of the combination.
+        known: what the study has had so far, finished or not.
         errors: what went wrong, by name of the combination.
     """
 
@@ -85,6 +83,7 @@ class Board:
     about: dict[str, Any]
     asked: Asked
     results: dict[str, Result]
+    known: Known
     errors: dict[str, str] = field(default_factory=dict)
 
     def count_done(self) -> int:
@@ -98,7 +97,7 @@ class Board:
         write_results(self.out / RESULTS, ordered)
         content = {
             **self.about,
-            "entries": self.asked.describe_entries(ordered),
+            "entries": self.asked.describe_entries(ordered, self.known.entries_of(listed)),
             "labelled": sorted({one.labelled for one in listed}),
             "seeds": sorted({one.seed for one in listed}),
             "combinations": [self._state(one) for one in listed],
@@ -115,17 +114,23 @@ class Board:
             write_tables(content, self.out)
             page = self.out / REPORT
             write_study_page(self.out, page)
-        return Study(self.out, self.out / RESULTS, page, content)
+        return Study(self.out, self.out / RESULTS, page, content, dict(self.errors), len(self.asked.grid))
 
     def _combinations(self) -> list[Combination]:
-        """Those asked for now, then what was finished before, in an order that does not depend on time."""
-        names = {one.name for one in self.asked.grid}
-        others = [result.combination for name, result in self.results.items() if name not in names]
-        return [*self.asked.grid, *sorted(others, key=_place)]
+        """Those asked for now, then all others of the study, in an order that does not depend on time.
+
+        What was asked for before and has no result stays in: means that lack a seed or a fold must be marked.
+        """
+        others = {one.name: one for one in self.known.combinations}
+        others |= {name: result.combination for name, result in self.results.items()}
+        for one in self.asked.grid:
+            others.pop(one.name, None)
+        return [*self.asked.grid, *sorted(others.values(), key=_place)]
 
     def _state(self, one: Combination) -> dict[str, Any]:
         result = self.results.get(one.name)
-        error = None if result else self.errors.get(one.name)
+        errors = self.errors if one in self.asked.grid else self.known.errors
+        error = None if result else errors.get(one.name)
         status: Status = "done" if result else "failed" if error else "waiting"
         cost = result.cost.model_dump(mode="json") if result else None
         return {**one.model_dump(mode="json"), "status": status, "error": error, "cost": cost}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache as remembered
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -15,24 +15,25 @@ import numpy as np
 import torch
 
 from duoseg.commands.comparing.children import cores
+from duoseg.commands.comparing.frozen import scans_of, write_table
 from duoseg.commands.plan import plan_dataset
 from duoseg.commands.runs import PLAN, build_method, load_plan, save_plan, write_json
 from duoseg.config import Config, parse
-from duoseg.files import StrPath, atomic_path, read_json
+from duoseg.files import read_json
 from duoseg.methods.base import Method
 from duoseg.planning.cache import hash_source, prepare_cases
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.cases import Case
 from duoseg.scans.copies import require_apart
-from duoseg.scans.dataset import Dataset, Split, load_dataset
+from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.formats import read_grid
 from duoseg.study.folds import Part
 from duoseg.study.grid import Entry
 from duoseg.version import __version__
 
 SETUPS = "setup"
-SPLITS = "splits.json"
+TRAINING = Path("training") / "scans.csv"
 SCORED = Path("scored") / "scans.csv"
 KEY = "made-of.json"
 MOST_WORKERS = 4  # each holds a scan
@@ -48,9 +49,9 @@ class Setup:
         labelled: number of labelled training scans.
         fold: number of the fold, if there are any.
         folder: where its files lie.
-        splits: the file that divides the data set so; None where it is divided so by itself.
         split: the training cases.
         plan: for all methods; its steps are the study's.
+        key: a hash of what the plan is made of.
         scored: the cases to score.
         scans: for each case what it is used for, and a hash of what is read of it.
     """
@@ -58,9 +59,9 @@ class Setup:
     labelled: int
     fold: int | None
     folder: Path
-    splits: Path | None
     split: Split
     plan: Plan
+    key: str
     scored: tuple[Case, ...]
     scans: dict[str, str]
 
@@ -70,13 +71,37 @@ class Setup:
         return self.folder / PLAN
 
     @property
+    def training_table(self) -> Path:
+        """The training scans as a data set of its own, with the labels that may be used and no others."""
+        return self.folder / TRAINING
+
+    @cached_property
+    def diagonals_mm(self) -> dict[str, float]:
+        """Of each scored scan."""
+        return {case.name: diagonal_mm(case) for case in self.scored}
+
+    def write(self) -> None:
+        """Write its files: combinations train on and score these scans, whatever becomes of the data set's folders.
+
+        Raises:
+            InputError: a scan cannot be listed in a table.
+        """
+        key = {"key": self.key}
+        if not _is_made_of(self.folder, key):
+            (self.folder / KEY).unlink(missing_ok=True)  # first: a plan is believed only beside its own key
+            save_plan(self.plan_file, self.plan)
+            write_json(self.folder / KEY, key)
+        write_table(self.training_table, [*self.split.labelled, *self.split.unlabelled], self.plan, side="train")
+        write_table(self.scored_table, self.scored, self.plan, side="test")
+
+    @property
     def scored_table(self) -> Path:
         """The scored scans as a data set of its own, which `predict` and `evaluate` take in any layout."""
         return self.folder / SCORED
 
 
 def make_setups(
-    data: StrPath,
+    dataset: Dataset,
     out: Path,
     parts: Sequence[Part],
     counts: Sequence[int],
@@ -87,7 +112,7 @@ def make_setups(
 ) -> list[Setup]:
     """Divide the data set and plan, once for each label count and fold.
 
-    A plan is made anew only where something that it is made of has changed.
+    Nothing is written. A plan is made anew only where something that it is made of has changed.
 
     Raises:
         InputError: the data are wrong, a scan is on two sides, or no plan can be made.
@@ -95,19 +120,19 @@ def make_setups(
     content = remembered(hash_source)
     found = []
     for part in parts:
-        splits = None
-        if part.splits is not None:
-            splits = out / SETUPS / (SPLITS if part.fold is None else f"splits-fold{part.fold}.json")
-            write_json(splits, part.splits)
-        dataset = load_dataset(data, splits=splits)
-        require_apart(dataset, progress=counted(progress, "compare scans"))
+        divided = replace(dataset, train=part.train, test=part.scored, holdout=())
+        require_apart(divided, progress=counted(progress, "compare scans"))
         for count in counts:
             folder = out / SETUPS / (f"{count}" if part.fold is None else f"{count}-fold{part.fold}")
-            split = dataset.split(labelled=count)
-            scans = _scans(split, part.scored, content)
-            plan = _plan(folder, dataset, split, settings.with_options(labelled=count), scans, device, progress)
-            _write_scored(folder / SCORED, part.scored, plan)
-            found.append(Setup(count, part.fold, folder, splits, split, plan, part.scored, scans))
+            split = divided.split(labelled=count)
+            scans = scans_of(split, part.scored, content)
+            own = settings.with_options(labelled=count)
+            key = _key(own, scans, divided, device)
+            if _is_made_of(folder, {"key": key}):
+                plan = load_plan(folder / PLAN)
+            else:
+                plan = plan_dataset(divided, split, own, device=device, progress=progress)
+            found.append(Setup(count, part.fold, folder, split, plan, key, part.scored, scans))
     return found
 
 
@@ -162,34 +187,8 @@ def diagonal_mm(case: Case) -> float:
     return float(max(np.linalg.norm(grid.affine[:3, :3] @ corner) for corner in corners))
 
 
-def _plan(
-    folder: Path,
-    dataset: Dataset,
-    split: Split,
-    settings: Config,
-    scans: Mapping[str, str],
-    device: Device,
-    progress: Progress | None,
-) -> Plan:
-    """The plan in a setup's folder, if it is made of the same; else a new one."""
-    key = {"key": _key(settings, scans, dataset, device)}
-    path = folder / PLAN
-    if path.is_file() and (folder / KEY).is_file() and read_json(folder / KEY) == key:
-        return load_plan(path)
-    plan = plan_dataset(dataset, split, settings, device=device, progress=progress)
-    save_plan(path, plan)
-    write_json(folder / KEY, key)
-    return plan
-
-
-def _scans(split: Split, scored: Sequence[Case], content: Callable[[Path], str]) -> dict[str, str]:
-    roles = (("labelled", split.labelled), ("unlabelled", split.unlabelled), ("scored", scored))
-    return {case.name: f"{role}, content {_content(case, content)}" for role, cases in roles for case in cases}
-
-
-def _content(case: Case, content: Callable[[Path], str]) -> str:
-    files = [*case.images, *([case.label] if case.label else [])]
-    return hashlib.sha256("".join(map(content, files)).encode()).hexdigest()[:16]
+def _is_made_of(folder: Path, key: Mapping[str, str]) -> bool:
+    return (folder / PLAN).is_file() and (folder / KEY).is_file() and read_json(folder / KEY) == key
 
 
 def _key(settings: Config, scans: Mapping[str, str], dataset: Dataset, device: Device) -> str:
@@ -205,20 +204,3 @@ def _key(settings: Config, scans: Mapping[str, str], dataset: Dataset, device: D
         device,
     ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-
-
-def _write_scored(path: Path, cases: Sequence[Case], plan: Plan) -> None:
-    """Write the scored scans as a table of test scans, with a description that names the classes."""
-    channels = range(2, len(plan.channels) + 1)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["case", "image", *(f"image_{number}" for number in channels), "label", "split"])
-        for case in cases:
-            files = [*case.images, case.label]
-            writer.writerow([case.name, *(Path(str(file)).absolute() for file in files), "test"])
-    labels = {"background": 0, **plan.classes}
-    if plan.ignore_value is not None:
-        labels["ignore"] = plan.ignore_value
-    names = {str(number): channel for number, channel in enumerate(plan.channels)}
-    write_json(path.with_name("dataset.json"), {"channel_names": names, "labels": labels})
-    load_dataset(path)  # tells now what predicting would refuse

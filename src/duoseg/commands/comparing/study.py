@@ -10,13 +10,13 @@ from typing import Any
 
 from duoseg.commands.comparing.children import Task
 from duoseg.commands.comparing.combination import REQUEST, Request, ScoredCase
-from duoseg.commands.comparing.identity import fitting, identity, require_same
-from duoseg.commands.comparing.setup import Setup, diagonal_mm, entry_config
+from duoseg.commands.comparing.identity import identity, require_one_study, require_same
+from duoseg.commands.comparing.setup import Setup, entry_config
 from duoseg.config import Config
 from duoseg.files import write_text
 from duoseg.study.folds import On, Part, person_texts
 from duoseg.study.grid import Combination, Entry
-from duoseg.study.records import Result, read_results
+from duoseg.study.records import Result
 from duoseg.training.engine import DeviceName
 
 COMBINATION = "duoseg.commands.comparing.combination"
@@ -65,7 +65,6 @@ class Asked:
     """A study as it is asked for.
 
     Attributes:
-        data: the data set.
         out: the study's folder.
         settings: its configuration.
         entries: what is compared.
@@ -77,7 +76,6 @@ class Asked:
         device: where to compute.
     """
 
-    data: Path
     out: Path
     settings: Config
     entries: Sequence[Entry]
@@ -115,32 +113,30 @@ class Asked:
             for one in self.in_turn(combinations)
         ]
 
-    def require_same(self, done: Mapping[str, Result]) -> None:
+    def require_same(self, done: Mapping[str, Result], earlier: Mapping[str, Result]) -> None:
         """Refuse to go on with what was computed, or begun, as something else.
+
+        Args:
+            done: what is asked for and finished, by name.
+            earlier: what earlier calls finished and this one does not ask for.
 
         Raises:
             InputError: names what differs.
         """
-        require_same(self.out, {one: self._identity(one) for one in self.grid}, done)
-
-    def earlier(self) -> dict[str, Result]:
-        """What earlier calls finished and this one does not ask for, as far as it is of the same study."""
-        names = {one.name for one in self.grid}
-        results = [result for result in read_results(self.out) if result.combination.name not in names]
-        kept = fitting(results, {str(one.fold): self._identity(one) for one in self.grid})
-        return {result.combination.name: result for result in kept}
+        wanted = {one: self._identity(one) for one in self.grid}
+        require_same(self.out, wanted, done)
+        require_one_study(self.out, wanted, earlier)
 
     def task(self, one: Combination, cache: Path, threads: int) -> Task:
         """Write a combination's request, and return what computes it."""
         setup, folder = self._setup(one), (self.out / one.name).absolute()
         scored = [
-            ScoredCase(case=case.name, person=self.persons[case.name], diagonal_mm=diagonal_mm(case))
+            ScoredCase(case=case.name, person=self.persons[case.name], diagonal_mm=setup.diagonals_mm[case.name])
             for case in setup.scored
         ]
         request = Request(
-            data=self.data.absolute(),
+            data=setup.training_table.absolute(),
             out=folder,
-            splits=None if setup.splits is None else setup.splits.absolute(),
             plan=setup.plan_file.absolute(),
             config=self._config(one),
             scored_table=setup.scored_table.absolute(),
@@ -154,8 +150,13 @@ class Asked:
         write_text(folder / REQUEST, request.model_dump_json(indent=1) + "\n")
         return Task(one.name, COMBINATION, folder / REQUEST, folder / LOG)
 
-    def describe_entries(self, finished: Sequence[Result]) -> dict[str, Any]:
-        """What is compared, and what was before, as ``study.json`` has it."""
+    def describe_entries(self, finished: Sequence[Result], known: Mapping[str, Any]) -> dict[str, Any]:
+        """What is compared, and what was before, as ``study.json`` has it.
+
+        Args:
+            finished: all results.
+            known: as the file has it so far, of entries without a result.
+        """
         found: dict[str, Any] = {}
         for one in self.grid:
             about, identity_ = found.setdefault(one.method, {}), self._identity(one)
@@ -166,6 +167,8 @@ class Asked:
             about.setdefault("method", entry.method)
             about.setdefault("settings", entry.settings)
             about.setdefault("steps", {}).setdefault(str(result.combination.labelled), entry.steps)
+        for name, about in known.items():
+            found.setdefault(name, about)
         return found
 
     def _entry(self, one: Combination) -> Entry:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from method_cases import PLAN, SHAPE, a_batch, networks
 from torch.nn import functional as F
 
 from duoseg.methods.base import Batch, Settings
@@ -13,30 +14,6 @@ from duoseg.methods.boundary import Boundary, BoundarySettings
 from duoseg.methods.dtml import Dtml, DtmlSettings
 from duoseg.methods.supervised import Supervised
 from duoseg.model.draws import SampleGenerator
-from duoseg.model.networks import NetworkFactory
-from duoseg.planning.plan import NetworkPlan, Normalisation, Plan
-
-SHAPE = (8, 8, 8)
-PLAN = Plan(
-    channels=("mri",),
-    classes={"organ": 1},
-    spacing=(1, 1, 1),
-    patch=SHAPE,
-    normalisation=(Normalisation(channel="mri", scheme="zscore"),),
-    steps=10,
-)
-
-
-def networks(classes=1):
-    plan = NetworkPlan(channels=(3, 4), strides=((2, 2, 2),))
-    return NetworkFactory(plan, in_channels=1, classes=classes, patch=SHAPE)
-
-
-def a_batch(classes=1, labelled=2, total=4, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(3)
-    image = torch.randn(total, 1, *SHAPE, generator=generator, dtype=dtype)
-    label = torch.randint(classes + 1, (labelled, *SHAPE), generator=generator)
-    return Batch(image, label, generator=SampleGenerator(0, 0, range(total)), plan=PLAN)
 
 
 def a_dtml(classes=1, **settings):

@@ -202,7 +202,7 @@ def _choose_steps(
             )
         return choice
     measured = measure(asked, machine)
-    choice = choose_steps(
+    return choose_steps(
         asked.work([one for one in asked.grid if one.name in left], measured),
         hours=hours,
         spent_s=time.monotonic() - began,
@@ -210,7 +210,6 @@ def _choose_steps(
         usual=asked.steps or max(setup.plan.steps for setup in asked.setups),
         asked=steps,
     )
-    return choice
 
 
 def _baseline(against: str | None, names: Sequence[str]) -> str:

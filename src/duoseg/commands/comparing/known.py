@@ -11,10 +11,8 @@ from typing import Any
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.study.grid import Combination
+from duoseg.study.reading import STUDY, parse_study
 from duoseg.study.reading import Study as Content
-from duoseg.study.reading import parse_study
-
-STUDY = "study.json"
 
 logger = logging.getLogger("duoseg")
 

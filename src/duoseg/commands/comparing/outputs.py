@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from duoseg.commands.comparing.known import STUDY, Known
+from duoseg.commands.comparing.known import Known
 from duoseg.commands.comparing.study import Asked
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.reporting.study_page import write_study_page
 from duoseg.study.folds import On
 from duoseg.study.grid import Combination
+from duoseg.study.reading import STUDY
 from duoseg.study.records import RESULTS, Result, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables

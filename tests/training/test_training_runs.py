@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import duoseg
 from duoseg.errors import InputError
 from duoseg.methods.base import Stage
 from duoseg.training.checkpoint import load_checkpoint
+from duoseg.training.interruption import Interrupted
 from duoseg.training.log import read_log
 from duoseg.training.loop import spans
 
@@ -95,6 +97,18 @@ def test_an_interrupt_saves_the_last_step_and_exits_with_130(phantoms, long_prot
     assert done == read_log(out)[-1]["step"] < 150
     train(phantoms, out, long_protocol, cache, resume=True)
     assert weights(out) == weights(uninterrupted)
+
+
+def test_an_interrupt_while_a_step_is_reported_loses_no_step(phantoms, tiny_protocol, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("duoseg.training.loop.REPORT_SECONDS", 0.0)
+
+    def interrupt(what, done, total, detail=""):
+        if what == "train" and done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(phantoms, tmp_path, tiny_protocol, cache, progress=interrupt)
+    assert load_checkpoint(tmp_path)["step"] == read_log(tmp_path)[-1]["step"] >= 5
 
 
 def test_resume_names_the_settings_that_differ(phantoms, tiny_protocol, cache, tmp_path):

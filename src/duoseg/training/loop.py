@@ -123,7 +123,9 @@ class Trainer:
             for span in spans(self._method.stages, self._plan.steps):
                 if self._step < span.last:
                     self._run_stage(span, interruption)
-        save_weights(self._folder, self._method)
+            save_weights(self._folder, self._method)
+            if interruption.requested:
+                raise self._interrupted()
 
     def _run_stage(self, span: Span, interruption: Interruption) -> None:
         if self._step == span.first:
@@ -152,7 +154,8 @@ class Trainer:
             self._seconds = seconds_before + now - began
             self._waited = waited_before + reader.waited
             self._recorder.add(self._circumstances(rate), terms)
-            last = self._step == span.last or interruption.requested
+            stop = interruption.requested  # once: a request that comes later ends the next step
+            last = self._step == span.last or stop
             # The next step and the saving itself must still fall within the limit.
             due = now - saved + 2 * longest >= self._settings.checkpoint_seconds
             if last or due or now - reported >= REPORT_SECONDS:
@@ -161,9 +164,12 @@ class Trainer:
             if last or due:
                 self._save(steps.optimiser.state_dict())
                 saved = time.monotonic()
-            if interruption.requested:
-                raise Interrupted(f"{self._folder}: interrupted at step {self._step}; the state is saved.")
+            if stop:
+                raise self._interrupted()
         self._optimiser_state = steps.optimiser.state_dict()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"{self._folder}: interrupted at step {self._step}; the state is saved.")
 
     def _circumstances(self, rate: float) -> Record:
         return {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from textwrap import fill, indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -41,30 +41,26 @@ class Console:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         # A file or a pipe has no width to fold a table to.
-        self._out = RichConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        self._out = RichConsole(highlight=False, width=None if _is_terminal(sys.stdout) else PIPE_WIDTH)
         self._err = RichConsole(stderr=True, highlight=False)
 
-    @contextmanager
-    def progress(self) -> Iterator[Progress | None]:
+    def progress(self) -> AbstractContextManager[Progress | None]:
         """Bars on a terminal, a plain line now and then elsewhere, nothing when quiet."""
-        if self._quiet:
-            yield None
-        elif self._err.is_terminal:
-            with Bars(self._err) as bars:
-                yield bars
-        else:
-            yield Lines(self._err)
+        return self._shown(Lines)
+
+    def study_progress(self) -> AbstractContextManager[Progress | None]:
+        """The same for a study: a bar for all combinations and one a job, or a line a finished combination."""
+        return self._shown(StudyLines)
 
     @contextmanager
-    def study_progress(self) -> Iterator[Progress | None]:
-        """The same for a study: a bar for all combinations and one a job, or a line a finished combination."""
+    def _shown(self, lines: type[Lines | StudyLines]) -> Iterator[Progress | None]:
         if self._quiet:
             yield None
         elif self._err.is_terminal:
             with Bars(self._err) as bars:
                 yield bars
         else:
-            yield StudyLines(self._err)
+            yield lines(self._err)
 
     def check(self, report: CheckReport) -> None:
         """The table of cases, then the problems."""
@@ -185,6 +181,10 @@ class Console:
     def _say(self, remark: str) -> None:
         if not self._quiet:
             self._out.print(remark, markup=False)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # there is none where the caller has closed it
 
 
 def _words(value: Any) -> str:

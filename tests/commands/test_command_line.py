@@ -37,6 +37,12 @@ def test_every_command_has_help_with_an_example(run):
         assert f"duoseg {name}" in out and "Example" in out
 
 
+def test_a_closed_standard_output_is_no_reason_to_fail(phantoms):
+    words = [sys.executable, "-m", "duoseg", "check", str(phantoms)]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *words], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
 def test_wrong_usage_exits_with_2(run):
     status, _, err = run("train", "--no-such-option")
     assert status == 2 and "no-such-option" in err

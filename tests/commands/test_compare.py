@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -364,6 +365,41 @@ def test_the_folders_of_a_run_and_of_the_data_are_no_studies(compare, study, pha
         compare(study / NAMES[0], ["supervised"])
     with pytest.raises(InputError, match="is the data set's own folder"):
         compare(phantoms, ["supervised"])
+    with pytest.raises(InputError, match="imagesTr holds scans of the data set"):
+        compare(phantoms / "imagesTr" / "study", ["supervised"])
+    assert not (phantoms / "imagesTr" / "study").exists()
+
+
+def test_a_label_count_of_the_configuration_that_is_too_large_is_told_with_its_file(compare, protocol, tmp_path):
+    path = tmp_path / "many.toml"
+    path.write_text("labelled = 90\n" + re.sub("(?m)^labelled = .*$", "", protocol.read_text(), count=1))
+    with pytest.raises(InputError, match=r"many.toml: labelled = 90: there are"):
+        compare(tmp_path / "out", ["supervised"], config=path, labelled=None)
+
+
+def test_what_to_compare_with_is_checked_before_anything_is_planned(compare, tmp_path, monkeypatch):
+    monkeypatch.setattr("duoseg.commands.comparing.setup.plan_dataset", lambda *a, **k: pytest.fail("planned"))
+    with pytest.raises(InputError, match="--against soft: is not compared"):
+        compare(tmp_path / "out", ["supervised", "longer"], against="soft")
+
+
+def test_an_unreadable_record_of_time_costs_only_that(compare, copy):
+    (copy / NAMES[0] / "result.json").unlink()
+    (copy / NAMES[0] / "attempts.json").write_text('[{"wall_s": ')
+    before = table(copy)
+    compare(copy, ["supervised", "longer", "soft"])
+    assert table(copy) == before
+    result = read_result(copy / NAMES[0])
+    assert result is not None and result.cost.resumed and result.cost.train_cpu_s is None
+
+
+def test_a_study_that_goes_on_with_default_options_is_the_same_to_the_byte(compare, tmp_path):
+    out, methods = tmp_path / "study", ["supervised", "soft"]
+    compare(out, methods, jobs=None, threads=None)
+    whole = (out / "results.csv").read_bytes()
+    shutil.rmtree(out / "soft-2-seed0")  # one is left, for which a new study would have more threads
+    compare(out, methods, jobs=None, threads=None)
+    assert (out / "results.csv").read_bytes() == whole
 
 
 def test_the_command_line_shows_the_comparison_and_is_silent_when_asked(copy, run, phantoms, protocol, cache):

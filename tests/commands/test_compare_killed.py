@@ -15,7 +15,8 @@ import pytest
 
 import duoseg
 from duoseg.commands.comparing.children import Ended, Task, run_children
-from duoseg.commands.comparing.hours import choose_steps, store_choice, stored_choice
+from duoseg.commands.comparing.hours import stored_choice
+from duoseg.commands.comparing.steps import choose_steps
 from duoseg.commands.comparing.study import COMBINATION_SECONDS, Measured, Work
 from duoseg.errors import InputError
 from duoseg.planning.budget import START_SECONDS
@@ -170,11 +171,11 @@ def test_the_chosen_steps_are_the_most_that_fit_and_the_same_for_all():
     chosen = choose_steps(work(3), hours=hours, spent_s=spent, jobs=2, usual=10_000, asked=None)
     # By hand: two at a time, three rounds.
     usable = 0.9 * hours * 3600 - spent - START_SECONDS
-    assert chosen["steps"] == int((usable / 3 - COMBINATION_SECONDS - 10 * 0.5) / 0.1 + 1e-9)
-    assert "as many as fit (usual: 10000)" in chosen["reason"] and "6 combinations" in chosen["reason"]
+    assert chosen.steps == int((usable / 3 - COMBINATION_SECONDS - 10 * 0.5) / 0.1 + 1e-9)
+    assert "as many as fit (usual: 10000)" in chosen.reason and "6 combinations" in chosen.reason
     slower = choose_steps(work(3, factor=3.0), hours=hours, spent_s=spent, jobs=2, usual=10_000, asked=None)
-    assert slower["steps"] < chosen["steps"]
-    assert choose_steps(work(3), hours=5, spent_s=0, jobs=2, usual=300, asked=None)["steps"] == 300
+    assert slower.steps < chosen.steps
+    assert choose_steps(work(3), hours=5, spent_s=0, jobs=2, usual=300, asked=None).steps == 300
 
 
 def test_hours_that_do_not_suffice_are_told_with_what_would():
@@ -183,40 +184,72 @@ def test_hours_that_do_not_suffice_are_told_with_what_would():
     assert "the 50 steps, the fewest that teach anything" in str(refusal.value)
     assert "or 2 of 3 seeds, which fit" in str(refusal.value)
     needed = float(str(refusal.value).split("at least --hours ")[1].split(",")[0])
-    assert choose_steps(work(3, step_s=5), hours=needed, spent_s=0, jobs=2, usual=1000, asked=None)["steps"] >= 50
+    assert choose_steps(work(3, step_s=5), hours=needed, spent_s=0, jobs=2, usual=1000, asked=None).steps >= 50
     with pytest.raises(InputError, match="compare less: fewer methods"):
         choose_steps(work(1, step_s=50), hours=0.1, spent_s=0, jobs=2, usual=1000, asked=None)
 
 
 def test_steps_that_were_asked_for_are_kept_or_refused_with_how_many_would_fit():
     chosen = choose_steps(work(1), hours=1, spent_s=0, jobs=2, usual=10, asked=700)
-    assert chosen["steps"] == 700 and "as asked for" in chosen["reason"]
+    assert chosen.steps == 700 and "as asked for" in chosen.reason
     with pytest.raises(InputError, match=r"the 100000 steps that were asked for .* leave out --steps: \d+ would fit"):
         choose_steps(work(1), hours=1, spent_s=0, jobs=2, usual=10, asked=100_000)
 
 
-def test_the_choice_is_kept_and_other_hours_are_refused(tmp_path):
-    assert stored_choice(tmp_path, 2.0) is None
-    store_choice(tmp_path, {"hours": 2.0, "steps": 340, "reason": "so"})
-    assert stored_choice(tmp_path, 2.0) == {"hours": 2.0, "steps": 340, "reason": "so"}
-    with pytest.raises(InputError, match=r"its steps \(340\) were chosen for --hours 2"):
-        stored_choice(tmp_path, 3.0)
-
-
 @pytest.mark.slow
-def test_hours_are_measured_here_and_the_choice_is_taken_when_the_study_goes_on(
-    phantoms, tiny_protocol, cache, tmp_path, monkeypatch
+def test_hours_are_measured_once_and_the_choice_is_taken_when_the_study_goes_on_or_grows(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch, caplog
 ):
     protocol = tmp_path / "long.toml"
     protocol.write_text(tiny_protocol.read_text().replace("steps = 12", "steps = 100000"))
     options = {"labelled": [2], "seeds": [0], "config": protocol, "cache": cache, "threads": 1, "jobs": 1}
+
+    def compare(methods, out=tmp_path / "s", hours: float | None = 0.02, **more):
+        return duoseg.compare(phantoms, out, methods=methods, hours=hours, device="cpu", **options, **more)
+
     began = time.monotonic()
-    study = duoseg.compare(phantoms, tmp_path / "s", methods=["supervised"], hours=0.02, device="cpu", **options)
-    assert time.monotonic() - began < 1.25 * 0.02 * 3600  # other tests may run beside it
+    study = compare(["supervised"])
+    assert time.monotonic() - began < 1.6 * 0.02 * 3600  # other work may begin beside it
     steps = study.content["steps"]
     assert 50 <= steps < 100_000
     assert read_log(tmp_path / "s" / "supervised-2-seed0")[-1]["step"] == steps
-    assert study.content["hours"]["steps"] == steps and "measured here" in study.content["hours"]["reason"]
-    monkeypatch.setattr("duoseg.commands.compare.measure", lambda *a: pytest.fail("measured again"))
-    again = duoseg.compare(phantoms, tmp_path / "s", methods=["supervised"], hours=0.02, device="cpu", **options)
-    assert again.content["steps"] == steps and not again.failed
+    told = study.content["hours"]
+    assert set(told) == {"hours", "steps", "reason"} and told["steps"] == steps and "measured here" in told["reason"]
+    with monkeypatch.context() as patched:
+        patched.setattr("duoseg.commands.comparing.hours.measure", lambda *a: pytest.fail("measured again"))
+        again = compare(["supervised"])
+        assert again.content["steps"] == steps and again.content["hours"] == told
+        with pytest.raises(
+            InputError, match=rf"hours.json: the study's steps \({steps}\) were chosen for --hours 0.02"
+        ):
+            compare(["supervised"], hours=0.03)
+        with pytest.raises(InputError, match=f"--steps 70: the study began with {steps} steps"):
+            compare(["supervised"], steps=70)
+    grown = compare(["supervised", "boundary"])
+    assert read_log(tmp_path / "s" / "boundary-2-seed0")[-1]["step"] == steps
+    assert grown.content["hours"]["reason"].startswith(told["reason"] + " Joined later: 1 combination of")
+    assert "the study's steps were chosen before it grew, and stay" in caplog.text
+
+
+def test_a_study_that_began_without_hours_is_not_fitted_into_some_and_nothing_is_written(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch
+):
+    options = {"labelled": [2], "seeds": [0], "config": tiny_protocol, "cache": cache, "threads": 1, "device": "cpu"}
+    duoseg.compare(phantoms, tmp_path / "s", methods=["supervised"], **options)
+    monkeypatch.setattr("duoseg.commands.comparing.hours.measure", lambda *a: pytest.fail("measured"))
+
+    def written():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "s").rglob("*") if path.name != ".lock"}
+
+    before = written()
+    with pytest.raises(InputError, match="was begun without hours, and its steps stay"):
+        duoseg.compare(phantoms, tmp_path / "s", methods=["supervised", "boundary"], hours=0.1, **options)
+    assert written() == before
+
+
+def test_a_damaged_choice_of_steps_is_refused_with_what_to_do(tmp_path):
+    assert stored_choice(tmp_path, 2.0) is None
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / "hours.json").write_text('{"hours": 2.0}')
+    with pytest.raises(InputError, match=r"hours.json.*put it back, or remove it and give --steps"):
+        stored_choice(tmp_path, 2.0)

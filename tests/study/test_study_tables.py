@@ -14,6 +14,7 @@ from duoseg.errors import InputError
 from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
 from duoseg.study.reading import parse_study
 from duoseg.study.sentences import definitions, marked, scope, unfinished
+from duoseg.study.summary import summarise_study
 from duoseg.study.tables import latex, markdown, tables, write_tables
 from study_cases import NAMES, make_cost, make_field, make_result, make_row, study_content
 
@@ -190,6 +191,15 @@ def test_latex_compiles_with_booktabs_alone_within_the_width_of_a_page(content: 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull \\hbox" not in done.stdout
+
+
+def test_a_case_of_two_persons_is_refused_by_name() -> None:
+    first, second = (
+        make_result("a", [make_row("x", 0.8, person="p")]),
+        make_result("b", [make_row("x", 0.7, person="q")]),
+    )
+    with pytest.raises(InputError, match="x: is of 'p' in some results and of 'q' in others"):
+        summarise_study([first, second], against="a")
 
 
 def test_files_are_written_beside_the_study_and_the_same_each_time(content: dict[str, Any], tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
-from duoseg.commands.comparing.hours import choose_steps, measure, store_choice, stored_choice
+from duoseg.commands.comparing.hours import fit, refit, stored_choice
 from duoseg.commands.comparing.known import read_known
 from duoseg.commands.comparing.machine import Machine, make_machine
 from duoseg.commands.comparing.outputs import Board, Study, StudyInterrupted, Unfinished, describe
@@ -98,7 +97,11 @@ def compare(
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     parts = divide(dataset, on=on, folds=folds)
-    counts = label_counts(labelled or ([settings.labelled] if settings.labelled else None), parts)
+    counts = label_counts(
+        labelled or ([settings.labelled] if settings.labelled else None),
+        parts,
+        source="--labelled" if labelled or config is None else f"{config}: labelled =",
+    )
     grid = make_grid(entries, counts, seeds, [part.fold for part in parts])
     checked_request(steps=steps, spacing=None, patch=None, hours=hours)
     where = resolve_device(device)
@@ -120,18 +123,26 @@ def compare(
                 "digits from those of a study that was computed with one number."
             )
         prepared = Path(cache) if cache else dataset.root / CACHE
+        choice = None if hours is None else stored_choice(out, hours, steps=steps)
+        begun = results or any((out / one.name / CONFIG).is_file() for one in grid)
+        if hours is not None and choice is None and begun:
+            raise InputError(
+                f"--hours {hours:g}: {out} was begun without hours, and its steps stay; leave out --hours, or choose "
+                "another --out."
+            )
         asked = Asked(out, settings, entries, grid, setups, parts, on, folds, where)
-        if hours is None:  # else the steps are chosen first, for which the time of preparing must be known
+        asked = asked if choice is None else asked.with_steps(choice.steps)
+        if hours is None or choice is not None:  # else there is nothing yet to agree with, and the steps are not known
             asked.require_same(done, earlier)
         for setup in setups:
             setup.write()
         if left:
             prepare(setups, entries, settings, prepared, progress)
-        choice = _choose_steps(asked, [one.name for one in left], machine, hours, steps, began)
         if choice is not None:
-            asked = asked.with_steps(choice["steps"])
-            asked.require_same(done, earlier)
-            store_choice(out, choice)
+            choice = refit(choice, asked, left, machine)
+        elif hours is not None:
+            choice = fit(asked, left, machine, hours=hours, steps=steps, began=began)
+            asked = asked.with_steps(choice.steps)
         results = {name: with_persons(result, asked.persons) for name, result in results.items()}
         about = describe(
             data=data,
@@ -142,7 +153,7 @@ def compare(
             environment={**environment(where, machine.threads), "jobs": machine.jobs},
             steps=asked.steps,
             against=baseline,
-            hours=choice,
+            hours=None if choice is None else choice.model_dump(include={"hours", "steps", "reason"}),
         )
         board = Board(out, about, asked, results, known)
         tasks = [asked.task(one, prepared, machine.threads) for one in asked.in_turn(left)]
@@ -187,31 +198,6 @@ def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Pr
     return study
 
 
-def _choose_steps(
-    asked: Asked, left: Sequence[str], machine: Machine, hours: float | None, steps: int | None, began: float
-) -> dict[str, Any] | None:
-    """The steps that fit the hours, measured once for a study; None where no hours are given, or nothing is left."""
-    if hours is None:
-        return None
-    choice = stored_choice(asked.out, hours)
-    if choice is not None or not left:
-        if choice is not None and steps not in (None, choice["steps"]):
-            raise InputError(
-                f"--steps {steps}: the study began with {choice['steps']} steps, chosen for its hours; leave out "
-                "--steps, or choose another --out."
-            )
-        return choice
-    measured = measure(asked, machine)
-    return choose_steps(
-        asked.work([one for one in asked.grid if one.name in left], measured),
-        hours=hours,
-        spent_s=time.monotonic() - began,
-        jobs=machine.jobs,
-        usual=asked.steps or max(setup.plan.steps for setup in asked.setups),
-        asked=steps,
-    )
-
-
 def _baseline(against: str | None, names: Sequence[str]) -> str:
     if against is None:
         return BASELINE if BASELINE in names else names[0]
@@ -226,6 +212,11 @@ def _require_own_folder(out: Path, dataset: Dataset) -> None:
         raise InputError(f"{out}: is a run's folder; choose another --out for the study.")
     if out.exists() and os.path.samefile(out, dataset.root):
         raise InputError(f"{out}: is the data set's own folder; choose another --out.")
+    files = [file for case in (*dataset.train, *dataset.test) for file in (*case.images, case.label) if file]
+    folders = {file.resolve().parent for file in files}
+    inside = (folders - {dataset.root.resolve()}) & {out.resolve(), *out.resolve().parents}
+    if inside:
+        raise InputError(f"{out}: {min(inside)} holds scans of the data set; choose an --out elsewhere.")
     require_writable(out / LOCK)
 
 

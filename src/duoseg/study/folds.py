@@ -64,8 +64,15 @@ def divide(dataset: Dataset, *, on: On = "test", folds: int | None = None) -> tu
     return (Part(None, dataset.train, tuple(scored)),)
 
 
-def label_counts(asked: Sequence[Labelled] | None, parts: Sequence[Part]) -> tuple[int, ...]:
+def label_counts(
+    asked: Sequence[Labelled] | None, parts: Sequence[Part], *, source: str = "--labelled"
+) -> tuple[int, ...]:
     """The label counts asked for as numbers, each once; "all", and no count at all, are as many as every part has.
+
+    Args:
+        asked: the counts.
+        parts: of the data set.
+        source: where they come from, for the message.
 
     Raises:
         InputError: there are not so many labels, or a count is no count.
@@ -79,7 +86,7 @@ def label_counts(asked: Sequence[Labelled] | None, parts: Sequence[Part]) -> tup
         number = most if count == "all" else count
         if not 1 <= number <= most:
             raise InputError(
-                f"--labelled {count}: there are {count_text(most, 'labelled training scan')}{where}; give a number "
+                f"{source} {count}: there are {count_text(most, 'labelled training scan')}{where}; give a number "
                 f"from 1 to {most}, or all."
             )
         counts.append(number)

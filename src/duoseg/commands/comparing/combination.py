@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from duoseg.commands.comparing.attempts import Attempts
 from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
 from duoseg.commands.comparing.frozen import require_unchanged
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.predict import predict
-from duoseg.commands.runs import build_method, load_plan, write_json
+from duoseg.commands.runs import build_method, load_plan
 from duoseg.commands.train import Run, train
 from duoseg.config import CONFIG, Config, parse
 from duoseg.errors import InputError
@@ -32,10 +33,8 @@ from duoseg.study.records import Cost, EntryRecord, Result, Row, write_result
 from duoseg.training.engine import DeviceName, resolve_device
 
 REQUEST = "request.json"
-ATTEMPTS = "attempts.json"
 MASKS = "masks"
 LOCK = ".lock"
-ATTEMPT_SECONDS = 5.0
 MIB = 2**20
 
 
@@ -113,7 +112,7 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     def progress(what: str, done: int, total: int, detail: str = "") -> None:
         tell({"what": what, "done": done, "total": total})
 
-    attempts = _Attempts(request.out)
+    attempts = Attempts(request.out)
     begun = (request.out / CONFIG).is_file()
     run = train(
         request.data,
@@ -153,54 +152,15 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     return result
 
 
-class _Attempts:
-    """The wall and processor time of each attempt at a training, kept in a file: an attempt may be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ATTEMPTS
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._noted = self._wall
-        known = self._path.is_file()
-        self.complete = known or not (folder / CONFIG).is_file()
-        self._all: list[dict[str, float]] = read_json(self._path) if known else []
-        self._all.append({})
-        self.note()
-
-    @property
-    def resumed(self) -> bool:
-        """Whether this is not the first attempt."""
-        return len(self._all) > 1 or not self.complete
-
-    def note(self) -> None:
-        """Write down how long this attempt has taken so far."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        self._all[-1] = {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
-        write_json(self._path, self._all)
-        self._noted = time.perf_counter()
-
-    def noting(self, progress: Callable[..., None]) -> Callable[..., None]:
-        """The same display, with a note every few seconds."""
-
-        def report(what: str, done: int, total: int, detail: str = "") -> None:
-            progress(what, done, total, detail)
-            if time.perf_counter() - self._noted > ATTEMPT_SECONDS:
-                self.note()
-
-        return report
-
-    def total(self, key: str) -> float | None:
-        """The sum over all attempts; None where one of them is not known."""
-        return sum(attempt[key] for attempt in self._all) if self.complete else None
-
-
-def _cost(request: Request, run: Run, attempts: _Attempts, *, predict_wall_s: float, predict_cpu_s: float) -> Cost:
+def _cost(request: Request, run: Run, attempts: Attempts, *, predict_wall_s: float, predict_cpu_s: float) -> Cost:
     with torch.device("meta"):
         learner = build_method(run.config, run.plan)
     modules = learner.inference_modules().values()
     on_gpu = resolve_device(request.device) == "cuda"
+    training = attempts.total
     return Cost(
-        train_wall_s=attempts.total("wall_s"),
-        train_cpu_s=attempts.total("cpu_s"),
+        train_wall_s=None if training is None else training.wall_s,
+        train_cpu_s=None if training is None else training.cpu_s,
         predict_wall_s=predict_wall_s,
         predict_cpu_s=predict_cpu_s,
         peak_mib=_peak_mib(),

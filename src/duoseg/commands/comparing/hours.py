@@ -2,47 +2,115 @@
 
 from __future__ import annotations
 
-import heapq
 import json
+import logging
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.machine import Machine
 from duoseg.commands.comparing.measure import Item, MeasureRequest
 from duoseg.commands.comparing.setup import SETUPS, entry_config
-from duoseg.commands.comparing.study import Asked, Measured, Work
+from duoseg.commands.comparing.steps import Choice, choose_steps, makespan
+from duoseg.commands.comparing.study import Asked, Measured
 from duoseg.commands.runs import write_json
+from duoseg.config import parse
 from duoseg.errors import InputError
 from duoseg.files import read_json, write_text
-from duoseg.planning.budget import FEWEST, RESERVE, START_SECONDS, time_text
+from duoseg.planning.budget import time_text
+from duoseg.scans.texts import count_text
+from duoseg.study.grid import Combination
 
 HOURS = "hours.json"
 MEASURE = "duoseg.commands.comparing.measure"
-MOST_STEPS = 10**9
+
+logger = logging.getLogger("duoseg")
 
 
-def stored_choice(out: Path, hours: float) -> dict[str, Any] | None:
+def stored_choice(out: Path, hours: float, *, steps: int | None = None) -> Choice | None:
     """What was chosen for these hours when the study began; None where nothing was.
 
     Raises:
-        InputError: it was for other hours.
+        InputError: it was for other hours, or other steps are asked for.
     """
     path = out / SETUPS / HOURS
     if not path.is_file():
         return None
-    choice = read_json(path)
-    if not isinstance(choice, dict) or not isinstance(choice.get("steps"), int):
-        raise InputError(f"{path}: is no choice of steps; remove it, and it is made anew.")
-    if choice.get("hours") != hours:
+    try:
+        choice = parse(Choice, read_json(path), source=str(path))
+    except InputError as fault:
         raise InputError(
-            f"{out}: its steps ({choice['steps']}) were chosen for --hours {choice.get('hours'):g}, and all that is "
-            f"compared needs the same: give these hours again, or --steps {choice['steps']}, or choose another --out."
+            f"{fault} It has the steps that were chosen for --hours: put it back, or remove it and give --steps."
+        ) from fault
+    if choice.hours != hours:
+        raise InputError(
+            f"{path}: the study's steps ({choice.steps}) were chosen for --hours {choice.hours:g}, and all that is "
+            f"compared needs the same: give these hours again, or --steps {choice.steps}, or choose another --out."
+        )
+    if steps not in (None, choice.steps):
+        raise InputError(
+            f"--steps {steps}: the study began with {choice.steps} steps, chosen for its hours ({path}); leave out "
+            "--steps, or choose another --out."
         )
     return choice
+
+
+def fit(
+    asked: Asked, left: Sequence[Combination], machine: Machine, *, hours: float, steps: int | None, began: float
+) -> Choice:
+    """Measure what everything takes, choose the steps, and keep them.
+
+    Args:
+        asked: the study.
+        left: what is to be computed.
+        machine: what with.
+        hours: wall time of everything, from ``began`` on.
+        steps: as many and no others.
+        began: when the command did, as ``time.monotonic`` tells it.
+
+    Raises:
+        InputError: they do not suffice, or nothing can be measured.
+    """
+    choice = choose_steps(
+        asked.work(left, measure(asked, machine)),
+        hours=hours,
+        spent_s=time.monotonic() - began,
+        jobs=machine.jobs,
+        usual=asked.steps or max(setup.plan.steps for setup in asked.setups),
+        asked=steps,
+    )
+    _store(asked.out, choice)
+    return choice
+
+
+def refit(choice: Choice, asked: Asked, left: Sequence[Combination], machine: Machine) -> Choice:
+    """Tell what a study that grows takes beyond the hours that it was fitted into; its steps stay.
+
+    Args:
+        choice: as it was made.
+        asked: the study with the steps that were chosen.
+        left: what is still to be computed.
+        machine: what with.
+
+    Raises:
+        InputError: nothing can be measured.
+    """
+    joined = [one for one in left if one.name not in choice.combinations]
+    if not joined:
+        return choice
+    work = asked.work(joined, measure(asked, machine))
+    told = (
+        f"Joined later: {count_text(len(joined), 'combination')} of {choice.steps} steps, about "
+        f"{time_text(makespan(work, machine.jobs, choice.steps))}."
+    )
+    logger.warning(f"--hours {choice.hours:g}: the study's steps were chosen before it grew, and stay. {told}")
+    names = (*choice.combinations, *(one.name for one in joined))
+    grown = choice.model_copy(update={"reason": f"{choice.reason} {told}", "combinations": names})
+    _store(asked.out, grown)
+    return grown
 
 
 def measure(asked: Asked, machine: Machine) -> dict[tuple[str, int], Measured]:
@@ -63,7 +131,7 @@ def measure(asked: Asked, machine: Machine) -> dict[tuple[str, int], Measured]:
                 items.setdefault(key, Item(config=config, plan=setup.plan_file.absolute()))
     request = MeasureRequest(
         items=tuple(items.values()),
-        scored_table=asked.setups[0].scored_table.absolute(),
+        scored_tables=tuple(dict.fromkeys(setup.scored_table.absolute() for setup in asked.setups)),
         device=asked.device,
         threads=machine.threads,
     )
@@ -97,85 +165,6 @@ def measure(asked: Asked, machine: Machine) -> dict[tuple[str, int], Measured]:
     return {place: found[key] for place, key in keys.items()}
 
 
-def choose_steps(
-    work: Sequence[Work], *, hours: float, spent_s: float, jobs: int, usual: int, asked: int | None
-) -> dict[str, Any]:
-    """Choose the steps of the study, the same for all its combinations but for their factors.
-
-    Args:
-        work: what is to be computed, in the order in which it will be.
-        hours: wall time of everything.
-        spent_s: what reading, planning and preparing have taken of it.
-        jobs: how many combinations are computed side by side.
-        usual: steps without a limit of time; no more are taken.
-        asked: as many and no others.
-
-    Returns:
-        ``hours``, ``steps``, and in words the ``reason``.
-
-    Raises:
-        InputError: fewer than 50 steps fit, or not as many as were asked for; says what would.
-    """
-    usable = hours * 3600 * (1 - RESERVE) - spent_s - START_SECONDS
-    room = _most_steps(work, jobs, usable)
-    wanted = asked or FEWEST
-    if room < wanted:
-        raise InputError(_too_little(work, hours, spent_s, jobs, usable, wanted, asked is not None))
-    steps = asked or min(room, usual)
-    ordered = sorted(work, key=lambda one: one.measured.step_s)
-    times = {one.entry.name: one.measured.step_s for one in (ordered[0], ordered[-1])}
-    spread = " to ".join(f"{seconds:.2g} s ({name})" for name, seconds in times.items())
-    why = "as asked for" if asked else f"as many as fit (usual: {usual})" if room < usual else "the usual number"
-    return {
-        "hours": hours,
-        "steps": steps,
-        "reason": (
-            f"{hours:g} hours, {jobs} side by side: a step takes {spread}, predicting and scoring a scan up to "
-            f"{max(w.measured.predict_s for w in work):.2g} s, measured here side by side. {len(work)} combinations of "
-            f"{steps} steps, {why}, take about {time_text(makespan(work, jobs, steps))}."
-        ),
-    }
-
-
-def store_choice(out: Path, choice: Mapping[str, Any]) -> None:
-    """Keep what was chosen, for when the study goes on."""
-    write_json(out / SETUPS / HOURS, choice)
-
-
-def makespan(work: Sequence[Work], jobs: int, steps: int) -> float:
-    """The wall time, s, of all combinations where each begins, in order, when a place is free."""
-    free = [0.0] * jobs
-    for one in work:
-        heapq.heappush(free, heapq.heappop(free) + one.seconds(steps))
-    return max(free)
-
-
-def _most_steps(work: Sequence[Work], jobs: int, usable: float) -> int:
-    low, high = 0, MOST_STEPS
-    while low < high:
-        middle = (low + high + 1) // 2
-        if makespan(work, jobs, middle) <= usable:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _too_little(
-    work: Sequence[Work], hours: float, spent_s: float, jobs: int, usable: float, wanted: int, asked: bool
-) -> str:
-    takes = makespan(work, jobs, wanted)
-    needed = (takes + spent_s + START_SECONDS) / (1 - RESERVE)
-    what = "steps that were asked for" if asked else "steps, the fewest that teach anything,"
-    message = (
-        f"--hours {hours:g}: {len(work)} combinations of the {wanted} {what} would take {time_text(needed)}, {jobs} "
-        f"side by side; give at least --hours {math.ceil(needed / 36) / 100:g}"
-    )
-    seeds = list(dict.fromkeys(one.combination.seed for one in work))
-    for count in range(len(seeds) - 1, 0, -1):
-        fewer = [one for one in work if one.combination.seed in seeds[:count]]
-        if makespan(fewer, jobs, wanted) <= usable:
-            return f"{message}, or {count} of {len(seeds)} seeds, which fit."
-    if asked and _most_steps(work, jobs, usable) >= FEWEST:
-        return f"{message}, or leave out --steps: {_most_steps(work, jobs, usable)} would fit."
-    return f"{message}, or compare less: fewer methods, label counts or folds."
+def _store(out: Path, choice: Choice) -> None:
+    """Keep it in the study's folder, for when the study goes on."""
+    write_json(out / SETUPS / HOURS, choice.model_dump())

@@ -43,7 +43,7 @@ class MeasureRequest(BaseModel):
 
     Attributes:
         items: each is measured in turn.
-        scored_table: of the scans to score; one of middle size is predicted and scored.
+        scored_tables: of the scans to score; one of middle size of them all is predicted and scored.
         device: where to compute.
         threads: of the CPU.
     """
@@ -51,7 +51,7 @@ class MeasureRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     items: tuple[Item, ...]
-    scored_table: Path
+    scored_tables: tuple[Path, ...]
     device: DeviceName
     threads: int
 
@@ -71,8 +71,8 @@ def main(path: Path) -> int:
 def measure(request: MeasureRequest, tell: Callable[[Event], None]) -> None:
     """Tell, for each item, the seconds of a step and those of predicting and scoring a scan."""
     use_threads(request.threads)
-    cases = sorted(load_dataset(request.scored_table).test, key=lambda case: sum(p.stat().st_size for p in case.images))
-    case = cases[len(cases) // 2]
+    cases = [case for table in request.scored_tables for case in load_dataset(table).test]
+    case = sorted(cases, key=lambda case: sum(path.stat().st_size for path in case.images))[len(cases) // 2]
     for index, item in enumerate(request.items):
         plan = load_plan(item.plan)
         learner = build_method(item.config, plan)

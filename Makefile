@@ -6,8 +6,9 @@ DATA ?= ../shared/data
 DEMO ?= demo-output
 PYTEST_ARGS ?=
 # What `make accuracy` compares.
-METHODS ?= supervised,boundary,dtml,mean_teacher,ua_mt,dtc,sassnet,duwm,tcse,asd_net,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
-METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,mean_teacher,ua_mt,dtc,bcp
+RIVALS := supervised_half_batch,supervised_longer,supervised_pair
+METHODS ?= supervised,boundary,dtml,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duwm,dtc,mean_teacher,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
+METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,$(RIVALS),ua_mt,dtc,mean_teacher,bcp
 SEEDS ?= 0,1,2
 
 VENV := .venv
@@ -64,9 +65,13 @@ bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one scri
 
 accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
-		--methods $(METHODS) --seeds $(SEEDS) --device cpu
+		--methods $(METHODS) --labelled 4 --seeds $(SEEDS) --device cpu
+	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
+		--methods supervised --labelled all --seeds 0 --device cpu
 	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
-		--methods $(METHODS_LEFT_ATRIUM) --seeds $(SEEDS) --device cpu
+		--methods $(METHODS_LEFT_ATRIUM) --labelled 8 --seeds $(SEEDS) --device cpu
+	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
+		--methods supervised --labelled all --seeds 0 --device cpu
 
 docs: $(VENV)/.docs  ## the documentation as a web site in site/
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d $(VENV)/.doctrees docs site

@@ -1,0 +1,35 @@
+"""The page of settings has every setting of every method with its default, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from duoseg.methods.registry import find_method, method_names
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "method-settings.md"
+
+ROW = re.compile(r"^\| (`\w+`)? ?\| (`\w+`)? ?\| ?([^|]*?) \| ", re.MULTILINE)
+
+
+def default_text(value: object) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:.6g}`"
+
+
+def test_the_page_has_every_setting_with_its_default():
+    told: dict[tuple[str, str], str] = {}
+    method = ""
+    for name, setting, default in re.findall(
+        r"^\| (`\w+`)? ?\| (`\w+`)? ?\| ?([^|]*?) \| ", PAGE.read_text(), re.MULTILINE
+    ):
+        method = name.strip("`") or method
+        told[method, setting.strip("`")] = default
+    wanted = {}
+    for name in method_names():
+        fields = find_method(name).Settings.model_fields
+        wanted |= {(name, key): default_text(field.default) for key, field in fields.items()} or {(name, ""): ""}
+    assert told == wanted

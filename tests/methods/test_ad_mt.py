@@ -21,9 +21,11 @@ from duoseg.model.losses import region_loss
 def _views_in_double_precision(monkeypatch):
     """Views are of single precision; the losses here are compared in double."""
 
-    def view(batch):
-        single = strong_view(batch.image.float(), plan=PLAN.augmentation, generator=batch.generator, spacing=(1, 1, 1))
-        return View(single.image.to(batch.image.dtype), single.frames)
+    def view(batch, *, first=0):
+        streams = batch.generator.select(range(first, len(batch.image)))
+        image = batch.image[first:]
+        single = strong_view(image.float(), plan=PLAN.augmentation, generator=streams, spacing=(1, 1, 1))
+        return View(single.image.to(image.dtype), single.frames)
 
     monkeypatch.setattr(Batch, "strong_view", view)
 

@@ -8,8 +8,10 @@ from method_cases import PLAN, SHAPE, a_batch, build, check_prediction, check_re
 from torch.nn import functional as F
 
 from duoseg.methods.asd_net import AsdNet
+from duoseg.methods.asd_net import misses as misses_of
 from duoseg.methods.base import Batch
 from duoseg.model.draws import SampleGenerator
+from duoseg.model.losses import patch_volumes
 
 
 def reach(term, module):
@@ -34,6 +36,12 @@ def misses(p, y):
     return 1 - (2 * both + 1e-5) / ((p * p).flatten(1).sum(1) + (y * y).flatten(1).sum(1) + 1e-5)
 
 
+def pooled_miss(p, y, weights):
+    """1 - Dice over all patches, each with a weight, one class."""
+    overlap = 2 * (p * y).flatten(1).sum(1) + 1e-5
+    return 1 - (weights * overlap).sum() / (weights * ((p * p + y * y).flatten(1).sum(1) + 1e-5)).sum()
+
+
 def test_the_terms_are_those_of_the_paper():
     method, batch = a_trusting(threshold=0.5), a_batch()
     terms = method(batch, 0.5)
@@ -41,8 +49,8 @@ def test_the_terms_are_those_of_the_paper():
     logits = method.student(batch.image)
     p, y = torch.softmax(logits, dim=1), batch.label
     missed = misses(p[:2, 1], y.double())
-    hardness = missed.detach() ** 2
-    torch.testing.assert_close(terms["region"], (hardness * missed).sum() / hardness.sum())
+    hardness = missed.detach() ** 2 / (missed.detach() ** 2).mean()
+    torch.testing.assert_close(terms["region"], pooled_miss(p[:2, 1], y.double(), hardness))
 
     confidence = torch.sigmoid(method.adversary(p))[:, 0]
     doubt = -confidence.log()
@@ -65,9 +73,29 @@ def test_hard_patches_count_more():
     batch = Batch(batch.image, label, generator=SampleGenerator(0, 0, range(4)), plan=PLAN)
     easy, hard = misses(method.probabilities(batch.image)[:2, 1], label.double())
     assert easy < hard
+    p = method.probabilities(batch.image)[:2, 1]
     found = [build(AsdNet, attention=beta)(batch, 0.5)["region"] for beta in (0.0, 2.0, 50.0)]
-    torch.testing.assert_close(found[0], (easy + hard) / 2)
+    torch.testing.assert_close(found[0], pooled_miss(p, label.double(), torch.ones(2)))
     assert found[0] < found[1] < found[2] <= hard
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_patch_without_the_organ_takes_no_weight_from_the_others_and_is_punished_for_what_is_not_there(classes):
+    method, batch = build(AsdNet, classes), a_batch(classes)
+    empty = batch.label.clone()
+    empty[1] = 0
+    batch = Batch(batch.image, empty, generator=SampleGenerator(0, 0, range(4)), plan=PLAN)
+    p = method.probabilities(batch.image)[:2, 1:].detach().requires_grad_()
+    overlaps, volumes, present = patch_volumes(p, batch.label)
+    missed = misses_of((overlaps / volumes).detach(), present)
+    truth = torch.stack([(empty == index + 1).double() for index in range(classes)], dim=1)
+    alone = torch.stack([misses(p[:1, index], truth[:1, index])[0] for index in range(classes)]).mean()
+    torch.testing.assert_close(missed, alone.detach().expand(2))  # the empty one has the other's
+
+    equal = torch.stack([pooled_miss(p[:, index], truth[:, index], torch.ones(2)) for index in range(classes)]).mean()
+    torch.testing.assert_close(method(batch, 0.5)["region"], equal)
+    (gradient,) = torch.autograd.grad(equal, p)
+    assert gradient[1].min() > 0  # less of what is not there is better
 
 
 def test_each_network_learns_from_its_own_terms_only():

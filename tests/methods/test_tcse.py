@@ -31,7 +31,7 @@ def test_the_terms_are_those_of_the_paper():
     torch.testing.assert_close(terms["region"], (F.cross_entropy(logits[:2], turned) + 1 - dice) / 2)
 
     straight = torch.softmax(method.teacher(batch.image), dim=1)
-    expected = math.exp(-5 * 0.5**2) * ((z - view.apply(straight)) ** 2).mean()
+    expected = math.exp(-5 * (1 - 0.5 / 0.75) ** 2) * ((z - view.apply(straight)) ** 2).mean()
     torch.testing.assert_close(terms["consistency"], expected)
     assert terms.keys() == {"region", "consistency"}
 
@@ -60,10 +60,25 @@ def test_only_a_network_that_turns_with_its_image_is_consistent(network, consist
 
 
 def test_student_and_teacher_see_noise_of_their_own():
-    method = build(Tcse)
-    network = Pointwise()
-    method.student, method.teacher = network, Teacher(network)
-    assert method(a_batch(), 1.0)["consistency"] > 1e-6
+    method, batch = build(Tcse), a_batch()
+    seen = {}
+    method.student.register_forward_pre_hook(lambda _, given: seen.update(student=given[0]))
+    method.teacher.register_forward_pre_hook(lambda _, given: seen.update(teacher=given[0]))
+    method(batch, 1.0)
+    view = weak_view(batch.image, plan=PLAN.augmentation, generator=SampleGenerator(0, 0, range(4)), spacing=(1, 1, 1))
+    first, second = seen["student"] - view.image, seen["teacher"] - batch.image
+    for noise in (first, second):
+        assert abs(noise.std() - 0.1) < 0.02 and noise.abs().max() <= 0.2 + 1e-6
+    assert not torch.allclose(first, view.apply(second))
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.3, 0.4), (0.75, 1.0), (0.9, 1.0)])
+def test_the_weight_is_full_after_three_quarters_of_the_training(progress, share):
+    method, batch = build(Tcse, noise=0.0), a_batch()
+    method.teacher.become(build(Tcse, seed=1).student)
+    full = method(batch, 1.0)["consistency"]
+    batch = a_batch()
+    torch.testing.assert_close(method(batch, progress)["consistency"], full * math.exp(-5 * (1 - share) ** 2))
 
 
 def test_only_the_student_gets_gradients_and_the_teacher_follows():

@@ -157,3 +157,15 @@ def test_maps_are_bounded_in_single_precision_whatever_the_network_computes_in()
     phi.sum().backward()
     assert bool((maps.grad > 0).all())  # half precision's tanh would give 1, and no gradient
     assert bounded(maps.detach().double()).dtype == torch.float64
+
+
+def test_where_nobody_annotated_is_no_boundary_of_a_normalised_distance():
+    """A slab that fills two axes is the same slab where some of its border is not annotated."""
+    label = np.zeros((12, 8, 8), np.int64)
+    label[4:8] = 1
+    whole = normalised_distance(torch.from_numpy(label)[None], 1, SPACING)[0, 0].numpy()
+    label[:, :2] = label[:, :, 7] = -1
+    inside = label == 1
+    maps = normalised_distance(torch.from_numpy(label)[None], 1, SPACING)[0, 0].numpy()
+    np.testing.assert_allclose(maps[inside], whole[inside], atol=1e-6)
+    assert maps[~inside].min() > 0

@@ -12,9 +12,10 @@ patches and views. Both label every u, and neither their agreement nor their con
 as in the authors' code for 3-D scans: surer is who gives the larger probability, threshold 0.8, lambda up to 2 in the
 first 6,000 of 15,000 steps, a period of 19 steps (half an epoch of the left atrium), decay 0.99, dropout only in the
 teacher whose turn it is, the student predicts. Here the student's opinion of u, too, is carried to the view (the code
-forgets it under CutMix) and has no backward pass; a box comes from the next patch, so that a single one stays as it is;
-where the plan allows mirroring, the first view mirrors; the averages begin at the first step, not after 80 of plain
-copies, and are of weights alone, not of running statistics too; Dice is that of the harness, over foreground classes.
+forgets it under CutMix) and has no backward pass; each item draws a box of its own, from the next patch, so that a
+single one stays as it is; where the plan allows mirrors and quarter turns, the first view makes them; the averages
+begin at the first step, not after 80 of plain copies, and are of weights alone, not of running statistics too; Dice is
+that of the harness, over foreground classes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from duoseg.methods.base import Batch, Method, Settings
-from duoseg.model.augment import View
 from duoseg.model.boxes import cutmix_boxes
 from duoseg.model.losses import IGNORE, class_probabilities, cross_entropy, entropy, gaussian_ramp, region_loss
 from duoseg.model.networks import NetworkFactory
@@ -121,8 +121,8 @@ class AdMt(Method):
 
 def intensity_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The unlabelled patches with changed intensities, and how to carry their labels to that view."""
-    view, n = batch.strong_view(), batch.labelled
-    return view.image[n:], View(view.image[n:], view.frames[n:]).apply
+    view = batch.strong_view(first=batch.labelled)
+    return view.image, view.apply
 
 
 def pasted_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

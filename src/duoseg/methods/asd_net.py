@@ -4,7 +4,7 @@ A segmentation network S gives class probabilities p; a fully convolutional conf
 such maps how much they look like a true mask. S learns to pass for true, and on unlabelled patches learns its own hard
 labels y^ where D trusts them:
 
-    L_seg  = sum_i w_i (1 - Dice_i) / sum_i w_i                    labelled patches i, w_i = (1 - Dice_i)^beta
+    L_seg  = 1 - mean_c 2 sum_i w_i |p y| / sum_i w_i (|p^2| + |y^2|)    labelled patches i, w_i ~ (1 - Dice_i)^beta
     L_adv  = - 0.01 mean_labelled log D(p) - 0.001 mean_unlabelled log D(p)                  D held fixed
     L_semi = sum 1[D(p) > gamma] CE(p, y^) / sum 1[D(p) > gamma]   unlabelled patches, y^ = argmax p
     L_D    = - mean log D(y) - mean log(1 - D(p))                  labelled patches, p held fixed, y one-hot
@@ -15,9 +15,11 @@ gamma is what that code offers beside a fixed 0.5: 1 - the last Dice of a valida
 step's labelled patches here, where nothing is validated on. The weights are those of Hung et al. (BMVC 2018), whence
 L_adv and L_semi come: the code's defaults (0.05 on both kinds of patches, 0.5) stand beside an adversary that is
 switched off by default, and with them the network, tried on phantoms, painted likely shapes whatever the image showed.
-The code reads w off D, by a mean over both of D's outputs that is always 1/2; the form here is the paper's as
-remembered, its text was not at hand: the exponent is that of focal loss, and w is divided by its sum, for else L_seg
-would vanish beside the other terms. Deep supervision and class weights are left out, as no other method here has them.
+Hung's code begins with L_semi after a quarter of the steps; here gamma, high at first, holds it back. The code reads w
+off D, by a mean over both of D's outputs that is always 1/2; the form here is the paper's as remembered, its text was
+not at hand: the exponent is that of focal loss, and w is divided by its mean, for else L_seg would vanish beside the
+other terms. Dice_i is that of the classes in the patch; one without any has the mean miss of the others, since an
+absent class has no Dice. Deep supervision and class weights are left out, as no other method here has them.
 The plan's limit on the gradient's norm is on both networks together.
 """
 
@@ -32,7 +34,7 @@ from torch.nn import functional as F
 
 from duoseg.methods.base import Batch, Method, Settings
 from duoseg.model.adversaries import ConfidenceNetwork, judge
-from duoseg.model.losses import class_probabilities, dice_loss, masked_mean, one_hot
+from duoseg.model.losses import class_probabilities, masked_mean, one_hot, patch_volumes
 from duoseg.model.networks import NetworkFactory
 
 TINY = 1e-12
@@ -77,17 +79,17 @@ class AsdNet(Method):
         n = batch.labelled
         logits = self.student(batch.image)
         p = class_probabilities(logits)
-        pairs = zip(p[:n, 1:].split(1), batch.label.split(1), strict=True)
-        misses = torch.stack([dice_loss(foreground, label) for foreground, label in pairs])
-        # Powers over their sum, defined for any exponent and where nothing is missed.
-        shares = torch.softmax(self.settings.attention * misses.detach().clamp(min=TINY).log(), dim=0)
+        overlaps, volumes, present = patch_volumes(p[:n, 1:], batch.label)
+        missed = misses((overlaps / volumes).detach(), present)
+        # Powers over their mean, defined for any exponent and where nothing is missed.
+        weights = n * torch.softmax(self.settings.attention * missed.clamp(min=TINY).log(), dim=0).unsqueeze(1)
 
         verdict = judge(self.adversary, p)
-        gamma = misses.detach().mean() if self.settings.threshold is None else self.settings.threshold
+        gamma = missed.mean() if self.settings.threshold is None else self.settings.threshold
         trusted = (torch.sigmoid(verdict[n:]) > gamma).to(p.dtype)
         own = F.cross_entropy(logits[n:], p[n:].argmax(dim=1), reduction="none").unsqueeze(1)
         return {
-            "region": (shares * misses).sum(),
+            "region": 1 - ((weights * overlaps).sum(dim=0) / (weights * volumes).sum(dim=0)).mean(),
             "adversarial": self.settings.adversarial * masked_mean(-F.logsigmoid(verdict[:n]))
             + self.settings.adversarial_unlabelled * masked_mean(-F.logsigmoid(verdict[n:])),
             "semi": self.settings.semi * masked_mean(own, trusted),
@@ -112,3 +114,11 @@ class AsdNet(Method):
     def inference_modules(self) -> dict[str, nn.Module]:
         """The network without its adversary."""
         return {"student": self.student}
+
+
+def misses(dice: Tensor, present: Tensor) -> Tensor:
+    """1 - Dice of each patch, (B,), the mean over the classes in it; the mean of the others where it has none."""
+    counts = present.sum(dim=1)
+    missed = ((1 - dice) * present).sum(dim=1) / counts.clamp(min=1)
+    some = counts > 0
+    return torch.where(some, missed, missed[some].mean() if bool(some.any()) else torch.ones_like(missed))

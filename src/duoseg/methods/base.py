@@ -77,10 +77,11 @@ class Batch:
         """The images moved by a transform that can be undone exactly; intensities as they are."""
         return weak_view(self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing)
 
-    def strong_view(self) -> View:
-        """The images moved by a transform that can be undone exactly, with heavily changed intensities."""
+    def strong_view(self, *, first: int = 0) -> View:
+        """The images from ``first`` on moved by a transform that can be undone exactly, intensities heavily changed."""
+        streams = self.generator.select(range(first, len(self.image)))
         return strong_view(
-            self.image, plan=self._plan.augmentation, generator=self.generator, spacing=self._plan.spacing
+            self.image[first:], plan=self._plan.augmentation, generator=streams, spacing=self._plan.spacing
         )
 
 

@@ -12,7 +12,7 @@ Before that, a first stage trains on labelled patches pasted into each other, an
 As in the released code for the left atrium: 2,000 of 17,000 steps for the first stage, only the largest body of a class
 kept in y~, decay 0.99 without a rise, the student predicts. The first stage hands over its last weights, not those that
 did best on the test scans. Dice is that of the harness, over foreground classes. Half the patches of a batch are a,
-half b: a step trains on half as many mixed patches.
+half b: a step trains on half as many mixed patches. Each item has a box of its own, in the code a batch has one.
 """
 
 from __future__ import annotations

@@ -74,3 +74,7 @@ class Dtc(Method):
         """The region head's probabilities, then the distance head's map as probabilities."""
         p, phi = self.opinions(image)
         return [p, probabilities_from_distance(phi, self.settings.k)]
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Those of the region head alone."""
+        return self.opinions(image)[0]

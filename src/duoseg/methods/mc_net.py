@@ -9,7 +9,8 @@ Where they differ the network is unsure. Each one's probabilities are sharpened 
 
 No cross-entropy. beta = 1/2 and a largest lambda of 1 are those of the authors' code for 3-D scans; the paper writes no
 beta. As in that code the labels are not detached: gradients also flow through s. The weight rises every 150 of 6,000
-steps, the paper's training, and its prediction is the mean of both decoders; the code also reports the first alone. Its
+steps, the paper's training, and its prediction is the mean of both decoders (of probabilities here, in the code of
+logits, which also reports the first alone). Its
 Dice divides by sums of probabilities, the one here by sums of their squares, as for the other methods, and its
 interpolation aligns the corners of the voxel grids, the one here their outer edges.
 """
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 from duoseg.methods.base import Batch, Method, Settings
 from duoseg.model.losses import class_probabilities, dice_loss, gaussian_ramp
 from duoseg.model.networks import NetworkFactory
+from duoseg.model.precision import precise
 
 
 class McNetSettings(Settings):
@@ -68,7 +70,7 @@ class McNet(Method):
 
     def soft_label(self, logits: Tensor) -> Tensor:
         """s: a softmax to the power of 1 / T is the softmax of the logits over T."""
-        return class_probabilities(logits / self.settings.temperature)
+        return class_probabilities(precise(logits) / self.settings.temperature)
 
     def members(self, image: Tensor) -> list[Tensor]:
         """Each decoder's probabilities."""

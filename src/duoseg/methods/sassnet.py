@@ -96,6 +96,10 @@ class Sassnet(Method):
         p, phi = self.opinions(image)
         return [p, probabilities_from_distance(phi, self.settings.k)]
 
+    def probabilities(self, image: Tensor) -> Tensor:
+        """Those of the region head alone."""
+        return self.opinions(image)[0]
+
     def parameter_groups(self) -> list[dict]:
         """The adversary learns at a rate of its own."""
         adversary = {"params": list(self.adversary.parameters()), "scale": self.settings.adversary_rate}

@@ -6,14 +6,17 @@ teacher, a moving average of the student, as it is; both under noise of their ow
     theta' <- a theta' + (1 - a) theta                  after each step, a = min(1 - 1 / (n + 1), decay)
     z  = p(pi(x) + noise; theta)                        student
     z' = pi(p(x + noise'; theta'))                      teacher
-    L  = (CE(z, pi(y)) + Dice(z, pi(y))) / 2 + lambda(t) mean (z - z')^2      lambda(t) = weight exp(-5 (1 - t)^2)
+    L  = (CE(z, pi(y)) + Dice(z, pi(y))) / 2 + lambda(t) mean (z - z')^2
+    lambda(t) = weight exp(-5 (1 - min(1, t / ramp_share))^2)
 
 labelled loss on labelled patches, consistency on all and over all classes. pi draws from the mirrors and quarter turns
-that the plan allows this anatomy; the paper's also rescales a little. Decay and weight are those of the released code
-(a copy of it was read), which scores both networks; here the student predicts. The code's noise, 0.5 on grey values of
-0 to 255, is next to none; here it is that of the 3-D mean teachers. Its labelled loss is cross-entropy with weights for
-two classes of skin, which has no counterpart on other data: the (CE + Dice) / 2 of all mean teachers here takes its
-place. Where a plan allows neither mirrors nor turns, this is a mean teacher.
+that the plan allows this anatomy; the paper's also rescales a little. Decay and ramp (600 of 800 epochs) are those of
+the released code, of which copies were read. They compute the outputs of both networks without a gradient, so that the
+weight there, 1 or 10, never acts; here the student learns from the consistency, as the paper says, and predicts (the
+code scores both). The code's noise, 0.5 on grey values of 0 to 255, is next to none; here it is that of the 3-D mean
+teachers. Its labelled loss is cross-entropy on the straight image, with weights for two classes of skin, which has no
+counterpart on other data: the (CE + Dice) / 2 of all mean teachers here takes its place. Where a plan allows neither
+mirrors nor turns, this is a mean teacher.
 """
 
 from __future__ import annotations
@@ -36,12 +39,14 @@ class TcseSettings(Settings):
         decay: of the teacher's moving average.
         weight: largest weight of the consistency.
         noise: standard deviation of the noise on both networks' images, whose own is about 1; cut at twice that.
-        ramp_levels: the weight rises in so many equal intervals; 0 makes it rise at every step.
+        ramp_share: the weight is full after this share of the training.
+        ramp_levels: it rises in so many equal intervals until then; 0 makes it rise at every step.
     """
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     weight: Annotated[float, Field(ge=0)] = 1.0
     noise: Annotated[float, Field(ge=0)] = 0.1
+    ramp_share: Annotated[float, Field(gt=0, le=1)] = 0.75
     ramp_levels: Annotated[int, Field(ge=0)] = 0
 
 
@@ -61,7 +66,7 @@ class Tcse(Method):
         n, view = batch.labelled, batch.weak_view()
         logits = self.student(view.image + batch.noise(self.settings.noise))
         teacher = view.apply(class_probabilities(self.teacher(batch.image + batch.noise(self.settings.noise))))
-        weight = self.settings.weight * gaussian_ramp(progress, self.settings.ramp_levels)
+        weight = self.settings.weight * gaussian_ramp(progress / self.settings.ramp_share, self.settings.ramp_levels)
         return {
             "region": region_loss(logits[:n], view.apply(batch.label)),
             "consistency": weight * (class_probabilities(logits) - teacher).square().mean(),

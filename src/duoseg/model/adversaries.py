@@ -56,8 +56,9 @@ class ShapeDiscriminator(nn.Module):
 class ConfidenceNetwork(nn.Module):
     """Says of each voxel of class probabilities how much they look like a true mask (Nie et al., MICCAI 2018).
 
-    Fully convolutional: three 4x4x4 convolutions of stride 2 (as in Hung et al., BMVC 2018), each read by a 1x1x1
-    convolution; the readings are brought to full size and added, as in an FCN (Long et al., CVPR 2015).
+    Fully convolutional, a reconstruction: three 4x4x4 convolutions of stride 2 (Hung et al., BMVC 2018, have five, in
+    2-D; Nie's code has one at full size, three strided ones and a way up), each read by a 1x1x1 convolution; the
+    readings are brought to full size and added, as in an FCN (Long et al., CVPR 2015).
 
     Args:
         maps: channels of the maps, K + 1.

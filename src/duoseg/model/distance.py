@@ -93,7 +93,8 @@ def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -
     class is absent, which is to say boundary everywhere; here it is 1, outside, and -1 where a class fills the patch.
 
     Args:
-        label: (B, X, Y, Z) class indices, 0 for background; -1 (not annotated) counts as outside every class.
+        label: (B, X, Y, Z) class indices, 0 for background. What nobody annotated (-1) counts as outside, but an inner
+            distance is never one to it: like the patch's border it is no boundary.
         classes: Number K of foreground classes.
         spacing: Voxel sides in mm.
 
@@ -108,12 +109,16 @@ def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -
 def _normalised(label: np.ndarray, classes: int, spacing: Sequence[float]) -> np.ndarray:
     farther = float(np.linalg.norm(np.multiply(label.shape, spacing)))  # than any distance in the patch
     maps = signed_distance(label, classes, spacing, clip_mm=farther)
+    unknown = label == -1
     for index, distance in enumerate(maps):
         inside = label == index + 1
         if inside.all() or not inside.any():
             distance /= farther
             continue
-        boundary = inside & ~ndimage.binary_erosion(inside, border_value=1)  # the patch border is no boundary
+        perhaps = inside | unknown
+        if unknown.any():
+            distance[inside] = signed_distance(perhaps, 1, spacing, clip_mm=farther)[0][inside]
+        boundary = inside & ~ndimage.binary_erosion(perhaps, border_value=1)  # the patch border is no boundary
         distance[inside] /= -distance[inside].min()
         distance[~inside] /= distance[~inside].max()
         distance[boundary] = 0

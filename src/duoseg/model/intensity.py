@@ -105,7 +105,8 @@ def apply_intensities(
     # Sample by sample: few draw any one change, and no arithmetic can depend on the neighbours. Dense, as a
     # sum's rounding depends on the memory layout.
     rows = enumerate(zip(image.contiguous(), changes, strict=True))
-    return torch.stack([_changed(x, change, generator.select([i]), spacing) for i, (x, change) in rows])
+    changed = [_changed(x, change, generator.select([i]), spacing) for i, (x, change) in rows]
+    return torch.stack(changed) if changed else image
 
 
 def gaussian_matrix(n: int, sigma: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORE = -1
+TINY = 1e-6
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
@@ -62,6 +63,21 @@ def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Ten
     return 1 - ((2 * intersection + smooth) / (volumes + smooth)).mean()
 
 
+def patch_volumes(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each patch and class: twice the overlap, the sum of both volumes, and whether the class is there; (B, K) each.
+
+    Args:
+        foreground: probabilities of classes 1..K, (B, K, *spatial).
+        label: (B, *spatial).
+        smooth: keeps an absent class defined; in the first two.
+    """
+    truth, annotated = one_hot(label, foreground.shape[1] + 1)
+    truth, foreground = truth[:, 1:], foreground * annotated
+    axes = tuple(range(2, foreground.ndim))
+    true = truth.sum(axes)
+    return 2 * (foreground * truth).sum(axes) + smooth, foreground.square().sum(axes) + true + smooth, true > 0
+
+
 def region_loss(logits: Tensor, label: Tensor) -> Tensor:
     """(CE + Dice) / 2, the labelled loss of most methods.
 
@@ -82,7 +98,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is None:
         return values.sum() / max(values.numel(), 1)
     mask = mask.expand_as(values)
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    return (values * mask).sum() / mask.sum().clamp(min=TINY)
 
 
 def entropy(p: Tensor) -> Tensor:
@@ -100,5 +116,5 @@ def gaussian_ramp(progress: float, levels: int = 0) -> float:
     """
     t = min(max(progress, 0.0), 1.0)
     if levels:
-        t = math.floor(t * levels) / levels
+        t = math.floor(t * levels + 1e-9) / levels  # 29 / 200 * 200 is a little less than 29
     return math.exp(-5 * (1 - t) ** 2)

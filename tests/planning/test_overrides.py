@@ -17,6 +17,14 @@ def test_sections_merge_and_other_values_are_replaced() -> None:
     assert plan.steps == 10
 
 
+def test_another_schedule_takes_the_place_of_the_automatic_ones_reason() -> None:
+    changed = override(
+        make.plan(reasons={"optimiser": "AdamW.", "schedule": "Calm."}), {"optimiser": {"schedule": "step"}}
+    )
+    assert changed.reasons["schedule"] == "Set by hand: schedule. The automatic choice: Calm."
+    assert changed.reasons["optimiser"] == "AdamW."
+
+
 def test_override_with_the_plans_own_values_changes_nothing() -> None:
     plan = make.plan()
     assert override(plan, {"steps": 10, "patch": [16, 16, 16], "network": {"strides": [[2, 2, 2]]}}) == plan

@@ -15,6 +15,8 @@ from duoseg.planning.plan import Plan
 PUBLISHED_VNET = {"channels": (16, 32, 64, 128, 256), "strides": ((2, 2, 2),) * 4, "dropout": 0.5, "stem": "full"}
 """What choosing the V-Net means where nothing else is said: the levels and dropout of the semi-supervised papers."""
 
+SCHEDULE = ("schedule", "warm_up", "step_every", "step_factor")
+
 LEVELS = ("architecture", "stem", "strides")
 """Settings that make the automatic kernels those of another network."""
 
@@ -66,6 +68,7 @@ def _reasons_after(reasons: Mapping[str, str], changed: Sequence[str]) -> dict[s
     by_section: dict[str, list[str]] = {}
     for path in changed:
         section, _, rest = path.partition(".")
+        section = "schedule" if section == "optimiser" and rest in SCHEDULE else section  # it has a reason of its own
         by_section.setdefault(section, []).extend([rest] if rest else [])
     for section, parts in by_section.items():
         if section == "reasons":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from duoseg.scans.phantoms import write_phantom_dataset
+
+# Before torch is loaded, here and in what tests start: on phantoms a second thread waits more than it works, and beside
+# other processes a test takes many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent

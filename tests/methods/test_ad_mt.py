@@ -7,14 +7,25 @@ import math
 import numpy as np
 import pytest
 import torch
-from method_cases import PLAN, a_batch, build, check_prediction, check_resume, check_without_unlabelled, total
+from method_cases import (
+    PLAN,
+    a_batch,
+    build,
+    check_prediction,
+    check_ramp,
+    check_resume,
+    check_without_unlabelled,
+    region_by_hand,
+    same,
+    total,
+    weights,
+)
 from torch.nn import functional as F
 
 from duoseg.methods.ad_mt import AdMt, intensity_view, pasted_view
 from duoseg.methods.base import Batch
 from duoseg.model.augment import View, strong_view
 from duoseg.model.draws import SampleGenerator
-from duoseg.model.losses import region_loss
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +49,6 @@ def unlike(turn=0, classes=1, **settings):
     method.step.copy_(method.switches[0] - 1 + turn)
     assert method.turn() == turn
     return method
-
-
-def weights(module):
-    return [weight.detach().clone() for weight in module.parameters()]
-
-
-def same(first, second):
-    return all(torch.equal(own, other) for own, other in zip(first, second, strict=True))
 
 
 def test_turns_alternate_after_random_times_within_the_period():
@@ -72,12 +75,12 @@ def test_turns_go_on_when_all_that_were_drawn_are_over():
 @pytest.mark.parametrize("turn", [0, 1])
 def test_only_the_teacher_whose_turn_it_is_follows(turn):
     method = unlike(turn)
-    before = [weights(teacher) for teacher in method.teachers]
+    before = [weights(teacher.network) for teacher in method.teachers]
     with torch.no_grad():
         method.teachers[turn].updates.fill_(1000)
     method.after_step(0.5)
-    assert same(weights(method.teachers[1 - turn]), before[1 - turn])
-    moved = zip(weights(method.teachers[turn]), before[turn], weights(method.student), strict=True)
+    assert same(weights(method.teachers[1 - turn].network), before[1 - turn])
+    moved = zip(weights(method.teachers[turn].network), before[turn], weights(method.student), strict=True)
     for now, then, student in moved:
         torch.testing.assert_close(now, 0.99 * then + 0.01 * student, rtol=1e-5, atol=1e-7)
 
@@ -132,7 +135,7 @@ def test_the_terms_are_those_of_the_published_code(turn, classes):
     right = F.one_hot(target.clamp(min=0), classes + 1).movedim(-1, 1).double()
     losses = -(torch.log_softmax(logits, dim=1) * right).sum(dim=1)
     torch.testing.assert_close(terms["unlabelled"], 2 * losses[target >= 0].mean())
-    torch.testing.assert_close(terms["region"], region_loss(method.student(batch.image[:2]), batch.label))
+    torch.testing.assert_close(terms["region"], region_by_hand(method.student(batch.image[:2]), batch.label))
     assert terms.keys() == {"region", "unlabelled"}
 
 
@@ -157,11 +160,7 @@ def test_only_the_teacher_whose_turn_it_is_drops_out():
 
 
 def test_the_weight_is_full_after_6000_of_15000_steps():
-    method = unlike(1, threshold=0.5)
-    last = method(a_batch(), 1.0)["unlabelled"]
-    for step in (0, 149, 151, 3001, 5999, 6001, 14_999):
-        ramp = math.exp(-5 * (1 - min(step // 150, 40) / 40) ** 2)
-        torch.testing.assert_close(method(a_batch(), step / 15_000)["unlabelled"], ramp * last)
+    check_ramp(unlike(1, threshold=0.5), "unlabelled", steps=15_000)
 
 
 def test_the_first_view_changes_intensities_and_carries_labels_along():

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_cases import PLAN, SHAPE, a_batch, build, check_prediction, check_resume, check_without_unlabelled
+from method_cases import (
+    PLAN,
+    SHAPE,
+    a_batch,
+    build,
+    check_prediction,
+    check_rate_of_adversary,
+    check_resume,
+    check_without_unlabelled,
+    reach,
+)
 from torch.nn import functional as F
 
 from duoseg.methods.asd_net import AsdNet
@@ -12,12 +22,6 @@ from duoseg.methods.asd_net import misses as misses_of
 from duoseg.methods.base import Batch
 from duoseg.model.draws import SampleGenerator
 from duoseg.model.losses import patch_volumes
-
-
-def reach(term, module):
-    """The largest gradient of a term in each of a module's parameters."""
-    gradients = torch.autograd.grad(term, list(module.parameters()), retain_graph=True, allow_unused=True)
-    return [0.0 if gradient is None else gradient.abs().max().item() for gradient in gradients]
 
 
 def a_trusting(classes=1, trust=0.0, **settings):
@@ -143,11 +147,7 @@ def test_a_patch_with_nothing_to_find_and_nothing_found_gives_no_loss():
 
 
 def test_the_adversary_has_a_rate_of_its_own():
-    method = build(AsdNet)
-    student, adversary = method.parameter_groups()
-    assert adversary["scale"] == 0.05 and "scale" not in student
-    assert {id(p) for p in adversary["params"]} == {id(p) for p in method.adversary.parameters()}
-    assert len(student["params"]) + len(adversary["params"]) == len(list(method.parameters()))
+    check_rate_of_adversary(build(AsdNet), 0.05)
 
 
 def test_without_unlabelled_patches_it_does_not_learn_from_itself():

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_cases import PLAN, SHAPE, a_batch, build, check_prediction, check_resume, check_without_unlabelled, total
+from method_cases import (
+    PLAN,
+    SHAPE,
+    a_batch,
+    build,
+    check_prediction,
+    check_resume,
+    check_without_unlabelled,
+    region_by_hand,
+    total,
+)
 from torch.nn import functional as F
 
 from duoseg.methods.base import Batch
@@ -12,30 +22,27 @@ from duoseg.methods.bcp import Bcp
 from duoseg.model.draws import SampleGenerator
 
 
-def mixed_loss(logits, outside, inside, box, weight_outside, weight_inside):
-    """The published loss of one mixed patch, written from its description for one foreground class."""
-    p = torch.softmax(logits, 0)[1]
-    loss = 0.0
-    for label, where, weight in ((outside, ~box, weight_outside), (inside, box, weight_inside)):
-        y, q = label.double()[where], p[where]
-        dice = 1 - (2 * (q * y).sum() + 1e-5) / ((q * q).sum() + (y * y).sum() + 1e-5)
-        ce = F.cross_entropy(logits.permute(1, 2, 3, 0)[where], label[where])
-        loss = loss + weight * (dice + ce) / 2
-    return loss
+def only(label, where):
+    """A label of where alone."""
+    return torch.where(where, label, -1)[None]
 
 
-def test_the_losses_are_the_papers_for_two_labelled_and_two_unlabelled_patches():
-    method = build(Bcp, largest_component=False)
-    method.teacher.network.load_state_dict(build(Bcp, seed=1).student.state_dict())
-    terms = method(a_batch(), 0.5)
-    batch = a_batch()
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(("settings", "alpha"), [({}, 0.5), ({"unlabelled_weight": 0.2}, 0.2)])
+def test_the_losses_are_the_papers_for_two_labelled_and_two_unlabelled_patches(classes, settings, alpha):
+    method = build(Bcp, classes, largest_component=False, **settings)
+    method.teacher.network.load_state_dict(build(Bcp, classes, seed=1).student.state_dict())
+    terms = method(a_batch(classes), 0.5)
+    batch = a_batch(classes)
     box = ~method.around(batch)[0]
     (xa, xb, ua, ub), (ya, yb) = batch.image, batch.label
     va, vb = method.teacher.network(batch.image[2:]).argmax(1)
-    inward = method.student(torch.where(box, ua, xa)[None])[0]
-    outward = method.student(torch.where(box, xb, ub)[None])[0]
-    torch.testing.assert_close(terms["inward"], mixed_loss(inward, ya, va, box, 1.0, 0.5))
-    torch.testing.assert_close(terms["outward"], mixed_loss(outward, vb, yb, box, 0.5, 1.0))
+    inward, outward = (method.student(torch.where(box, *pair)[None]) for pair in ((ua, xa), (xb, ub)))
+    expected = {
+        "inward": region_by_hand(inward, only(ya, ~box)) + alpha * region_by_hand(inward, only(va, box)),
+        "outward": region_by_hand(outward, only(yb, box)) + alpha * region_by_hand(outward, only(vb, ~box)),
+    }
+    torch.testing.assert_close(terms, expected)
 
 
 def test_the_box_has_two_thirds_of_each_side_and_falls_anywhere_within_the_patch():
@@ -51,16 +58,17 @@ def test_the_box_has_two_thirds_of_each_side_and_falls_anywhere_within_the_patch
 
 
 def test_the_first_stage_learns_from_labelled_patches_pasted_into_each_other():
-    method = build(Bcp)
+    method = build(Bcp, 3)
     stages = {stage.name: (stage.batch, stage.share) for stage in method.stages}
     assert stages == {"pre-train": ("labelled", 2 / 17), "self-train": ("mixed", 15 / 17)}
-    batch = a_batch(labelled=4, total=4)
+    batch = a_batch(3, labelled=4)
     seen = []
     method.student.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    terms = method(a_batch(labelled=4, total=4), 0.5)
-    box = ~method.around(batch)[:2].unsqueeze(1)
-    assert torch.equal(seen[0], torch.where(box, batch.image[2:], batch.image[:2]))
-    assert set(terms) == {"labelled"}
+    terms = method(a_batch(3, labelled=4), 0.5)
+    box = ~method.around(batch)[:2]
+    assert torch.equal(seen[0], torch.where(box.unsqueeze(1), batch.image[2:], batch.image[:2]))
+    mixed = torch.where(box, batch.label[2:], batch.label[:2])
+    torch.testing.assert_close(terms, {"labelled": region_by_hand(method.student(seen[0]), mixed)})
 
 
 def test_the_teacher_begins_the_second_stage_as_the_student_and_follows_without_a_rise():
@@ -78,14 +86,13 @@ def test_the_teacher_begins_the_second_stage_as_the_student_and_follows_without_
 
 
 def test_only_the_largest_body_of_a_class_is_kept_in_the_teachers_labels():
-    method = build(Bcp)
-    logits = torch.zeros(1, 2, *SHAPE, dtype=torch.float64)
-    logits[0, 1] = -1.0
-    logits[0, 1, :3, :3, :3] = 1.0
-    logits[0, 1, 6:, 6:, 6:] = 1.0
-    method.teacher.forward = lambda image: logits
-    labels = method.pseudo_labels(torch.zeros(1, 1, *SHAPE))
-    assert labels.sum() == 27 and labels[0, :3, :3, :3].all()
+    method = build(Bcp, 2)
+    bodies = torch.zeros(1, *SHAPE, dtype=torch.long)
+    bodies[0, :3, :3, :3], bodies[0, 5:, 5:, :3] = 2, 1
+    expected = bodies.clone()
+    bodies[0, 6:, 6:, 6:] = 2
+    method.teacher.forward = lambda image: F.one_hot(bodies, 3).movedim(-1, 1).double()
+    assert torch.equal(method.pseudo_labels(torch.zeros(1, 1, *SHAPE)), expected)
 
 
 def test_no_gradient_reaches_the_teacher():

@@ -6,30 +6,39 @@ import math
 
 import pytest
 import torch
-from method_cases import SHAPE, a_batch, build, check_prediction, check_resume, check_without_unlabelled
-from scipy import ndimage
+from method_cases import (
+    a_batch,
+    a_batch_of_bodies,
+    build,
+    check_prediction,
+    check_ramp,
+    check_resume,
+    check_without_unlabelled,
+    dice_by_hand,
+    maps_by_hand,
+    opinion_by_hand,
+)
 
 from duoseg.methods.dtc import Dtc
-from duoseg.model.losses import dice_loss
 
 
-@pytest.mark.parametrize("k", [5.0, 1500.0])
-def test_the_losses_are_the_papers(k):
-    method, batch = build(Dtc, k=k), a_batch()
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(("settings", "k"), [({}, 1500), ({"k": 5.0}, 5)])
+def test_the_losses_are_the_papers(classes, settings, k):
+    method, batch = build(Dtc, classes, **settings), a_batch_of_bodies(classes, spacing=(0.8, 1, 1.5))
     terms = method(batch, 0.5)
     logits, maps = method.network(batch.image)
-    p, phi = torch.softmax(logits, 1)[:, 1], torch.tanh(maps)[:, 0]
-    torch.testing.assert_close(terms["region"], dice_loss(p[:2, None], batch.label))
-    squares = []
-    for one, truth in zip(phi[:2], batch.label == 1, strict=True):
-        inside = truth.numpy()
-        inner, outer = ndimage.distance_transform_edt(inside), ndimage.distance_transform_edt(~inside)
-        inner[inside & ~ndimage.binary_erosion(inside, border_value=1)] = 0
-        true = torch.from_numpy(outer / outer.max() - inner / ndimage.distance_transform_edt(inside).max())
-        squares.append(((one - true) ** 2).mean())
-    torch.testing.assert_close(terms["distance"], 0.3 * torch.stack(squares).mean(), rtol=1e-4, atol=1e-6)
+    p, phi = torch.softmax(logits, 1)[:, 1:], torch.tanh(maps)
+    torch.testing.assert_close(terms["region"], dice_by_hand(p[:2], batch.label))
+    true = maps_by_hand(batch.label, classes, (0.8, 1, 1.5))
+    torch.testing.assert_close(terms["distance"], 0.3 * ((phi[:2] - true) ** 2).mean(), rtol=1e-6, atol=0)
     agreement = ((torch.sigmoid(-k * phi) - p) ** 2).mean()  # labelled and unlabelled patches
     torch.testing.assert_close(terms["consistency"], math.exp(-5 * 0.5**2) * agreement)
+    assert terms.keys() == {"region", "distance", "consistency"}
+
+
+def test_the_weight_follows_the_published_ramp_of_6000_steps():
+    check_ramp(build(Dtc), "consistency")
 
 
 def test_both_heads_read_one_trunk():
@@ -60,9 +69,10 @@ def test_without_unlabelled_patches_all_losses_are_there():
 @pytest.mark.parametrize("classes", [1, 3])
 def test_the_region_head_predicts_and_the_distance_head_has_its_say(classes):
     check_prediction(Dtc, classes)
-    method, image = build(Dtc, classes), a_batch(classes).image
-    assert torch.equal(method.probabilities(image), torch.softmax(method.network(image)[0], 1))
-    assert method.members(image)[1].shape == (len(image), classes + 1, *SHAPE)
+    method, image = build(Dtc, classes, k=5.0), a_batch(classes).image
+    logits, maps = method.network(image)
+    assert torch.equal(method.probabilities(image), torch.softmax(logits, 1))
+    torch.testing.assert_close(method.members(image)[1], opinion_by_hand(torch.tanh(maps), 5))
 
 
 def test_it_goes_on_from_its_state_exactly():

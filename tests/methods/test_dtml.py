@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from method_cases import PLAN, SHAPE, a_batch, networks
-from torch.nn import functional as F
+from method_cases import (
+    PLAN,
+    a_batch,
+    check_ramp,
+    dice_by_hand,
+    networks,
+    opinion_by_hand,
+    published_ramp,
+    region_by_hand,
+)
 
 from duoseg.methods.base import Batch, Settings
 from duoseg.methods.boundary import Boundary, BoundarySettings
@@ -26,35 +32,24 @@ def gradients(method):
 
 
 def published_losses(method, batch, k, weight):
-    """The published algorithm, written from its description for one class: sigmoid outputs, BCE and Dice.
-
-    A softmax over background and foreground equals a sigmoid of the difference of their logits.
-    """
-    logits = method.region(batch.image)
-    foreground = torch.sigmoid(logits[:, 1] - logits[:, 0])
-    mask = torch.sigmoid(-k * torch.tanh(method.boundary(batch.image)[:, 0]))
-    truth = batch.label.double()
-
-    def dice(p):
-        return 1 - (2 * (p * truth).sum() + 1e-5) / ((p * p).sum() + (truth * truth).sum() + 1e-5)
-
-    n = len(truth)
-    consistency = ((mask - foreground) ** 2).mean()
-    region = 0.5 * (F.binary_cross_entropy(foreground[:n], truth) + dice(foreground[:n])) + weight * consistency
-    boundary = dice(mask[:n]) + weight * consistency
-    return region, boundary
+    """The loss of each student in the published algorithm, and their disagreement, written from its description."""
+    n, logits = batch.labelled, method.region(batch.image)
+    mask = torch.sigmoid(-k * torch.tanh(method.boundary(batch.image)))
+    consistency = ((mask - torch.softmax(logits, dim=1)[:, 1:]) ** 2).mean()
+    region = region_by_hand(logits[:n], batch.label) + weight * consistency
+    return region, dice_by_hand(mask[:n], batch.label) + weight * consistency, consistency
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.31, 0.99])
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("step", [0, 1899, 5940])
 @pytest.mark.parametrize("k", [1.0, 20.0, 1500.0])
-def test_one_backward_pass_gives_the_gradients_of_the_published_two(k, progress):
-    method, batch = a_dtml(k=k), a_batch()
-    torch.stack(list(method(batch, progress).values())).sum().backward()
+def test_one_backward_pass_gives_the_gradients_of_the_published_two(k, step, classes):
+    method, batch = a_dtml(classes, k=k), a_batch(classes)
+    torch.stack(list(method(batch, step / 6000).values())).sum().backward()
     ours = gradients(method)
 
     method.zero_grad()
-    weight = math.exp(-5 * (1 - math.floor(progress * 40) / 40) ** 2)
-    region, boundary = published_losses(method, batch, k, weight)
+    region, boundary, _ = published_losses(method, batch, k, published_ramp(step))
     region.backward(retain_graph=True)
     boundary.backward()
     published = gradients(method)
@@ -65,21 +60,20 @@ def test_one_backward_pass_gives_the_gradients_of_the_published_two(k, progress)
     assert any(g.abs().max() > 0 for g in ours.values())
 
 
-def test_the_terms_are_the_published_losses():
-    method, batch = a_dtml(k=20), a_batch()
-    terms = method(batch, 0.5)
-    region, boundary = published_losses(method, batch, 20, weight=0.0)
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(("settings", "k", "weight"), [({}, 1500, 1), ({"k": 20.0, "weight": 0.3}, 20, 0.3)])
+def test_the_terms_are_the_published_losses(settings, k, weight, classes):
+    method, batch = a_dtml(classes, **settings), a_batch(classes)
+    terms = method(batch, 1.0)
+    region, boundary, consistency = published_losses(method, batch, k, weight=0.0)
     torch.testing.assert_close(terms["region"], region)
     torch.testing.assert_close(terms["boundary"], boundary)
-    assert set(terms) == {"region", "boundary", "mutual"}
+    torch.testing.assert_close(terms["mutual"], 2 * weight * consistency)
+    assert terms.keys() == {"region", "boundary", "mutual"}
 
 
-@pytest.mark.parametrize("step", [0, 149, 150, 3000, 5999])
-def test_the_mutual_weight_follows_the_published_ramp_of_6000_steps(step):
-    method, batch = a_dtml(k=20), a_batch()
-    published = math.exp(-5 * (1 - (step // 150) / 40) ** 2)
-    full = a_dtml(k=20, ramp_levels=0)(batch, 1.0)["mutual"]  # weight 1
-    torch.testing.assert_close(method(batch, step / 6000)["mutual"], published * full)
+def test_the_mutual_weight_follows_the_published_ramp_of_6000_steps():
+    check_ramp(a_dtml(k=20), "mutual")
 
 
 def test_unlabelled_patches_move_both_students():
@@ -97,13 +91,12 @@ def test_students_do_not_share_weights():
 
 
 @pytest.mark.parametrize("classes", [1, 3])
-def test_probabilities_sum_to_one_and_come_from_the_region_student(classes):
-    method, batch = a_dtml(classes), a_batch(classes)
-    region, boundary = method.members(batch.image)
-    for opinion in (region, boundary):
-        assert opinion.shape == (4, classes + 1, *SHAPE)
-        torch.testing.assert_close(opinion.sum(dim=1), torch.ones(4, *SHAPE, dtype=opinion.dtype))
-    assert torch.equal(method.probabilities(batch.image), region)
+def test_both_students_have_an_opinion_and_the_region_student_predicts(classes):
+    method, image = a_dtml(classes, k=5), a_batch(classes).image
+    region, boundary = method.members(image)
+    torch.testing.assert_close(region, torch.softmax(method.region(image), dim=1))
+    torch.testing.assert_close(boundary, opinion_by_hand(torch.tanh(method.boundary(image)), 5))
+    assert torch.equal(method.probabilities(image), region)
 
 
 def test_the_mean_of_both_students_is_a_setting():
@@ -112,15 +105,17 @@ def test_the_mean_of_both_students_is_a_setting():
     torch.testing.assert_close(method.probabilities(batch.image), (region + boundary) / 2)
 
 
-def test_supervised_and_boundary_are_the_parts_of_dtml():
-    dtml, batch = a_dtml(k=20), a_batch(labelled=4)
-    terms = dtml(batch, 1.0)
-    supervised = Supervised(networks(), Settings()).double()
+@pytest.mark.parametrize("classes", [1, 3])
+def test_supervised_and_boundary_are_the_parts_of_dtml(classes):
+    dtml, batch = a_dtml(classes, k=20), a_batch(classes, labelled=4)
+    supervised = Supervised(networks(classes), Settings()).double()
     supervised.region.load_state_dict(dtml.region.state_dict())
-    boundary = Boundary(networks(), BoundarySettings(k=20)).double()
+    boundary = Boundary(networks(classes), BoundarySettings(k=20)).double()
     boundary.boundary.load_state_dict(dtml.boundary.state_dict())
-    torch.testing.assert_close(supervised(batch, 1.0)["region"], terms["region"])
-    torch.testing.assert_close(boundary(batch, 1.0)["boundary"], terms["boundary"])
+    of_region, of_boundary, _ = published_losses(dtml, batch, 20, weight=0.0)
+    assert [stage.batch for stage in (*supervised.stages, *boundary.stages)] == ["labelled", "labelled"]
+    torch.testing.assert_close(supervised(batch, 1.0), {"region": of_region})
+    torch.testing.assert_close(boundary(batch, 1.0), {"boundary": of_boundary})
     torch.testing.assert_close(supervised.probabilities(batch.image), dtml.members(batch.image)[0])
     torch.testing.assert_close(boundary.probabilities(batch.image), dtml.members(batch.image)[1])
 

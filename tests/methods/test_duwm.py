@@ -6,8 +6,16 @@ import math
 
 import pytest
 import torch
-from method_cases import a_batch, build, check_prediction, check_resume, check_without_unlabelled
-from torch.nn import functional as F
+from method_cases import (
+    a_batch,
+    build,
+    check_following,
+    check_prediction,
+    check_ramp,
+    check_resume,
+    check_without_unlabelled,
+    region_by_hand,
+)
 
 from duoseg.methods.duwm import Duwm
 
@@ -43,12 +51,13 @@ def test_the_terms_are_those_of_the_docstring(classes):
         disagreement = (torch.exp(-share_of_entropy(target)) * (r - target) ** 2).mean()
         expected = weight * (disagreement + 0.7 * share_of_entropy(r).mean())
         torch.testing.assert_close(terms[name], expected, rtol=1e-4, atol=0)
-
-    p, y = torch.softmax(logits[:2], dim=1)[:, 1:], F.one_hot(batch.label, classes + 1).movedim(-1, 1)[:, 1:].double()
-    axes = (0, 2, 3, 4)
-    dice = (2 * (p * y).sum(axes) + 1e-5) / ((p * p).sum(axes) + (y * y).sum(axes) + 1e-5)
-    torch.testing.assert_close(terms["region"], (F.cross_entropy(logits[:2], batch.label) + 1 - dice.mean()) / 2)
+    torch.testing.assert_close(terms["region"], region_by_hand(logits[:2], batch.label))
     assert terms.keys() == {"region", "prediction", "features"}
+
+
+@pytest.mark.parametrize("name", ["prediction", "features"])
+def test_the_weight_follows_the_ramp_of_ua_mt(name):
+    check_ramp(a_duwm(looks=1), name)
 
 
 def test_disagreement_counts_less_where_the_teacher_is_unsure():
@@ -95,6 +104,10 @@ def test_every_look_is_another_one():
 def test_dropout_of_the_network_tells_looks_apart_too():
     method, batch = build(Duwm, dropout=0.5, looks=1, noise=0.0), a_batch()
     assert not torch.equal(method.look(batch)[0], method.look(batch)[0])
+
+
+def test_the_teacher_follows_as_that_of_ua_mt():
+    check_following(build(Duwm))
 
 
 def test_only_the_student_gets_gradients_from_both_consistencies():

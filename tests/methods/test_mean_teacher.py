@@ -6,52 +6,59 @@ import math
 
 import pytest
 import torch
-from method_cases import a_batch, build, check_prediction, check_resume, check_without_unlabelled, total
+from method_cases import (
+    a_batch,
+    build,
+    check_following,
+    check_prediction,
+    check_ramp,
+    check_resume,
+    check_without_unlabelled,
+    region_by_hand,
+    total,
+)
 
 from duoseg.methods.mean_teacher import MeanTeacher
-from duoseg.model.losses import region_loss
 
 
-def test_the_losses_are_the_papers_on_labelled_and_unlabelled_patches():
-    method = build(MeanTeacher, noise=0.0, weight=0.4)
-    method.teacher.network.load_state_dict(build(MeanTeacher, seed=1).student.state_dict())
-    batch = a_batch()
+@pytest.mark.parametrize(("settings", "largest"), [({}, 0.1), ({"weight": 0.4}, 0.4)])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_losses_are_the_papers_on_labelled_and_unlabelled_patches(classes, settings, largest):
+    method = build(MeanTeacher, classes, noise=0.0, **settings)
+    method.teacher.network.load_state_dict(build(MeanTeacher, classes, seed=1).student.state_dict())
+    batch = a_batch(classes)
     terms = method(batch, 0.5)
     student = torch.softmax(method.student(batch.image), 1)[2:]
     teacher = torch.softmax(method.teacher.network(batch.image), 1)[2:]
-    # two classes: mean over classes, voxels and both unlabelled patches
-    squares = ((student - teacher) ** 2).sum() / (2 * 2 * 8**3)
-    weight = 0.4 * math.exp(-5 * 0.5**2)
-    torch.testing.assert_close(terms["consistency"], weight * squares)
-    torch.testing.assert_close(terms["region"], region_loss(method.student(batch.image[:2]), batch.label))
+    # mean over classes, voxels and both unlabelled patches
+    squares = ((student - teacher) ** 2).sum() / (2 * (classes + 1) * 8**3)
+    torch.testing.assert_close(terms["consistency"], largest * math.exp(-5 * 0.5**2) * squares)
+    torch.testing.assert_close(terms["region"], region_by_hand(method.student(batch.image[:2]), batch.label))
+    assert terms.keys() == {"region", "consistency"}
+
+
+def test_the_weight_follows_the_published_ramp_of_6000_steps():
+    check_ramp(build(MeanTeacher), "consistency")
 
 
 def test_the_teachers_images_alone_are_noisy_within_twice_the_deviation():
     method, batch = build(MeanTeacher), a_batch()
-    seen = []
-    method.teacher.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    seen = {}
+    for who in (method.student, method.teacher):
+        who.register_forward_pre_hook(lambda module, inputs: seen.setdefault(module, inputs[0]))
     method(batch, 0.5)
-    noise = seen[0] - batch.image[2:]
+    assert torch.equal(seen[method.student], batch.image)
+    noise = seen[method.teacher] - batch.image[2:]
     assert noise.abs().max() <= 0.2 + 1e-9
     # a normal deviate of deviation 0.1 cut at 0.2 has deviation 0.0959
     assert noise.std().item() == pytest.approx(0.0959, abs=0.005)
 
 
 def test_no_gradient_reaches_the_teacher_which_follows_by_the_published_average():
-    method = build(MeanTeacher, decay=0.99)
+    method = build(MeanTeacher)
     total(method(a_batch(), 1.0)).backward()
     assert all(weight.grad is None for weight in method.teacher.parameters())
-    by_hand = {name: weight.clone() for name, weight in method.teacher.network.named_parameters()}
-    for step in range(130):
-        with torch.no_grad():
-            for weight in method.student.parameters():
-                weight += 0.01
-        method.after_step(0.5)
-        a = min(1 - 1 / (step + 1), 0.99)
-        for name, weight in method.student.named_parameters():
-            by_hand[name] = a * by_hand[name] + (1 - a) * weight.detach()
-    for name, weight in method.teacher.network.named_parameters():
-        torch.testing.assert_close(weight, by_hand[name], rtol=1e-5, atol=1e-5)
+    check_following(method)
 
 
 @pytest.mark.parametrize("who", ["teacher", "student"])

@@ -15,11 +15,6 @@ def test_every_file_is_a_method():
         assert issubclass(find_method(name), Method)
 
 
-def test_shares_of_the_stages_add_up():
-    for name in method_names():
-        assert sum(stage.share for stage in find_method(name).stages) == pytest.approx(1)
-
-
 def test_an_unknown_method_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="Did you mean 'dtml'"):
         find_method("dtlm")

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_cases import a_batch, build, check_prediction, check_without_unlabelled, total
+from method_cases import (
+    a_batch,
+    build,
+    check_prediction,
+    check_without_unlabelled,
+    region_by_hand,
+    same,
+    total,
+    weights,
+)
 
 from duoseg.methods.pseudo_label import PseudoLabel
 
 TEACHER, STUDENT = PseudoLabel.stages
 
 
-def train(method, steps, labelled=2):
+def train(method, steps, labelled=2, classes=1):
     """Some steps; returns the losses."""
     method.train()
     optimiser = torch.optim.SGD(method.parameter_groups(), lr=0.1)
@@ -19,7 +28,7 @@ def train(method, steps, labelled=2):
     for step in steps:
         torch.manual_seed(step)
         optimiser.zero_grad()
-        loss = total(method(a_batch(labelled=labelled, step=step), 0.5))
+        loss = total(method(a_batch(classes, labelled, step=step), 0.5))
         loss.backward()
         optimiser.step()
         method.after_step(0.5)
@@ -27,40 +36,22 @@ def train(method, steps, labelled=2):
     return losses
 
 
-def in_second_stage(**settings):
+def in_second_stage(classes=1, **settings):
     """A method whose first stage is over."""
-    method = build(PseudoLabel, **settings)
+    method = build(PseudoLabel, classes, **settings)
     method.start_stage(TEACHER)
-    train(method, range(3), labelled=4)
+    train(method, range(3), 4, classes)
     method.start_stage(STUDENT)
     method.train()
     return method
 
 
-def weights(module):
-    return [value.clone() for value in module.state_dict().values()]
-
-
-def same(first, second):
-    return all(torch.equal(own, other) for own, other in zip(first, second, strict=True))
-
-
-def loss_by_hand(logits, label):
-    """(CE + Dice) / 2 over voxels with a label, one foreground class."""
-    p, known = torch.softmax(logits, dim=1), (label >= 0).double()
-    truth = (label == 1).double()
-    right = torch.where(label == 1, p[:, 1], p[:, 0])
-    cross_entropy = -(right.log() * known).sum() / known.sum()
-    own = p[:, 1] * known
-    dice = (2 * (own * truth).sum() + 1e-5) / ((own**2).sum() + (truth**2).sum() + 1e-5)
-    return (cross_entropy + 1 - dice) / 2
-
-
-def test_the_first_stage_learns_from_labels_alone():
-    method, batch = build(PseudoLabel), a_batch(labelled=4)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_first_stage_learns_from_labels_alone(classes):
+    method, batch = build(PseudoLabel, classes), a_batch(classes, labelled=4)
     method.start_stage(TEACHER)
     assert TEACHER.batch == "labelled" and TEACHER.share == STUDENT.share == 0.5
-    torch.testing.assert_close(method(batch, 0.5)["region"], loss_by_hand(method.network(batch.image), batch.label))
+    torch.testing.assert_close(method(batch, 0.5)["region"], region_by_hand(method.network(batch.image), batch.label))
 
 
 def test_the_trained_network_becomes_the_teacher_and_a_fresh_one_takes_its_place():
@@ -77,11 +68,12 @@ def test_the_trained_network_becomes_the_teacher_and_a_fresh_one_takes_its_place
     assert same(weights(method.network), fresh)
 
 
-def test_the_teachers_labels_count_as_true_ones():
-    method, batch = in_second_stage(), a_batch()
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_teachers_labels_count_as_true_ones(classes):
+    method, batch = in_second_stage(classes), a_batch(classes)
     pseudo = method.teacher.network(batch.image[2:]).argmax(dim=1)
-    assert 0 < pseudo.double().mean() < 1
-    expected = loss_by_hand(method.network(batch.image), torch.cat([batch.label, pseudo]))
+    assert len(pseudo.unique()) > 1 and pseudo.max() == classes
+    expected = region_by_hand(method.network(batch.image), torch.cat([batch.label, pseudo]))
     terms = method(batch, 0.5)
     assert terms.keys() == {"region"}
     torch.testing.assert_close(terms["region"], expected)
@@ -92,7 +84,7 @@ def test_unsure_voxels_do_not_count():
     confidence, pseudo = torch.softmax(method.teacher.network(batch.image[2:]), dim=1).max(dim=1)
     pseudo[confidence < 0.6] = -1
     assert 0 < (pseudo < 0).double().mean() < 1
-    expected = loss_by_hand(method.network(batch.image), torch.cat([batch.label, pseudo]))
+    expected = region_by_hand(method.network(batch.image), torch.cat([batch.label, pseudo]))
     torch.testing.assert_close(method(batch, 0.5)["region"], expected)
 
 
@@ -123,7 +115,7 @@ def test_an_interruption_in_the_second_stage_changes_nothing():
 def test_without_unlabelled_scans_the_fresh_network_learns_from_labels():
     assert check_without_unlabelled(PseudoLabel)["region"] > 0
     method, batch = in_second_stage(), a_batch(labelled=4)
-    torch.testing.assert_close(method(batch, 0.5)["region"], loss_by_hand(method.network(batch.image), batch.label))
+    torch.testing.assert_close(method(batch, 0.5)["region"], region_by_hand(method.network(batch.image), batch.label))
 
 
 @pytest.mark.parametrize("classes", [1, 3])

@@ -6,45 +6,49 @@ import math
 
 import pytest
 import torch
-from method_cases import PLAN, a_batch, build, check_prediction, check_resume, check_without_unlabelled
-from torch.nn import functional as F
+from method_cases import (
+    a_batch,
+    a_batch_of_bodies,
+    build,
+    check_prediction,
+    check_ramp,
+    check_rate_of_adversary,
+    check_resume,
+    check_without_unlabelled,
+    dice_by_hand,
+    maps_by_hand,
+    opinion_by_hand,
+    reach,
+)
 
-from duoseg.methods.base import Batch
 from duoseg.methods.sassnet import Sassnet
-from duoseg.model.distance import normalised_distance
-from duoseg.model.draws import SampleGenerator
 
 
-def reach(term, module):
-    """The largest gradient of a term in each of a module's parameters."""
-    gradients = torch.autograd.grad(term, list(module.parameters()), retain_graph=True, allow_unused=True)
-    return [0.0 if gradient is None else gradient.abs().max().item() for gradient in gradients]
-
-
-def test_the_terms_are_those_of_the_paper():
-    method, batch = build(Sassnet).eval(), a_batch()  # no dropout in the discriminator
-    terms = method(batch, 0.5)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_terms_are_those_of_the_paper(classes):
+    method, batch = build(Sassnet, classes).eval(), a_batch_of_bodies(classes, spacing=(0.8, 1, 1.5))
+    terms = method(batch, 0.5)  # without dropout in the discriminator
 
     logits, maps = method.student(batch.image)
-    p, phi, y = torch.softmax(logits, dim=1)[:2, 1], torch.tanh(maps), batch.label.double()
-    dice = (2 * (p * y).sum() + 1e-5) / ((p * p).sum() + (y * y).sum() + 1e-5)
-    true = normalised_distance(batch.label, 1, (1, 1, 1))
+    p, phi = torch.softmax(logits, dim=1)[:2, 1:], torch.tanh(maps)
+    true = maps_by_hand(batch.label, classes, (0.8, 1, 1.5))
     seen = torch.sigmoid(method.adversary(phi, batch.image))
-    ramp = math.exp(-5 * 0.5**2)
-    torch.testing.assert_close(terms["region"], 1 - dice)
-    torch.testing.assert_close(terms["distance"], 0.3 * F.mse_loss(phi[:2], true.double()))
-    torch.testing.assert_close(terms["adversarial"], 0.01 * ramp * -seen[2:].log().mean())
+    torch.testing.assert_close(terms["region"], dice_by_hand(p, batch.label))
+    torch.testing.assert_close(terms["distance"], 0.3 * ((phi[:2] - true) ** 2).mean(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(terms["adversarial"], 0.01 * math.exp(-5 * 0.5**2) * -seen[2:].log().mean())
     told = torch.cat([seen[:2].log(), (1 - seen[2:]).log()])
     torch.testing.assert_close(terms["adversary"], -told.mean())
     assert terms.keys() == {"region", "distance", "adversarial", "adversary"}
 
 
 def test_the_adversarial_weight_follows_the_published_ramp_of_6000_steps():
-    method, batch = build(Sassnet).eval(), a_batch()
-    last = method(batch, 1.0)["adversarial"]
-    for step in (0, 149, 150, 3000, 5999):
-        ramp = math.exp(-5 * (1 - (step // 150) / 40) ** 2)
-        torch.testing.assert_close(method(batch, step / 6000)["adversarial"], ramp * last)
+    check_ramp(build(Sassnet), "adversarial")
+
+
+def test_the_discriminator_drops_out_only_where_it_learns_itself():
+    still, dropping = build(Sassnet).eval()(a_batch(), 1.0), build(Sassnet).train()(a_batch(), 1.0)
+    torch.testing.assert_close(dropping["adversarial"], still["adversarial"])
+    assert (dropping["adversary"] - still["adversary"]).abs() > 1e-5
 
 
 def test_each_network_learns_from_its_own_term_only():
@@ -66,29 +70,23 @@ def test_the_adversarial_term_draws_unlabelled_maps_towards_labelled_ones():
 
 
 def test_unannotated_voxels_take_no_part_in_the_regression():
-    method, batch = build(Sassnet), a_batch()
-    label = batch.label.clone()
-    label[:, 4:] = -1
-    batch = Batch(batch.image, label, generator=SampleGenerator(0, 0, range(4)), plan=PLAN)
-    _, phi = method.opinions(batch.image)
-    true = normalised_distance(label, 1, (1, 1, 1))[:, :, :4]
-    expected = 0.3 * F.mse_loss(phi[:2, :, :4], true.double())
-    torch.testing.assert_close(method(batch, 0.5)["distance"], expected)
+    method, batch = build(Sassnet), a_batch_of_bodies(spacing=(1, 1, 2))
+    batch.label[:, 4:] = -1
+    phi, true = torch.tanh(method.student(batch.image)[1]), maps_by_hand(batch.label, 1, (1, 1, 2))
+    expected = 0.3 * ((phi[:2, :, :4] - true[:, :, :4]) ** 2).mean()
+    torch.testing.assert_close(method(batch, 0.5)["distance"], expected, rtol=1e-6, atol=0)
 
 
 def test_the_adversary_learns_at_a_hundredth_of_the_rate():
-    method = build(Sassnet)
-    student, adversary = method.parameter_groups()
-    assert adversary["scale"] == 0.01 and "scale" not in student
-    assert {id(p) for p in adversary["params"]} == {id(p) for p in method.adversary.parameters()}
-    assert len(student["params"]) + len(adversary["params"]) == len(list(method.parameters()))
+    check_rate_of_adversary(build(Sassnet), 0.01)
 
 
-def test_the_region_head_predicts():
-    method, image = build(Sassnet), a_batch().image
-    region, distance = method.members(image)
-    assert torch.equal(method.probabilities(image), region)
-    assert torch.equal(distance[:, 1] > 0.5, method.student(image)[1][:, 0] < 0)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_region_head_predicts_and_the_distance_head_has_its_say(classes):
+    method, image = build(Sassnet, classes, k=5.0), a_batch(classes).image
+    logits, maps = method.student(image)
+    assert torch.equal(method.probabilities(image), torch.softmax(logits, 1))
+    torch.testing.assert_close(method.members(image)[1], opinion_by_hand(torch.tanh(maps), 5))
 
 
 def test_without_unlabelled_patches_there_is_no_adversarial_term():

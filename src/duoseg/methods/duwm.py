@@ -23,7 +23,6 @@ student predicts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -82,9 +81,12 @@ class Duwm(Method):
     @torch.no_grad()
     def look(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """P and Q: the teacher's mean distributions over classes and over channels."""
-        looks = [self.teacher(batch.image + batch.noise(self.settings.noise)) for _ in range(self.settings.looks)]
-        logits, features = zip(*looks, strict=True)
-        return mean_distribution(logits), mean_distribution(features)
+        classes = channels = torch.zeros((), device=batch.image.device)
+        for _ in range(self.settings.looks):
+            logits, features = self.teacher(batch.image + batch.noise(self.settings.noise))
+            classes = classes + class_probabilities(logits)
+            channels = channels + class_probabilities(features)
+        return classes / self.settings.looks, channels / self.settings.looks
 
     def consistency(self, student: Tensor, teacher: Tensor) -> Tensor:
         """L(r, R), both (B, C, ...): disagreement where the teacher is sure, and the student's uncertainty."""
@@ -107,8 +109,3 @@ class Duwm(Method):
 def uncertainty(distribution: Tensor) -> Tensor:
     """Entropy over axis 1 as a share of the greatest possible, (B, 1, ...)."""
     return entropy(distribution) / math.log(max(distribution.shape[1], 2))
-
-
-def mean_distribution(looks: Sequence[Tensor]) -> Tensor:
-    """The mean of each look's softmax over axis 1."""
-    return torch.stack([class_probabilities(look) for look in looks]).mean(dim=0)

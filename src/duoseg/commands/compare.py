@@ -212,8 +212,7 @@ def _require_own_folder(out: Path, dataset: Dataset) -> None:
         raise InputError(f"{out}: is a run's folder; choose another --out for the study.")
     if out.exists() and os.path.samefile(out, dataset.root):
         raise InputError(f"{out}: is the data set's own folder; choose another --out.")
-    files = [file for case in (*dataset.train, *dataset.test) for file in (*case.images, case.label) if file]
-    folders = {file.resolve().parent for file in files}
+    folders = {file.resolve().parent for case in (*dataset.train, *dataset.test) for file in case.files}
     inside = (folders - {dataset.root.resolve()}) & {out.resolve(), *out.resolve().parents}
     if inside:
         raise InputError(f"{out}: {min(inside)} holds scans of the data set; choose an --out elsewhere.")

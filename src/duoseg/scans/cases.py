@@ -34,6 +34,11 @@ class Case:
         """What is equal for the scans of one person, and for no others."""
         return self.subject_given, self.subject
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Its images, then its label, if it has one."""
+        return self.images if self.label is None else (*self.images, self.label)
+
     def without_label(self) -> Case:
         """Return this case as an unlabelled one."""
         return replace(self, label=None)

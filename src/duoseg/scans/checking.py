@@ -179,5 +179,5 @@ def _with_verdicts(rows: Sequence[tuple[Row, Case]], found: Sequence[Problem]) -
     for problem in found:
         told[problem.file].append(problem)
     for row, case in rows:
-        files = dict.fromkeys((*case.images, *([case.label] if case.label else [])))
+        files = dict.fromkeys(case.files)
         yield replace(row, verdict=severity_text(problem for file in files for problem in told[file]) or "ok")

@@ -84,5 +84,4 @@ def _absolute(path: Path) -> str:
 
 
 def _content(case: Case, content: Callable[[Path], str]) -> str:
-    files = [*case.images, *([case.label] if case.label else [])]
-    return hashlib.sha256("".join(map(content, files)).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(map(content, case.files)).encode()).hexdigest()[:16]

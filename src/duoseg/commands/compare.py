@@ -25,7 +25,7 @@ from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.planning.requests import checked_request
 from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
-from duoseg.study.folds import Labelled, On, divide, label_counts
+from duoseg.study.folds import Labelled, On, Scored, divide, label_counts
 from duoseg.study.grid import find_entries, make_grid
 from duoseg.study.records import read_result, read_results, with_persons
 from duoseg.training.engine import DeviceName, resolve_device
@@ -97,6 +97,7 @@ def compare(
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     parts = divide(dataset, on=on, folds=folds)
+    scored: Scored = on if folds is None else "folds"
     counts = label_counts(
         labelled or ([settings.labelled] if settings.labelled else None),
         parts,
@@ -107,7 +108,7 @@ def compare(
     where = resolve_device(device)
     _require_own_folder(out, dataset)
     with _locked(out):
-        known = read_known(out, on="folds" if folds is not None else on, folds=folds)
+        known = read_known(out, on=scored, folds=folds)
         results = {result.combination.name: result for result in read_results(out)}
         done = {one.name: results[one.name] for one in grid if one.name in results}
         earlier = {name: result for name, result in results.items() if name not in done}
@@ -130,7 +131,7 @@ def compare(
                 f"--hours {hours:g}: {out} was begun without hours, and its steps stay; leave out --hours, or choose "
                 "another --out."
             )
-        asked = Asked(out, settings, entries, grid, setups, parts, on, folds, where)
+        asked = Asked(out, settings, entries, grid, setups, parts, scored, folds, where)
         asked = asked if choice is None else asked.with_steps(choice.steps)
         if hours is None or choice is not None:  # else there is nothing yet to agree with, and the steps are not known
             asked.require_same(done, earlier)
@@ -146,7 +147,7 @@ def compare(
         results = {name: with_persons(result, asked.persons) for name, result in results.items()}
         about = describe(
             data=data,
-            on=on,
+            on=scored,
             folds=folds,
             persons=asked.persons,
             config=config,

@@ -13,6 +13,9 @@ from duoseg.scans.dataset import Dataset
 from duoseg.scans.texts import count_text
 
 On = Literal["test", "holdout"]
+Scored = Literal["test", "holdout", "folds"]
+"""What a study scores; "folds" are the labelled training scans in turn."""
+
 Labelled = int | Literal["all"]
 
 

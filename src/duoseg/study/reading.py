@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from duoseg.errors import InputError
 from duoseg.files import read_text
+from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.records import RESULTS, Cost, Row
 from duoseg.study.statistics import ALL, Verdict
@@ -92,7 +93,7 @@ class Data(_Part):
     """What was scored."""
 
     path: str
-    on: Literal["test", "holdout", "folds"]
+    on: Scored
     folds: int | None = None
     cases: int
     persons: int

@@ -14,7 +14,7 @@ from duoseg.files import read_json
 from duoseg.methods.registry import find_method
 from duoseg.planning.plan import Plan
 from duoseg.scans.texts import some_text
-from duoseg.study.folds import On
+from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.records import Result
 from duoseg.training.checkpoint import differences
@@ -28,7 +28,7 @@ OF_THE_STUDY = ("asked", "study_steps")
 
 
 def identity(
-    config: Config, setup: Setup, *, on: On, folds: int | None, device: DeviceName, asked: Config
+    config: Config, setup: Setup, *, on: Scored, folds: int | None, device: DeviceName, asked: Config
 ) -> dict[str, Any]:
     """What a combination's scores depend on, as plain values.
 
@@ -42,7 +42,7 @@ def identity(
     """
     plan = setup.plan if config.steps is None else setup.plan.model_copy(update={"steps": config.steps})
     return {
-        "on": "folds" if folds is not None else on,
+        "on": on,
         "folds": folds,
         **_of_training(config, plan, device),
         "scans": setup.scans,

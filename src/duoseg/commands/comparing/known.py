@@ -10,6 +10,7 @@ from typing import Any
 
 from duoseg.errors import InputError
 from duoseg.files import read_json
+from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.reading import STUDY, parse_study
 from duoseg.study.reading import Study as Content
@@ -39,12 +40,12 @@ class Known:
         return {name: self.entries[name] for name in names if name in self.entries}
 
 
-def read_known(out: Path, *, on: str, folds: int | None) -> Known:
+def read_known(out: Path, *, on: Scored, folds: int | None) -> Known:
     """What a study's folder tells; nothing where it is new, or where what was asked for scored other scans.
 
     Args:
         out: folder of the study.
-        on: the scans to score, "folds" where those are.
+        on: which scans are to be scored.
         folds: how many.
     """
     path = out / STUDY

@@ -14,7 +14,7 @@ from duoseg.commands.comparing.study import Asked
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.reporting.study_page import write_study_page
-from duoseg.study.folds import On
+from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.reading import STUDY
 from duoseg.study.records import RESULTS, Result, write_results
@@ -140,7 +140,7 @@ class Board:
 def describe(
     *,
     data: StrPath,
-    on: On,
+    on: Scored,
     folds: int | None,
     persons: Mapping[str, str],
     config: StrPath | None,
@@ -156,7 +156,7 @@ def describe(
         "environment": dict(environment),
         "data": {
             "path": str(data),
-            "on": "folds" if folds is not None else on,
+            "on": on,
             "folds": folds,
             "cases": len(persons),
             "persons": len(set(persons.values())),

@@ -14,7 +14,7 @@ from duoseg.commands.comparing.identity import identity, require_one_study, requ
 from duoseg.commands.comparing.setup import Setup, entry_config
 from duoseg.config import Config
 from duoseg.files import write_text
-from duoseg.study.folds import On, Part, person_texts
+from duoseg.study.folds import Part, Scored, person_texts
 from duoseg.study.grid import Combination, Entry
 from duoseg.study.records import Result
 from duoseg.training.engine import DeviceName
@@ -82,7 +82,7 @@ class Asked:
     grid: Sequence[Combination]
     setups: Sequence[Setup]
     parts: Sequence[Part]
-    on: On
+    on: Scored
     folds: int | None
     device: DeviceName
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from duoseg.reporting.charts import WIDTH, log_ticks, number_text, svg, ticks
 
-_NAME_CHARACTERS = 19
+_NAME_CHARACTERS = 22
 _WIDE, _NARROW = frozenset("mwMW@%"), frozenset("fijlrtI.,:;|'()[]!- ")
 _PANEL_WIDTH, _PANEL_HEIGHT = 210, 140
 _FEW = 9

@@ -23,8 +23,8 @@ from duoseg.model.draws import SampleGenerator
 
 
 def only(label, where):
-    """A label of where alone."""
-    return torch.where(where, label, -1)[None]
+    """The labels of those voxels alone."""
+    return torch.where(where, label, -1)
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -34,10 +34,11 @@ def test_the_losses_are_the_papers_for_two_labelled_and_two_unlabelled_patches(c
     method.teacher.network.load_state_dict(build(Bcp, classes, seed=1).student.state_dict())
     terms = method(a_batch(classes), 0.5)
     batch = a_batch(classes)
-    box = ~method.around(batch)[0]
-    (xa, xb, ua, ub), (ya, yb) = batch.image, batch.label
-    va, vb = method.teacher.network(batch.image[2:]).argmax(1)
-    inward, outward = (method.student(torch.where(box, *pair)[None]) for pair in ((ua, xa), (xb, ub)))
+    box = ~method.around(batch)[:2]
+    xa, ya, ua = batch.image[:2], batch.label, batch.image[2:]
+    va = method.teacher.network(ua).argmax(1)
+    xb, yb, ub, vb = (items.flip(0) for items in (xa, ya, ua, va))  # of two, each is the other's neighbour
+    inward, outward = (method.student(torch.where(box[:, None], *pair)) for pair in ((ua, xa), (xb, ub)))
     expected = {
         "inward": region_by_hand(inward, only(ya, ~box)) + alpha * region_by_hand(inward, only(va, box)),
         "outward": region_by_hand(outward, only(yb, box)) + alpha * region_by_hand(outward, only(vb, ~box)),
@@ -65,10 +66,16 @@ def test_the_first_stage_learns_from_labelled_patches_pasted_into_each_other():
     seen = []
     method.student.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     terms = method(a_batch(3, labelled=4), 0.5)
-    box = ~method.around(batch)[:2]
-    assert torch.equal(seen[0], torch.where(box.unsqueeze(1), batch.image[2:], batch.image[:2]))
-    mixed = torch.where(box, batch.label[2:], batch.label[:2])
+    box = ~method.around(batch)
+    following = [1, 2, 3, 0]
+    assert torch.equal(seen[0], torch.where(box.unsqueeze(1), batch.image[following], batch.image))
+    mixed = torch.where(box, batch.label[following], batch.label)
     torch.testing.assert_close(terms, {"labelled": region_by_hand(method.student(seen[0]), mixed)})
+
+
+def test_the_first_stage_takes_the_share_that_is_asked_for():
+    first, second = build(Bcp, pre_train=0.4).stages
+    assert (first.share, second.share) == (0.4, pytest.approx(0.6))
 
 
 def test_the_teacher_begins_the_second_stage_as_the_student_and_follows_without_a_rise():

@@ -11,8 +11,9 @@ in the box and 1 around it; y~ is the label that a teacher, an average of the st
 Before that, a first stage trains on labelled patches pasted into each other, and the teacher begins as what came of it.
 As in the released code for the left atrium: 2,000 of 17,000 steps for the first stage, only the largest body of a class
 kept in y~, decay 0.99 without a rise, the student predicts. The first stage hands over its last weights, not those that
-did best on the test scans. Dice is that of the harness, over foreground classes. Half the patches of a batch are a,
-half b: a step trains on half as many mixed patches. Each item has a box of its own, in the code a batch has one.
+did best on the test scans. Dice is that of the harness, over foreground classes. Each pair has a box of its own, in the
+code a batch has one. There half the patches of a batch are a, half b, in a batch twice that of the other methods; here
+the batch is theirs, and each patch is a in one pair and b in another, so that a step trains on as many mixed patches.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class BcpSettings(Settings):
     """The constants of BCP; the defaults are the published ones.
 
     Attributes:
+        pre_train: share of the first stage in all steps.
         box: side of the pasted box, as a share of the patch's.
         unlabelled_weight: alpha, of what the teacher labelled.
         decay: of the teacher's moving average.
@@ -43,6 +45,7 @@ class BcpSettings(Settings):
             several bodies.
     """
 
+    pre_train: Annotated[float, Field(gt=0, lt=1)] = 2 / 17
     box: Annotated[float, Field(gt=0, lt=1)] = 2 / 3
     unlabelled_weight: Annotated[float, Field(ge=0)] = 0.5
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -53,12 +56,13 @@ class Bcp(Method):
     """A student of mixed patches."""
 
     Settings = BcpSettings
-    stages = (Stage("pre-train", share=2 / 17, batch="labelled"), Stage("self-train", share=15 / 17))
 
     def __init__(self, networks: NetworkFactory, settings: BcpSettings) -> None:
         super().__init__(networks, settings)
         self.student = networks.region()
         self.teacher = Teacher(self.student)
+        first = Stage("pre-train", share=settings.pre_train, batch="labelled")
+        self.stages = (first, Stage("self-train", share=1 - settings.pre_train))
         self.settings = settings
 
     def start_stage(self, stage: Stage) -> None:
@@ -71,12 +75,11 @@ class Bcp(Method):
         images, unlabelled = batch.image[:n], batch.image[n:]
         around = self.around(batch)
         if not len(unlabelled):
-            (xa, xb), (ya, yb) = halves(images), halves(batch.label)
-            m = around[: len(xa)]
-            return {"labelled": region_loss(self.student(paste(xa, xb, m)), paste(ya, yb, m))}
-        count = (max(len(images), len(unlabelled)) + 1) // 2
-        (xa, xb), (ya, yb) = halves(images, count), halves(batch.label, count)
-        (ua, ub), (va, vb) = halves(unlabelled, count), halves(self.pseudo_labels(unlabelled), count)
+            (xa, xb), (ya, yb) = neighbours(images, n), neighbours(batch.label, n)
+            return {"labelled": region_loss(self.student(paste(xa, xb, around)), paste(ya, yb, around))}
+        count = max(n, len(unlabelled))
+        (xa, xb), (ya, yb) = neighbours(images, count), neighbours(batch.label, count)
+        (ua, ub), (va, vb) = neighbours(unlabelled, count), neighbours(self.pseudo_labels(unlabelled), count)
         m = around[:count]
         inward, outward = self.student(torch.cat([paste(xa, ua, m), paste(ub, xb, m)])).split(count)
         none, alpha = torch.full_like(ya, IGNORE), self.settings.unlabelled_weight
@@ -115,8 +118,7 @@ def paste(outside: Tensor, inside: Tensor, around: Tensor) -> Tensor:
     return torch.where(around.unsqueeze(1) if outside.ndim > around.ndim else around, outside, inside)
 
 
-def halves(items: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
-    """Items a and items b, ``count`` of each; the first ones again where there are too few."""
-    count = count or (len(items) + 1) // 2
-    rows = [row % len(items) for row in range(2 * count)]
-    return items[rows[:count]], items[rows[count:]]
+def neighbours(items: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """``count`` items a, the first ones again where there are too few, and as b the next one of each."""
+    rows = torch.arange(count, device=items.device)
+    return items[rows % len(items)], items[(rows + 1) % len(items)]

@@ -16,7 +16,7 @@ from rich.table import Table
 from duoseg.displays import Bars, Lines, StudyLines
 
 if TYPE_CHECKING:
-    from duoseg.commands.comparing.outputs import Study
+    from duoseg.commands.comparing.outputs import StudyFolder
     from duoseg.commands.demo import Demo
     from duoseg.commands.predict import PredictedScan
     from duoseg.commands.train import Run
@@ -127,7 +127,7 @@ class Console:
             self._out.print(f"[{SEVERITIES[problem.severity]}]{problem.severity}[/]: ", end="")
             self._out.print(str(problem), markup=False)
 
-    def compare(self, study: Study) -> None:
+    def compare(self, study: StudyFolder) -> None:
         """Dice of everything that is finished, the difference to what it is compared with, and where the rest is."""
         from duoseg.commands.comparing.table import TEXT_COLUMNS, overview
 

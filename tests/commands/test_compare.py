@@ -20,6 +20,8 @@ from duoseg.commands.comparing.outputs import Unfinished
 from duoseg.commands.comparing.setup import diagonal_mm
 from duoseg.config import load_config
 from duoseg.errors import InputError
+from duoseg.methods.dtml import Dtml
+from duoseg.methods.supervised import Supervised
 from duoseg.scans.dataset import load_dataset
 from duoseg.study.records import read_result
 
@@ -209,7 +211,7 @@ def test_a_combination_that_the_system_ends_is_told(copy, compare, tmp_path, mon
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "shot.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'modules'}:{':'.join(filter(None, sys.path))}")
-    monkeypatch.setattr("duoseg.commands.comparing.study.COMBINATION", "shot")
+    monkeypatch.setattr("duoseg.commands.comparing.asked.COMBINATION", "shot")
     with pytest.raises(Unfinished, match="soft-2-seed1: it was ended by SIGKILL, as the system does to what takes too"):
         compare(copy, ["soft"], seeds=[0, 1])
     assert len(table(copy)) == 6
@@ -233,6 +235,26 @@ def test_other_settings_than_those_of_finished_combinations_are_refused_by_name(
     with pytest.raises(InputError, match=rf"scans\.{label.name.split('.')[0]} was 'scored, content \w+' and is now"):
         duoseg.compare(data, copy, methods=["soft"], labelled=[2], seeds=[0], config=protocol, device="cpu", threads=1)
     assert (copy / "results.csv").read_bytes() == before
+
+
+def test_what_another_revision_of_a_method_learned_is_neither_taken_for_done_nor_compared(copy, compare, monkeypatch):
+    monkeypatch.setattr(Dtml, "revision", Dtml.revision + 1)
+    with pytest.raises(InputError, match=r"soft-2-seed0: was computed .* revision was 1 and is now 2"):
+        compare(copy, ["soft"])
+    with pytest.raises(InputError, match=r"soft-2-seed0: belongs to this study, .* revision was 1 and would be 2"):
+        compare(copy, ["soft"], seeds=[1])
+    compare(copy, ["supervised"])
+
+
+def test_a_result_of_a_version_without_revisions_is_of_the_first_one(copy, compare, monkeypatch):
+    path = copy / "supervised-2-seed0" / "result.json"
+    result = json.loads(path.read_text())
+    assert result["config"].pop("revision") == 1
+    path.write_text(json.dumps(result))
+    compare(copy, ["supervised"])
+    monkeypatch.setattr(Supervised, "revision", 2)
+    with pytest.raises(InputError, match="revision was 1 and is now 2"):
+        compare(copy, ["supervised"])
 
 
 def test_a_begun_combination_of_other_settings_is_refused_before_anything_is_computed(copy, compare):
@@ -324,6 +346,9 @@ def test_a_missing_combination_stays_listed_when_a_later_call_does_not_ask_for_i
     states = {one["name"]: one["status"] for one in content(copy)["combinations"]}
     assert states["wild-2-seed0"] == "failed" and states["soft-2-seed0"] == "waiting"
     assert "wild" in content(copy)["entries"]
+    shutil.rmtree(copy / "wild-2-seed0")
+    compare(copy, ["supervised"])
+    assert "wild" not in content(copy)["entries"] and "wild" not in (copy / "tables.md").read_text()
 
 
 def test_one_study_is_worked_on_by_one_command_at_a_time(copy, compare):
@@ -381,6 +406,69 @@ def test_what_to_compare_with_is_checked_before_anything_is_planned(compare, tmp
     monkeypatch.setattr("duoseg.commands.comparing.setup.plan_dataset", lambda *a, **k: pytest.fail("planned"))
     with pytest.raises(InputError, match="--against soft: is not compared"):
         compare(tmp_path / "out", ["supervised", "longer"], against="soft")
+
+
+def test_what_was_only_predicted_again_was_not_resumed_and_the_memory_is_the_trainings(copy, compare):
+    before = read_result(copy / NAMES[0])
+    (copy / NAMES[0] / "result.json").unlink()
+    (noted,) = json.loads((copy / NAMES[0] / "attempts.json").read_text())
+    compare(copy, ["supervised"])
+    result = read_result(copy / NAMES[0])
+    assert before is not None and result is not None and result.rows == before.rows
+    assert not result.cost.resumed and before.cost.peak_mib == noted["peak_mib"] > 100
+    assert result.cost.train_wall_s > before.cost.train_wall_s
+
+
+def test_masks_of_scans_that_lay_elsewhere_are_made_anew(compare, phantoms, protocol, cache, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "study"
+    shutil.copytree(phantoms, data)
+    options = {"methods": ["supervised"], "labelled": [2], "seeds": [0], "config": protocol, "device": "cpu"}
+    duoseg.compare(data, out, cache=cache, threads=1, **options)
+    before = (out / "results.csv").read_bytes()
+    (out / "supervised-2-seed0" / "result.json").unlink()  # as after a kill while predicting
+    data.rename(tmp_path / "moved")
+    duoseg.compare(tmp_path / "moved", out, cache=cache, threads=1, **options)
+    assert (out / "results.csv").read_bytes() == before
+
+
+def test_a_study_keeps_the_threads_that_it_began_with(copy, compare, caplog):
+    compare(copy, ["supervised"], threads=2)
+    assert not caplog.messages and content(copy)["environment"]["threads"] == 1
+    compare(copy, ["supervised"], seeds=[1], threads=None)
+    result = read_result(copy / "supervised-2-seed1")
+    assert result is not None and result.environment is not None and result.environment["threads"] == 1
+    compare(copy, ["supervised"], seeds=[2], threads=2)
+    assert any("--threads 2" in message for message in caplog.messages)
+    assert content(copy)["environment"]["threads"] == 1
+
+
+def test_classes_that_depend_on_which_labels_are_used_are_refused(phantoms, protocol, cache, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    (data / "dataset.json").unlink()
+    names = [case.name for case in load_dataset(data).train if case.label]
+    label = data / "labelsTr" / f"{names[2]}.nii.gz"
+    mask = nib.load(label)
+    values = np.asarray(mask.dataobj).astype(np.uint8)
+    values[:2, :2, :2] = 9
+    nib.save(nib.Nifti1Image(values, mask.affine), label)
+    with pytest.raises(InputError, match=r"data: which classes .* 2 labelled: 1; 3 labelled: 1, 9\).*dataset\.json"):
+        duoseg.compare(data, tmp_path / "out", methods=["supervised"], labelled=[2, 3], seeds=[0], config=protocol)
+    assert not list((tmp_path / "out").glob("setup/*/plan.json"))
+
+
+def test_a_class_that_no_training_label_has_is_told(phantoms, protocol, cache, tmp_path, caplog):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    (data / "dataset.json").unlink()
+    label = sorted((data / "labelsTs").iterdir())[0]
+    mask = nib.load(label)
+    values = np.asarray(mask.dataobj).astype(np.uint8)
+    values[:2, :2, :2] = 9
+    nib.save(nib.Nifti1Image(values, mask.affine), label)
+    options = {"labelled": [2], "seeds": [0], "config": protocol, "cache": cache, "device": "cpu", "threads": 1}
+    duoseg.compare(data, tmp_path / "out", methods=["supervised"], **options)
+    assert any(label.name in message and "value 9 belongs to no class" in message for message in caplog.messages)
 
 
 def test_an_unreadable_record_of_time_costs_only_that(compare, copy):

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import duoseg
+from duoseg.commands.comparing.asked import COMBINATION_SECONDS, Measured, Work
 from duoseg.commands.comparing.children import Ended, Task, run_children
 from duoseg.commands.comparing.hours import stored_choice
 from duoseg.commands.comparing.steps import choose_steps
-from duoseg.commands.comparing.study import COMBINATION_SECONDS, Measured, Work
 from duoseg.errors import InputError
 from duoseg.planning.budget import START_SECONDS
 from duoseg.study.grid import Combination, Entry
@@ -78,9 +78,9 @@ def test_a_study_that_is_killed_three_times_gives_the_table_of_one_that_is_not(p
     assert whole.wait(timeout=240) == 0
     out, draw = tmp_path / "killed", random.Random(0)
 
-    for kill in ("the command", "its process group", "interrupt"):
+    for kill in ("the command", "its process group", "the command", "interrupt"):
         process = start(phantoms, out, protocol, cache, start_new_session=True)
-        goal = steps_done(out) + draw.randint(5, 25)
+        goal = steps_done(out) + draw.randint(4, 18)
         wait_until(lambda goal=goal: steps_done(out) >= goal or len(list(out.glob("*/result.json"))) == 2)
         if kill == "the command":
             process.kill()

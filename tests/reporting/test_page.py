@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from duoseg.reporting import CasePicture, RunSummary, write_report
-from duoseg.reporting.comparison import case_rows, mean_rows, verdict
 from duoseg.reporting.page import duration, plan_rows, render
+from duoseg.reporting.run_verdict import case_rows, mean_rows, verdict
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
 VOID = {"meta", "link", "input", "br", "img", "hr", "image"}

@@ -56,11 +56,13 @@ def test_the_main_row_says_what_the_study_says(content: dict[str, Any]) -> None:
     mean, difference = study.mean("dtml", 8, "dice"), study.difference("dtml", 8, "dice")
     assert mean is not None and mean.low is not None and mean.high is not None and mean.mean is not None
     assert difference is not None and difference.low is not None
-    row = next(row for row in tables(study)[0].rows if row[:2] == ["dtml", "8"])
+    main = tables(study)[0]
+    row = next(row for row in main.rows if row[:2] == ["dtml", "8"])
+    place = next(index for index, heading in enumerate(main.headings) if heading.text.startswith("Dice minus"))
     assert row[2] == f"{100 * mean.mean:.2f} ({100 * mean.low:.2f} to {100 * mean.high:.2f})"
     mark = {"better": "▲", "worse": "▼", "no difference shown": ""}[difference.verdict]
-    assert row[7] == mark
-    assert row[8].startswith(f"{100 * difference.difference:+.2f}".replace("-", "−"))
+    assert row[place - 1] == mark
+    assert row[place].startswith(f"{100 * difference.difference:+.2f}".replace("-", "−"))
     assert row[-1] == "1.40"
 
 
@@ -142,6 +144,20 @@ def test_undefined_distances_are_shown_in_both_versions_where_there_are_any() ->
     row = dict(zip(titles, by_name["class-2"].rows[0], strict=True))
     assert (row["HD95 found"], row["HD95"]) == ("4.00", f"{(3 * 4 + 100) / 4:.2f}")
     assert "1 is undefined" in markdown(lacking)
+
+
+def test_with_one_class_the_main_table_shows_both_versions_of_a_distance() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(3)]
+    missed = [*rows, make_row("s3", 0.0, hd95_mm=None, assd_mm=None)]
+    main = tables(parse_study(study_content([make_result("x", missed)], against="x")))[0]
+    row = dict(zip([heading.text for heading in main.headings], main.rows[0], strict=True))
+    assert (row["HD95 found"], row["HD95"], row["ASSD found"]) == ("4.00", f"{(3 * 4 + 100) / 4:.2f}", "1.00")
+    assert "HD95 found" not in markdown(study_content([make_result("x", rows)], against="x"))
+
+
+def test_a_table_alone_says_the_tolerance_of_nsd() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(3)]
+    assert "NSD has a tolerance of 1 mm." in markdown(study_content([make_result("x", rows)], against="x"))
 
 
 def test_unknown_costs_are_dashes_and_a_gpu_has_a_column() -> None:

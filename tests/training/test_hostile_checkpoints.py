@@ -390,8 +390,13 @@ def test_a_run_of_another_version_is_told_as_such(phantoms: Path, tiny_protocol:
     with pytest.raises(InputError, match=r"run: its scans were prepared by another version .* use that version"):
         train(phantoms, run, tiny_protocol, resume=True)
 
+    changed_identity(run, revision=identity["revision"] + 1)
+    with pytest.raises(InputError, match=r"run: its method has been changed since it began \(revision \d, now \d\)"):
+        train(phantoms, run, tiny_protocol, resume=True)
+    changed_identity(run, revision=identity["revision"])
+
     # Earlier versions did not record it.
-    changed_identity(run, cache_format=None)
+    changed_identity(run, cache_format=None, revision=None)
     train(phantoms, run, tiny_protocol, resume=True)
     others = {key: f"{value}0" for key, value in identity["contents"].items()}
     changed_identity(run, cache_format=None, contents=others)

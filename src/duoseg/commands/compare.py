@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.hours import fit, refit, stored_choice
 from duoseg.commands.comparing.known import read_known
 from duoseg.commands.comparing.machine import Machine, make_machine
-from duoseg.commands.comparing.outputs import Board, Study, StudyInterrupted, Unfinished, describe
+from duoseg.commands.comparing.outputs import Board, StudyFolder, StudyInterrupted, Unfinished, describe
 from duoseg.commands.comparing.setup import entry_config, make_setups, prepare
-from duoseg.commands.comparing.study import Asked
 from duoseg.commands.plan import warn_of_problems
 from duoseg.commands.runs import environment, require_known_settings
 from duoseg.config import CONFIG, Config, load_config
@@ -56,7 +56,7 @@ def compare(
     device: DeviceName = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Study:
+) -> StudyFolder:
     """Train, predict and score every combination of methods, label counts and seeds, and compare the methods.
 
     All methods get the same plan, so the same network, patches, batch, augmentation and steps. Each combination is a
@@ -118,7 +118,7 @@ def compare(
         machine = make_machine(
             where, setups, entries, settings, count=len(left), jobs=jobs, threads=threads, before=known.threads
         )
-        if known.threads not in (None, machine.threads) and (left and results):
+        if known.threads not in (None, machine.threads) and left:
             logger.warning(
                 f"--threads {machine.threads}: {out} began with {known.threads}; results will differ in their last "
                 "digits from those of a study that was computed with one number."
@@ -151,7 +151,8 @@ def compare(
             folds=folds,
             persons=asked.persons,
             config=config,
-            environment={**environment(where, machine.threads), "jobs": machine.jobs},
+            # Those it began with stay: further calls take them, too, where nothing else is asked for.
+            environment={**environment(where, known.threads or machine.threads), "jobs": machine.jobs},
             steps=asked.steps,
             against=baseline,
             hours=None if choice is None else choice.model_dump(include={"hours", "steps", "reason"}),
@@ -161,11 +162,17 @@ def compare(
         return _compute(board, tasks, machine, progress)
 
 
-def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Progress | None) -> Study:
+def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Progress | None) -> StudyFolder:
     """Run what is left, and write the study's files after each combination."""
     total = len(board.asked.grid)
+    warned: set[str] = set()
 
     def told(task: Task, slot: int, event: Event) -> None:
+        if "warning" in event:
+            if event["warning"] not in warned:
+                logger.warning(event["warning"])
+                warned.add(event["warning"])
+            return
         if progress is not None:
             what = "" if event["what"] == "train" else f" {event['what']}"
             progress(f"job {slot + 1}", event["done"], event["total"], f"{task.name}{what}")

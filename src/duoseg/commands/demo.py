@@ -20,9 +20,9 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.progress import Progress
-from duoseg.reporting.comparison import verdict
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import CasePicture
+from duoseg.reporting.run_verdict import verdict
 from duoseg.scans.formats import read_scan
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.scores.output import to_json

@@ -9,6 +9,7 @@ from duoseg.progress import Progress, counted
 from duoseg.scores import evaluate as scoring
 from duoseg.scores.evaluate import Scores
 from duoseg.scores.output import write_csv, write_json
+from duoseg.scores.policy import TOLERANCE_MM
 
 
 def evaluate(
@@ -17,7 +18,7 @@ def evaluate(
     *,
     json: StrPath | None = None,
     csv: StrPath | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float = TOLERANCE_MM,
     dataset: StrPath | None = None,
     progress: Progress | None = None,
 ) -> Scores:

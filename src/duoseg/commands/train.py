@@ -27,6 +27,7 @@ from duoseg.config import CONFIG, Config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.methods.base import Method
+from duoseg.methods.registry import find_method
 from duoseg.planning.cache import FORMAT as CACHE_FORMAT
 from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.overrides import override
@@ -115,6 +116,7 @@ def train(
     require_writable(out / CONFIG)
     require_known_settings(settings)
     state = load_checkpoint(out) if resume else None
+    begun: dict[str, Any] | None = None
     dataset = load_dataset(data, splits=splits)
     warn_of_problems(dataset)
     if state is None:  # a run that goes on compares the contents of its scans with those that it began with
@@ -123,8 +125,9 @@ def train(
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
     identity = _settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
     if state is not None:  # before the work of preparing scans, and again with their contents
-        refuse_changes({key: state["identity"].get(key) for key in identity}, identity)
-        refuse_another_version(out, state["identity"], cache_format=CACHE_FORMAT)
+        begun = {"revision": 1, **state["identity"]}  # earlier versions knew only one
+        refuse_another_version(out, begun, cache_format=CACHE_FORMAT, revision=identity["revision"])
+        refuse_changes({key: begun.get(key) for key in identity}, identity)
 
     warn_of_memory(chosen, settings, resolve_device(device))
     torch.manual_seed(settings.training.seed)
@@ -135,9 +138,11 @@ def train(
         learner, split, chosen, Path(cache) if cache else dataset.root / CACHE, progress
     )
     identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases]), "cache_format": CACHE_FORMAT}
-    if state is not None:
-        refuse_another_version(out, state["identity"], cache_format=CACHE_FORMAT, contents=identity["contents"])
-        refuse_changes({**state["identity"], "cache_format": CACHE_FORMAT}, identity)
+    if begun is not None:
+        refuse_another_version(
+            out, begun, cache_format=CACHE_FORMAT, revision=identity["revision"], contents=identity["contents"]
+        )
+        refuse_changes({**begun, "cache_format": CACHE_FORMAT}, identity)
 
     trainer = Trainer(
         learner,
@@ -252,7 +257,12 @@ def _settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str
     """What a resumed run must share: not how often it saves, how it will predict, nor what a study compares it with."""
     own = {"prediction": True, "entries": True, "training": {"checkpoint_seconds"}}
     config = settings.model_dump(mode="json", exclude=own)
-    return {"config": config, "plan": plan.model_dump(mode="json", exclude={"reasons"}), "precision": precision}
+    return {
+        "config": config,
+        "revision": find_method(settings.method).revision,
+        "plan": plan.model_dump(mode="json", exclude={"reasons"}),
+        "precision": precision,
+    }
 
 
 def _contents(cases: Sequence[PreparedCase]) -> dict[str, str]:

@@ -89,10 +89,12 @@ class Method(nn.Module):
     """Base of all methods. All state that must survive an interruption lies in parameters and buffers.
 
     A subclass names its ``Settings`` and ``stages``, builds its students from the factory, and says what
-    it learns from a batch (``forward``) and what it predicts (``members``).
+    it learns from a batch (``forward``) and what it predicts (``members``). Whoever changes what it learns raises its
+    ``revision``: no training goes on with, and no study mixes, what two revisions learned.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
+    revision: ClassVar[int] = 1
     stages: tuple[Stage, ...] = (Stage("train"),)
 
     # Calling a module returns Any in torch's types; this says what comes back.

@@ -56,6 +56,7 @@ class Bcp(Method):
     """A student of mixed patches."""
 
     Settings = BcpSettings
+    revision = 2  # 1 mixed each patch once
 
     def __init__(self, networks: NetworkFactory, settings: BcpSettings) -> None:
         super().__init__(networks, settings)

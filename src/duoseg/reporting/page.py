@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from duoseg.files import write_text
-from duoseg.reporting import comparison
+from duoseg.reporting import run_verdict
 from duoseg.reporting.charts import Line, Strip, line_chart, strip_plot
 from duoseg.reporting.pictures import planes
 from duoseg.reporting.records import CasePicture, RunSummary
@@ -64,17 +64,17 @@ def render(
     engine = environment()
     engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration}
     script = asset("report.js")
-    labels = comparison.label_names(runs)
+    labels = run_verdict.label_names(runs)
     return engine.get_template("report.html.j2").render(
         title=title,
         notes=notes,
         runs=runs,
         scored=[run for run in runs if run.scores],
         labels=labels,
-        verdict=comparison.verdict(runs),
-        metrics=[(m, comparison.TITLES[m], comparison.DECIMALS[m]) for m in comparison.METRICS],
-        mean_rows=comparison.mean_rows(runs),
-        case_rows=comparison.case_rows(runs),
+        verdict=run_verdict.verdict(runs),
+        metrics=[(m, run_verdict.TITLES[m], run_verdict.DECIMALS[m]) for m in run_verdict.METRICS],
+        mean_rows=run_verdict.mean_rows(runs),
+        case_rows=run_verdict.case_rows(runs),
         strips=[chart for metric in ("dice", "hd95_mm") if (chart := _strips(runs, metric))],
         losses=[(run, names, chart) for run in runs for names, chart in [_losses(run)] if chart],
         pictures=[(label, picture, planes(picture)) for label, picture in pictures],
@@ -183,10 +183,10 @@ def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:
     """All scans of every scored run on one axis."""
     strips: list[Strip] = []
     for run in runs:
-        values = comparison.case_values(run, metric)
+        values = run_verdict.case_values(run, metric)
         summary = summarise(list(values.values()))
         bounds = None if summary.low is None or summary.high is None else (summary.low, summary.high)
         dots = [(case, value) for case, value in values.items() if value is not None]
         if dots:
             strips.append(Strip(run.name, dots, summary.mean, bounds))
-    return strip_plot(strips, title=f"{comparison.TITLES[metric]} of each scan")
+    return strip_plot(strips, title=f"{run_verdict.TITLES[metric]} of each scan")

@@ -68,7 +68,7 @@ def score_masks(
     spacing: Sequence[float],
     labels: Mapping[str, int],
     *,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float = policy.TOLERANCE_MM,
     ignore_value: int | None = None,
     voxel_volume_ml: float | None = None,
     axes: np.ndarray | None = None,
@@ -116,7 +116,7 @@ def evaluate(
     reference: Path,
     *,
     dataset_json: Path | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float = policy.TOLERANCE_MM,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a mask file against a reference file, or a folder of masks against a folder of references.

@@ -10,6 +10,9 @@ METRICS: Final = ("dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "
 Values = dict[str, float | None]
 """The scores of one label by the names in ``METRICS``; ``None`` is an undefined value."""
 
+TOLERANCE_MM: Final = 1.0
+"""Of the normalised surface distance, where nobody asks for another."""
+
 BOTH_EMPTY: Final[Values] = {"dice": 1.0, "jaccard": 1.0, "hd95_mm": 0.0, "assd_mm": 0.0, "nsd": 1.0}
 """Nothing to find and nothing found: a perfect answer."""
 

@@ -61,8 +61,8 @@ class Cost(_Record):
         train_cpu_s: processor time of the same.
         predict_wall_s: wall time of predicting the scored scans.
         predict_cpu_s: processor time of the same.
-        peak_mib: the most memory that its process held.
-        gpu_peak_mib: the most memory of a GPU that it was given.
+        peak_mib: the most memory that its process held while it trained.
+        gpu_peak_mib: the most memory of a GPU that its tensors took while it trained.
         parameters: of all networks that were trained.
         inference_parameters: of those that prediction needs.
         steps: training steps.
@@ -102,6 +102,7 @@ class Result(_Record):
         combination: which one.
         entry: what it compares.
         config: what was asked for, to be compared with what is asked for later.
+        environment: versions, machine, device and threads, of the last attempt; None where unknown.
         cost: what it took.
         rows: a row a scored scan and class, in the order of the scans.
     """
@@ -109,6 +110,7 @@ class Result(_Record):
     combination: Combination
     entry: EntryRecord
     config: dict[str, Any]
+    environment: dict[str, Any] | None = None
     cost: Cost
     rows: tuple[Row, ...]
 

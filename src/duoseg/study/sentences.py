@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from duoseg.scores.paired import smallest_p
+from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.statistics import FEWEST_UNITS
 from duoseg.study.reading import Study
 
@@ -83,7 +84,8 @@ def scope(study: Study) -> str:
 def definitions(study: Study) -> list[str]:
     """How the figures were made, for whoever reads a table alone."""
     sentences = [
-        "The last checkpoint of each training is scored, on the scans' original grid; none was chosen by its score.",
+        "The last checkpoint of each training is scored, on the scans' original grid; none was chosen by its score. "
+        f"NSD has a tolerance of {TOLERANCE_MM:g} mm.",
         "Means are over scans, seeds averaged first for each scan. Intervals are 95% bootstrap intervals over "
         "persons (expanded percentiles after Hesterberg, 10,000 draws): they cover the choice of scans, not that of "
         "seeds, which stand beside them.",

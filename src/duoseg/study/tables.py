@@ -102,13 +102,14 @@ def difference_cells(difference: Difference | None) -> list[str]:
 
 def _methods(study: Study) -> PaperTable:
     """Scores, differences and cost of every entry."""
-    headings = [_METHOD, _LABELLED, *_score_headings(study, MAIN), *cost_headings(study)]
+    metrics = _metrics(study, study.main_class)
+    headings = [_METHOD, _LABELLED, *_score_headings(study, metrics), *cost_headings(study)]
     rows: list[list[str]] = []
     for method, labelled in entries(study):
-        cells = [*_score_cells(study, method, labelled, MAIN), *cost_cells(study, method, labelled)]
+        cells = [*_score_cells(study, method, labelled, metrics), *cost_cells(study, method, labelled)]
         rows.append([marked(study, method, labelled), str(labelled), *cells])
     title = "All methods: mean over scans (95% interval), difference in Dice, and cost of one training"
-    return PaperTable("methods", title, headings, rows, _groups(study), fold=2 + len(MAIN))
+    return PaperTable("methods", title, headings, rows, _groups(study), fold=2 + len(metrics))
 
 
 def _seeds(study: Study, metric: str) -> PaperTable:
@@ -127,15 +128,20 @@ def _seeds(study: Study, metric: str) -> PaperTable:
 
 def _one_class(study: Study, name: str, place: int) -> PaperTable:
     """The scores and differences of one class, with the distances in both versions."""
-    any_undefined = any(row.n_undefined for row in study.summary if row.class_name == name and row.metric == "hd95_mm")
-    metrics = (*MAIN, *DISTANCES) if any_undefined else MAIN
+    metrics = _metrics(study, name)
     headings = [_METHOD, _LABELLED, *_score_headings(study, metrics)]
     rows: list[list[str]] = []
     for method, labelled in entries(study):
         cells = _score_cells(study, method, labelled, metrics, name)
         rows.append([marked(study, method, labelled), str(labelled), *cells])
     title = f"Class {name}: mean over scans (95% interval), and difference in Dice"
-    return PaperTable(f"class-{place}", title, headings, rows, _groups(study), fold=2 + len(MAIN))
+    return PaperTable(f"class-{place}", title, headings, rows, _groups(study), fold=2 + len(metrics))
+
+
+def _metrics(study: Study, name: str) -> tuple[str, ...]:
+    """What a table of a class shows: distances in both versions where one is undefined."""
+    any_undefined = any(row.n_undefined for row in study.summary if row.class_name == name and row.metric == "hd95_mm")
+    return (*MAIN, *DISTANCES) if any_undefined else MAIN
 
 
 def entries(study: Study) -> Iterator[tuple[str, int]]:

@@ -145,19 +145,30 @@ def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def refuse_another_version(
-    folder: Path, before: Mapping[str, Any], *, cache_format: int, contents: Mapping[str, str] | None = None
+    folder: Path,
+    before: Mapping[str, Any],
+    *,
+    cache_format: int,
+    revision: int,
+    contents: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse to go on with a run whose scans were prepared in another way than this version prepares them.
+    """Refuse to go on with a run that this version would prepare scans for, or train, in another way.
 
     Args:
         folder: of the run.
         before: the run's identity; without ``cache_format`` in those of earlier versions.
         cache_format: of this version.
+        revision: of the method in this version.
         contents: of this version, which tell where the run's identity has no ``cache_format``.
 
     Raises:
-        InputError: they were prepared in another way.
+        InputError: they were prepared in another way, or the method was another.
     """
+    if before["revision"] != revision:
+        raise InputError(
+            f"{folder}: its method has been changed since it began (revision {before['revision']}, now {revision}), so "
+            "that this version cannot go on exactly; start the run anew in another folder, or use that version."
+        )
     if "cache_format" in before:
         other = before["cache_format"] != cache_format
     else:

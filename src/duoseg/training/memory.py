@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -84,6 +85,16 @@ class PeakMemory:
             return None
         peak = torch.cuda.max_memory_allocated() if self._device == "cuda" else _status("VmHWM")
         return None if peak is None else max(0, peak - self._before)
+
+
+def process_peak_bytes() -> int | None:
+    """The most memory that this process has held; None where the system does not tell.
+
+    Linux counts a parent's memory as that of a process that it starts, but not here.
+    """
+    if STATUS.is_file():
+        return _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def release_freed_memory() -> None:

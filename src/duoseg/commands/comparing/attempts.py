@@ -1,56 +1,73 @@
-"""How long a training took over all attempts at it."""
+"""What a training took over all attempts at it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from duoseg.commands.runs import write_json
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
 from duoseg.files import read_json
+from duoseg.training.checkpoint import WEIGHTS
+from duoseg.training.memory import process_peak_bytes
 
 ATTEMPTS = "attempts.json"
 NOTE_SECONDS = 5.0
 
 
 class Attempt(BaseModel):
-    """What an attempt at a training has taken."""
+    """What an attempt at a training has taken.
+
+    Attributes:
+        wall_s: wall time.
+        cpu_s: processor time.
+        peak_mib: the most memory that its process held; None where the system does not tell.
+        gpu_peak_mib: the most memory of a GPU that its tensors took; None without one.
+        resumed: whether the training had been begun before, and was not finished.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    peak_mib: float | None = None
+    gpu_peak_mib: float | None = None
+    resumed: bool = False
 
 
 class Attempts:
-    """The wall and processor time of each attempt at a training, kept in a file: an attempt may be killed.
+    """Time and memory of each attempt at a training, kept in a file: an attempt may be killed.
 
     Attributes:
-        complete: whether the time of all of them is known.
+        complete: whether those of all of them are known.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_gpu: bool = False) -> None:
+        self._on_gpu = on_gpu
         self._path = folder / ATTEMPTS
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         self._noted = self._wall
         known = _read(self._path)
         self.complete = known is not None or not (folder / CONFIG).is_file()
-        self._all = [*(known or []), Attempt()]
+        begun, finished = (folder / CONFIG).is_file(), (folder / WEIGHTS).is_file()
+        self._all = [*(known or []), Attempt(resumed=begun and not finished)]
         self.note()
-
-    @property
-    def resumed(self) -> bool:
-        """Whether this is not the first attempt."""
-        return len(self._all) > 1 or not self.complete
 
     def note(self) -> None:
         """Write down how long this attempt has taken so far."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        self._all[-1] = Attempt(wall_s=round(wall, 3), cpu_s=round(cpu, 3))
+        self._all[-1] = Attempt(
+            wall_s=round(wall, 3),
+            cpu_s=round(cpu, 3),
+            peak_mib=_mib(process_peak_bytes()),
+            gpu_peak_mib=_mib(torch.cuda.max_memory_allocated()) if self._on_gpu else None,
+            resumed=self._all[-1].resumed,
+        )
         if self.complete:  # else a later attempt would take this one for the first
             write_json(self._path, [attempt.model_dump() for attempt in self._all])
         self._noted = time.perf_counter()
@@ -67,10 +84,24 @@ class Attempts:
 
     @property
     def total(self) -> Attempt | None:
-        """The sum of all attempts; None where one of them is not known."""
+        """The time of all attempts and the most memory that one of them took; None where one of them is not known."""
         if not self.complete:
             return None
-        return Attempt(wall_s=sum(one.wall_s for one in self._all), cpu_s=sum(one.cpu_s for one in self._all))
+        return Attempt(
+            wall_s=sum(one.wall_s for one in self._all),
+            cpu_s=sum(one.cpu_s for one in self._all),
+            peak_mib=_largest(one.peak_mib for one in self._all),
+            gpu_peak_mib=_largest(one.gpu_peak_mib for one in self._all),
+            resumed=any(one.resumed for one in self._all),
+        )
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _mib(count: int | None) -> float | None:
+    return None if count is None else count / 2**20
 
 
 def _read(path: Path) -> list[Attempt] | None:

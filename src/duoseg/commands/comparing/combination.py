@@ -6,7 +6,7 @@ Trains (or goes on), predicts the scored scans, scores them on their own grids, 
 from __future__ import annotations
 
 import fcntl
-import resource
+import shutil
 import signal
 import sys
 import time
@@ -21,8 +21,8 @@ from duoseg.commands.comparing.attempts import Attempts
 from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
 from duoseg.commands.comparing.frozen import require_unchanged
 from duoseg.commands.evaluate import evaluate
-from duoseg.commands.predict import predict
-from duoseg.commands.runs import build_method, load_plan
+from duoseg.commands.predict import PREDICTIONS, predict
+from duoseg.commands.runs import ENVIRONMENT, build_method, load_plan
 from duoseg.commands.train import Run, train
 from duoseg.config import CONFIG, Config, parse
 from duoseg.errors import InputError
@@ -35,7 +35,6 @@ from duoseg.training.engine import DeviceName, resolve_device
 REQUEST = "request.json"
 MASKS = "masks"
 LOCK = ".lock"
-MIB = 2**20
 
 
 class ScoredCase(BaseModel):
@@ -112,7 +111,7 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     def progress(what: str, done: int, total: int, detail: str = "") -> None:
         tell({"what": what, "done": done, "total": total})
 
-    attempts = Attempts(request.out)
+    attempts = Attempts(request.out, on_gpu=resolve_device(request.device) == "cuda")
     begun = (request.out / CONFIG).is_file()
     run = train(
         request.data,
@@ -127,6 +126,9 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
         progress=attempts.noting(progress),
     )
     attempts.note()
+    if (request.out / MASKS / PREDICTIONS).is_file():
+        # Of an attempt that ended before it scored them, perhaps while the scans lay elsewhere.
+        shutil.rmtree(request.out / MASKS)
     wall, cpu = time.perf_counter(), time.process_time()
     predict(
         request.out,
@@ -139,12 +141,13 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     cost = _cost(
         request, run, attempts, predict_wall_s=time.perf_counter() - wall, predict_cpu_s=time.process_time() - cpu
     )
-    rows = _rows(request)
+    rows = _rows(request, tell)
     require_unchanged(request.out, run.split, load_dataset(request.scored_table).test, request.identity["scans"])
     result = Result(
         combination=request.combination,
         entry=EntryRecord(method=run.config.method, steps=run.plan.steps, settings=request.identity["settings"]),
         config=request.identity,
+        environment=read_json(request.out / ENVIRONMENT),
         cost=cost,
         rows=rows,
     )
@@ -156,38 +159,27 @@ def _cost(request: Request, run: Run, attempts: Attempts, *, predict_wall_s: flo
     with torch.device("meta"):
         learner = build_method(run.config, run.plan)
     modules = learner.inference_modules().values()
-    on_gpu = resolve_device(request.device) == "cuda"
     training = attempts.total
     return Cost(
         train_wall_s=None if training is None else training.wall_s,
         train_cpu_s=None if training is None else training.cpu_s,
         predict_wall_s=predict_wall_s,
         predict_cpu_s=predict_cpu_s,
-        peak_mib=_peak_mib(),
-        gpu_peak_mib=torch.cuda.max_memory_allocated() / MIB if on_gpu else None,
+        peak_mib=None if training is None else training.peak_mib,
+        gpu_peak_mib=None if training is None else training.gpu_peak_mib,
         parameters=sum(weight.numel() for weight in learner.parameters() if weight.requires_grad),
         inference_parameters=sum(weight.numel() for module in modules for weight in module.parameters()),
         steps=run.plan.steps,
-        resumed=attempts.resumed,
+        resumed=training is None or training.resumed,
     )
 
 
-def _peak_mib() -> float | None:
-    """The most memory that this process has held.
-
-    Linux counts a parent's memory as that of a process that it starts, but not here.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        return int(peaks[0].split()[1]) / 1024 if peaks else None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # bytes on macOS
-
-
-def _rows(request: Request) -> tuple[Row, ...]:
+def _rows(request: Request, tell: Callable[[Event], None]) -> tuple[Row, ...]:
     """The scores of every scored scan and class, on the scans' own grids."""
     description = request.scored_table.with_name("dataset.json")
     scores = evaluate(request.out / MASKS, request.scored_table, dataset=description)
+    for problem in scores.problems:
+        tell({"warning": f"{problem.file}: {problem.message}; {problem.remedy}."})
     labels = {case.case: case.labels for case in scores.cases}
     classes = load_plan(request.plan).classes
     return tuple(

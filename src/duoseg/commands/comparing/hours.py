@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from duoseg.commands.comparing.asked import Asked, Measured
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.machine import Machine
 from duoseg.commands.comparing.measure import Item, MeasureRequest
 from duoseg.commands.comparing.setup import SETUPS, entry_config
 from duoseg.commands.comparing.steps import Choice, choose_steps, makespan
-from duoseg.commands.comparing.study import Asked, Measured
 from duoseg.commands.runs import write_json
 from duoseg.config import parse
 from duoseg.errors import InputError

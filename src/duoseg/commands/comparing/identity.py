@@ -115,6 +115,7 @@ def _of_training(config: Config, plan: Plan, device: DeviceName) -> dict[str, An
     """What of an identity lies in a run's folder, too."""
     return {
         "method": config.method,
+        "revision": find_method(config.method).revision,
         "settings": _settings(config.method, config.methods.get(config.method, {})),
         "labelled": config.labelled,
         "seed": config.training.seed,
@@ -136,6 +137,7 @@ def _begun(folder: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
         config = config.with_options(labelled=len(cases["labelled"]))
     used = {name: role for role in ("labelled", "unlabelled") for name in cases[role]}
     before = {**_of_training(config, load_plan(folder / PLAN), "auto"), "scans": used}
+    before["revision"] = now["revision"]  # its checkpoint tells, when the training goes on
     before["precision"] = now["precision"] if config.training.precision == "auto" else config.training.precision
     scans = {name: role.split(",")[0] for name, role in now["scans"].items()}
     after = {key: now[key] for key in before} | {
@@ -162,7 +164,7 @@ def _odds(result: Result, one: Combination, now: Mapping[str, Any]) -> list[str]
     elif has.fold == one.fold:
         keys += ["scans", "asked"]
     if has.method == one.method:
-        keys += ["method", "settings"]
+        keys += ["method", "revision", "settings"]
     steps = has.method == one.method and has.labelled == one.labelled
     old, new = _chosen(before, keys, steps=steps), _chosen(now, keys, steps=steps)
     if "scans" in keys and has.labelled != one.labelled:
@@ -197,7 +199,7 @@ def _without_growth(
 
 def _with_defaults(before: Mapping[str, Any]) -> dict[str, Any]:
     """An identity as this version would write it: what earlier ones did not know has its default."""
-    completed = dict(before)
+    completed = {"revision": 1, **before}
     try:
         completed["plan"] = Plan.model_validate(before["plan"]).model_dump(mode="json", exclude={"reasons"})
         completed["settings"] = _settings(before["method"], before["settings"])

@@ -12,8 +12,7 @@ from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
-from duoseg.study.reading import STUDY, parse_study
-from duoseg.study.reading import Study as Content
+from duoseg.study.reading import STUDY, Study, parse_study
 
 logger = logging.getLogger("duoseg")
 
@@ -56,14 +55,16 @@ def read_known(out: Path, *, on: Scored, folds: int | None) -> Known:
     except InputError as fault:
         logger.warning(f"{fault} It is written anew now, without what had not been finished.")
         return Known()
-    return _of(content) if (content.data.on, content.data.folds) == (on, folds) else Known()
+    return _of(content, out) if (content.data.on, content.data.folds) == (on, folds) else Known()
 
 
-def _of(content: Content) -> Known:
+def _of(content: Study, out: Path) -> Known:
     threads = content.environment.get("threads")
     return Known(
         combinations=tuple(
-            Combination.of(one.method, one.labelled, one.seed, one.fold) for one in content.combinations
+            Combination.of(one.method, one.labelled, one.seed, one.fold)
+            for one in content.combinations
+            if (out / one.name).is_dir()  # whoever removes its folder takes it out of the study
         ),
         errors={one.name: one.error for one in content.combinations if one.error},
         entries={name: row.model_dump() for name, row in content.entries.items()},

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.known import Known
-from duoseg.commands.comparing.study import Asked
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.reporting.study_page import write_study_page
@@ -28,7 +28,7 @@ Status = Literal["done", "failed", "waiting"]
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyFolder:
     """A study as it stands.
 
     Attributes:
@@ -55,7 +55,7 @@ class Unfinished(InputError):
         study: with all others.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: StudyFolder) -> None:
         failed = study.failed
         told = [f"{name}: {error}" for name, error in failed.items()]
         logs = f"The logs are {study.folder}/NAME/stderr.log; the same command tries them again."
@@ -107,7 +107,7 @@ class Board:
         write_text(self.out / STUDY, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
         return content
 
-    def finish(self) -> Study:
+    def finish(self) -> StudyFolder:
         """Write everything, with tables and page where there is something to show."""
         content = self.write()
         page = None
@@ -115,7 +115,7 @@ class Board:
             write_tables(content, self.out)
             page = self.out / REPORT
             write_study_page(self.out, page)
-        return Study(self.out, self.out / RESULTS, page, content, dict(self.errors), len(self.asked.grid))
+        return StudyFolder(self.out, self.out / RESULTS, page, content, dict(self.errors), len(self.asked.grid))
 
     def _combinations(self) -> list[Combination]:
         """Those asked for now, then all others of the study, in an order that does not depend on time.

@@ -19,6 +19,7 @@ from duoseg.commands.comparing.frozen import scans_of, write_table
 from duoseg.commands.plan import plan_dataset
 from duoseg.commands.runs import PLAN, build_method, load_plan, save_plan, write_json
 from duoseg.config import Config, parse
+from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.methods.base import Method
 from duoseg.planning.cache import hash_source, prepare_cases
@@ -64,6 +65,11 @@ class Setup:
     key: str
     scored: tuple[Case, ...]
     scans: dict[str, str]
+
+    @property
+    def described(self) -> str:
+        """What it is of, in words."""
+        return f"{self.labelled} labelled" + ("" if self.fold is None else f", fold {self.fold}")
 
     @property
     def plan_file(self) -> Path:
@@ -115,7 +121,7 @@ def make_setups(
     Nothing is written. A plan is made anew only where something that it is made of has changed.
 
     Raises:
-        InputError: the data are wrong, a scan is on two sides, or no plan can be made.
+        InputError: the data are wrong, a scan is on two sides, no plan can be made, or plans differ in classes.
     """
     content = remembered(hash_source)
     found = []
@@ -133,6 +139,7 @@ def make_setups(
             else:
                 plan = plan_dataset(divided, split, own, device=device, progress=progress)
             found.append(Setup(count, part.fold, folder, split, plan, key, part.scored, scans))
+    _require_same_classes(dataset, found)
     return found
 
 
@@ -167,9 +174,10 @@ def prepare(
         cases = [*setup.split.labelled]
         if any(stage.batch != "labelled" for learner in learners for stage in learner.stages):
             cases += setup.split.unlabelled
-        described = f"for {setup.labelled} labelled" + ("" if setup.fold is None else f", fold {setup.fold}")
         workers = min(MOST_WORKERS, cores())
-        prepare_cases(cases, setup.plan, cache, workers=workers, progress=counted(progress, "prepare", described))
+        prepare_cases(
+            cases, setup.plan, cache, workers=workers, progress=counted(progress, "prepare", f"for {setup.described}")
+        )
 
 
 def build_meta(settings: Config, entry: Entry, setup: Setup) -> Method:
@@ -185,6 +193,19 @@ def diagonal_mm(case: Case) -> float:
     reach = np.array(grid.shape) - 1
     corners = [np.array(signs) * reach for signs in ((1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))]
     return float(max(np.linalg.norm(grid.affine[:3, :3] @ corner) for corner in corners))
+
+
+def _require_same_classes(dataset: Dataset, setups: Sequence[Setup]) -> None:
+    """Refuse plans of different classes, as they come of labels without names of which some lack a class."""
+    found: dict[tuple[str, ...], str] = {}
+    for setup in setups:
+        found.setdefault(tuple(setup.plan.classes), setup.described)
+    if len(found) > 1:
+        told = "; ".join(f"{described}: {', '.join(classes)}" for classes, described in found.items())
+        raise InputError(
+            f"{dataset.root}: which classes there are depends on the scans whose labels are used ({told}). Name all "
+            "classes in a dataset.json, so that every training has the same."
+        )
 
 
 def _is_made_of(folder: Path, key: Mapping[str, str]) -> bool:

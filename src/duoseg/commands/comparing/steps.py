@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from duoseg.commands.comparing.study import Work
+from duoseg.commands.comparing.asked import Work
 from duoseg.errors import InputError
 from duoseg.planning.budget import FEWEST, RESERVE, START_SECONDS, time_text
 

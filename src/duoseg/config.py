@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duoseg.errors import InputError
 from duoseg.files import read_toml, write_text
+from duoseg.methods.registry import find_method
+from duoseg.planning.overrides import require_known
 from duoseg.prediction.model import PredictionSettings
 from duoseg.scans.texts import some_text
 from duoseg.study.grid import EntrySettings
@@ -74,6 +78,36 @@ def load_config(path: Path) -> Config:
             value wrong.
     """
     return parse(Config, read_toml(path), source=str(path))
+
+
+def load_checked_config(path: Path) -> Config:
+    """A file that a person wrote: every method and setting that it names must be there, used now or not.
+
+    Raises:
+        InputError: the file cannot be read, or names what there is not, or has a wrong value; the message names the
+            file, the section and the setting.
+    """
+    config = load_config(path)
+    with _naming(f"{path}: [plan]"):
+        require_known(config.plan)
+    for name, values in config.methods.items():
+        with _naming(f"{path}: [methods.{name}]"):
+            settings = find_method(name).Settings
+        parse(settings, values, source=f"{path}: [methods.{name}]")
+    for name, entry in config.entries.items():
+        with _naming(f"{path}: [entries.{name}]"):
+            settings = find_method(entry.method).Settings
+        values = {**config.methods.get(entry.method, {}), **entry.settings}
+        parse(settings, values, source=f"{path}: [entries.{name}]")
+    return config
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as fault:
+        raise InputError(f"{source}: {fault}") from fault
 
 
 def save_config(path: Path, config: Config) -> None:

@@ -11,6 +11,7 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -150,15 +151,15 @@ def read_json(path: Path, *, limit: int = MOST_TEXT_BYTES) -> Any:
 
 
 def read_toml(path: Path, *, limit: int = MOST_TEXT_BYTES) -> dict[str, Any]:
-    """Read a TOML file of at most ``limit`` bytes, whose numbers are finite and whose whole ones fit into 64 bits.
+    """Read a TOML file of at most ``limit`` bytes, with finite numbers, whole ones of up to 64 bits, and no dates.
 
     Raises:
-        InputError: it cannot be read as text, is not valid TOML, is nested too deeply, or holds other numbers.
+        InputError: it cannot be read as text, is not valid TOML, is nested too deeply, or holds other values.
     """
     text = read_text(path, limit=limit)
     with _parsing(path, "TOML"):
         values = tomllib.loads(text, parse_float=_finite)
-        _require_whole(values)
+        _require_plain(values)
     return values
 
 
@@ -188,11 +189,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _require_whole(values: Any) -> None:
-    """Hold the whole numbers of a TOML document to what its standard asks for."""
+def _require_plain(values: Any) -> None:
+    """Hold the whole numbers of a TOML document to what its standard asks for, and refuse dates, which it allows."""
+    if isinstance(values, date | time):
+        raise ValueError(f"{values} is a date or a time, which no setting is")
     if isinstance(values, int):
         if not -(2**63) <= values < 2**63:
             raise ValueError("a whole number is beyond 64 bits")
     elif isinstance(values, dict | list):
         for value in values.values() if isinstance(values, dict) else values:
-            _require_whole(value)
+            _require_plain(value)

@@ -378,11 +378,25 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(compare, tmp_pat
     assert not list((tmp_path / "out").glob("*/config.toml")) if (tmp_path / "out").exists() else True
 
 
-def test_wrong_settings_of_an_entry_are_told(compare, protocol, tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("k = 100.0", "kk = 100.0", r"wrong\.toml: \[entries\.soft\]: unknown setting 'kk', did you mean 'k'\?"),
+        ('method = "dtml"', 'method = "dtlm"', r"wrong\.toml: \[entries\.soft\]: .* Did you mean 'dtml'\?"),
+        ("[plan]", "[plan]\npatc = [8, 8, 8]", r"wrong\.toml: \[plan\]: .* 'patc'; did you mean 'patch'\?"),
+        ("[plan.network]", "[plan.network]\nstm = 1", r"wrong\.toml: \[plan\]: .* 'network\.stm'; did you mean 'stem'"),
+        ("[entries.soft]", "[methods.cps]\nwait = 1\n[entries.soft]", r"wrong\.toml: \[methods\.cps\]: .*'weight'"),
+        ("steps = 6", "steps = 6\nlabelled = 1979-05-27", r"wrong\.toml: .*1979-05-27 is a date or a time"),
+    ],
+)
+def test_a_wrong_name_in_a_configuration_is_told_with_file_and_section_used_or_not(
+    compare, protocol, tmp_path, old, new, told
+):
     path = tmp_path / "wrong.toml"
-    path.write_text(protocol.read_text().replace("k = 100.0", "kk = 100.0"))
-    with pytest.raises(InputError, match=r"unknown setting 'kk', did you mean 'k'\?"):
-        compare(tmp_path / "out", ["soft"], config=path)
+    assert old in protocol.read_text()
+    path.write_text(protocol.read_text().replace(old, new))
+    with pytest.raises(InputError, match=told):
+        compare(tmp_path / "out", ["supervised"], config=path)
 
 
 def test_the_folders_of_a_run_and_of_the_data_are_no_studies(compare, study, phantoms):
@@ -452,7 +466,7 @@ def test_classes_that_depend_on_which_labels_are_used_are_refused(phantoms, prot
     values = np.asarray(mask.dataobj).astype(np.uint8)
     values[:2, :2, :2] = 9
     nib.save(nib.Nifti1Image(values, mask.affine), label)
-    with pytest.raises(InputError, match=r"data: which classes .* 2 labelled: 1; 3 labelled: 1, 9\).*dataset\.json"):
+    with pytest.raises(InputError, match=r"data: which classes .*2 labelled: 1; 3 labelled: 1, 9\).*dataset\.json"):
         duoseg.compare(data, tmp_path / "out", methods=["supervised"], labelled=[2, 3], seeds=[0], config=protocol)
     assert not list((tmp_path / "out").glob("setup/*/plan.json"))
 

@@ -16,10 +16,10 @@ from duoseg.commands.comparing.hours import fit, refit, stored_choice
 from duoseg.commands.comparing.known import read_known
 from duoseg.commands.comparing.machine import Machine, make_machine
 from duoseg.commands.comparing.outputs import Board, StudyFolder, StudyInterrupted, Unfinished, describe
-from duoseg.commands.comparing.setup import entry_config, make_setups, prepare
+from duoseg.commands.comparing.setup import make_setups, prepare
 from duoseg.commands.plan import warn_of_problems
-from duoseg.commands.runs import environment, require_known_settings
-from duoseg.config import CONFIG, Config, load_config
+from duoseg.commands.runs import environment
+from duoseg.config import CONFIG, Config, load_checked_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.planning.requests import checked_request
@@ -89,11 +89,8 @@ def compare(
     """
     began = time.monotonic()
     out = Path(out)
-    settings = (load_config(Path(config)) if config else Config()).with_options(steps=steps)
+    settings = (load_checked_config(Path(config)) if config else Config()).with_options(steps=steps)
     entries = find_entries(methods, settings.entries)
-    require_known_settings(settings)
-    for entry in entries:
-        require_known_settings(entry_config(settings, entry, labelled=1, seed=0, steps=settings.steps or 1))
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     parts = divide(dataset, on=on, folds=folds)

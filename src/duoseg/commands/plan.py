@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from duoseg.commands.hours import fit_to_hours, warn_of_memory
 from duoseg.commands.runs import require_known_settings, save_plan
-from duoseg.config import Config, load_config
+from duoseg.config import Config, load_checked_config
 from duoseg.files import StrPath
 from duoseg.planning.fingerprint import take_fingerprint
 from duoseg.planning.overrides import differences, override
@@ -58,7 +58,7 @@ def plan(
         InputError: the data or the request are wrong, or no plan fits the hours or the memory.
     """
     use_threads(threads)
-    settings = (load_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
+    settings = (load_checked_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     split = dataset.split(labelled=settings.labelled)

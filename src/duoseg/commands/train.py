@@ -23,7 +23,7 @@ from duoseg.commands.runs import (
     save_plan,
     write_json,
 )
-from duoseg.config import CONFIG, Config, load_config, save_config
+from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.methods.base import Method
@@ -185,7 +185,7 @@ def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Confi
     if resume and not begun:
         raise InputError(f"{out}: there is no run to resume. Start it without --resume.")
     if config is not None:
-        return config if isinstance(config, Config) else load_config(Path(config))
+        return config if isinstance(config, Config) else load_checked_config(Path(config))
     return load_config(out / CONFIG) if resume else Config()
 
 

@@ -42,6 +42,20 @@ def override(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     return result
 
 
+def require_known(changes: Mapping[str, Any], section: type[BaseModel] = Plan, prefix: str = "") -> None:
+    """Check the names of settings, before there is a plan to change.
+
+    Raises:
+        InputError: a key is unknown; the nearest known one is named.
+    """
+    for key, value in changes.items():
+        if key not in section.model_fields:
+            raise InputError(_unknown(prefix + key, key, list(section.model_fields)))
+        inner = section.model_fields[key].annotation
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            require_known(value, inner, f"{prefix}{key}.")
+
+
 def differences(plan: Plan, changes: Mapping[str, Any]) -> list[str]:
     """Return which of the plan's settings ``override`` with these changes would change, such as ``network.stem``.
 

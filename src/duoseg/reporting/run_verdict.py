@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from duoseg.reporting.records import RunSummary
+from duoseg.scans.texts import count_text
 from duoseg.scores.statistics import FEWEST_UNITS, Summary, defined_mean, summarise
 
 ALL = "all"
@@ -99,7 +100,7 @@ def verdict(runs: Sequence[RunSummary]) -> list[str]:
     count = len(case_values(best[1], "dice"))
     if len(ranked) == 1:
         interval = _interval(summarise(list(case_values(best[1], "dice").values())), 3)
-        return [f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {_scans(count)}."]
+        return [f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {count_text(count, 'scan')}."]
     sentences = _compare(best, ranked[1])
     if len(ranked) > 2:
         others = ", ".join(f"{run.name} {mean:.3f}" for mean, run in ranked[2:])
@@ -128,7 +129,7 @@ def _compare(better: tuple[float, RunSummary], other: tuple[float, RunSummary]) 
         )
     wins = sum(difference > 0 for difference in differences)
     return [
-        f"{opening}, higher on {wins} of {_scans(len(differences))}.",
+        f"{opening}, higher on {wins} of {count_text(len(differences), 'scan')}.",
         _certainty(paired, first.name),
     ]
 
@@ -156,7 +157,9 @@ def _distances(ranked: Sequence[tuple[float, RunSummary]]) -> list[str]:
         summary = summarise(list(case_values(run, "hd95_mm").values()))
         if summary.mean is None:
             continue
-        missing = f" (without {_scans(summary.n_undefined)} where it is undefined)" if summary.n_undefined else ""
+        missing = (
+            f" (without {count_text(summary.n_undefined, 'scan')} where it is undefined)" if summary.n_undefined else ""
+        )
         parts.append(f"{summary.mean:.1f} mm for {run.name}{missing}")
     return [f"Mean HD95 (smaller is better): {', '.join(parts)}."] if parts else []
 
@@ -165,10 +168,6 @@ def _interval(summary: Summary, decimals: int) -> str:
     if summary.low is None or summary.high is None:
         return ""
     return f" (95% interval {summary.low:.{decimals}f} to {summary.high:.{decimals}f})"
-
-
-def _scans(count: int) -> str:
-    return "1 scan" if count == 1 else f"{count} scans"
 
 
 def _cases(run: RunSummary) -> Sequence[Mapping[str, Any]]:

@@ -12,10 +12,11 @@ from markupsafe import Markup
 from duoseg.reporting.charts import Line, smooth, wants_log
 from duoseg.reporting.study_charts import Bar, Curve, padded, panel, rows_chart
 from duoseg.reporting.study_scatter import Point, scatter
+from duoseg.scans.texts import count_text
 from duoseg.study.grid import Combination
 from duoseg.study.reading import Study
 from duoseg.study.records import Row
-from duoseg.study.sentences import TITLES, UNITS, counted, scaled
+from duoseg.study.sentences import TITLES, UNITS, scaled
 from duoseg.study.statistics import LOWER_IS_BETTER, METRICS, mean_defined
 from duoseg.study.summary import make_cube
 from duoseg.training.log import read_log
@@ -97,8 +98,7 @@ def scan_figures(study: Study, scores: Sequence[tuple[Combination, Row]]) -> lis
 
 def cost_figures(study: Study) -> list[Figure]:
     """Accuracy against what a training takes: processor time, or wall time where a GPU did the work."""
-    on_gpu = any(one.cost and one.cost.gpu_peak_mib is not None for one in study.combinations)
-    name, words = ("train_wall_s", "wall time") if on_gpu else ("train_cpu_s", "processor time")
+    name, words = ("train_wall_s", "wall time") if study.knows_gpu else ("train_cpu_s", "processor time")
     figures: list[Figure] = []
     for labelled in study.labelled:
         points: list[Point] = []
@@ -190,7 +190,7 @@ def _figure(title: str, hint: str, bars: Sequence[Bar], *, zero: bool) -> list[F
 
 
 def _named(metric: str, labelled: int) -> str:
-    return f"{TITLES[metric]}, {UNITS[metric]}, {counted(labelled, 'labelled scan')}"
+    return f"{TITLES[metric]}, {UNITS[metric]}, {count_text(labelled, 'labelled scan')}"
 
 
 def _direction(metric: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from duoseg.scans.texts import count_text
 from duoseg.study.reading import Difference, Mean, Study
 from duoseg.study.sentences import (
     LEVEL,
-    counted,
     few_persons,
     interval,
     listed,
@@ -34,7 +34,7 @@ def verdict(study: Study) -> list[str]:
 def _at(study: Study, labelled: int) -> list[str]:
     rows = {method: study.mean(method, labelled, "dice") for method in study.entries}
     means = {method: row for method, row in rows.items() if row is not None and row.mean is not None}
-    where = f"With {counted(labelled, 'labelled scan')}"
+    where = f"With {count_text(labelled, 'labelled scan')}"
     if not means:
         return [f"{where} nothing has been scored yet."]
     sentences = [_highest(study, where, list(means.values()))]
@@ -100,7 +100,9 @@ def _caution(study: Study) -> str:
     if few := few_persons(study):
         parts += f" {few}"
     if len(study.seeds) < 3:
-        parts += f" {counted(len(study.seeds), 'seed').capitalize()} cannot show how much chance in training matters."
+        parts += (
+            f" {count_text(len(study.seeds), 'seed').capitalize()} cannot show how much chance in training matters."
+        )
     if study.data.on == "test":
         parts += " These are test scans: whoever chooses a method or a setting by them needs others to report it on."
     return parts

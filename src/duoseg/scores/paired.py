@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from scipy import stats
 
-_DECIMALS = 12
+DECIMALS = 12
 """Differences are rounded to this: what only the order of summation tells apart must tie, and may be exactly 0."""
 
 
@@ -32,7 +32,7 @@ def paired_p(differences: Sequence[float]) -> float:
     Raises:
         ValueError: there is no difference, or one is not finite.
     """
-    rounded = np.round(np.asarray(differences, float), _DECIMALS)
+    rounded = np.round(np.asarray(differences, float), DECIMALS)
     if not rounded.size or not np.isfinite(rounded).all():
         raise ValueError("a paired test needs at least one difference, and finite ones")
     if not rounded.any():

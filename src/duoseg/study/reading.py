@@ -71,12 +71,15 @@ class Difference(_Score):
     seeds: list[int] = []
 
 
+Status = Literal["done", "failed", "waiting"]
+
+
 class Outcome(Combination):
     """A row of ``combinations``: one training and what became of it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    status: Literal["done", "failed", "waiting"]
+    status: Status
     error: str | None = None
     cost: Cost | None = None
 
@@ -203,6 +206,11 @@ class Study(_Part):
         known = [getattr(one.cost, name) for one in self.outcomes(method, labelled) if one.cost]
         values = [value for value in known if value is not None]
         return float(np.mean(values)) if values else None
+
+    @property
+    def knows_gpu(self) -> bool:
+        """Whether the memory of a GPU is known of any combination, which then trained on one."""
+        return any(one.cost and one.cost.gpu_peak_mib is not None for one in self.combinations)
 
     def undefined(self) -> int:
         """How many distances are undefined in all results together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from duoseg.scans.texts import count_text
 from duoseg.scores.paired import smallest_p
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.statistics import FEWEST_UNITS
@@ -53,11 +54,6 @@ def p_text(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def listed(names: Sequence[object]) -> str:
     """Words in a row, the last one after "and"."""
     texts = [str(name) for name in names]
@@ -66,18 +62,18 @@ def listed(names: Sequence[object]) -> str:
 
 def scope(study: Study) -> str:
     """What was trained, and on what it was scored."""
-    scans = counted(study.data.cases, "scan")
+    scans = count_text(study.data.cases, "scan")
     if study.data.persons != study.data.cases:
-        scans += f" of {counted(study.data.persons, 'person')}"
+        scans += f" of {count_text(study.data.persons, 'person')}"
     if study.data.on == "folds":
-        folds = counted(study.data.folds or 0, "fold")
+        folds = count_text(study.data.folds or 0, "fold")
         where = f"{folds} over the labelled scans, each scored once for each method and seed ({scans})"
     else:
         where = scans.replace(" ", f" {study.data.on} ", 1)
     several = "labelled scan" if study.labelled == [1] else "labelled scans"
     return (
-        f"{counted(len(study.entries), 'method')} with {listed(study.labelled)} {several} and "
-        f"{counted(len(study.seeds), 'seed')} ({', '.join(map(str, study.seeds))}), scored on {where}."
+        f"{count_text(len(study.entries), 'method')} with {listed(study.labelled)} {several} and "
+        f"{count_text(len(study.seeds), 'seed')} ({', '.join(map(str, study.seeds))}), scored on {where}."
     )
 
 
@@ -120,7 +116,7 @@ def few_persons(study: Study) -> str:
     names = list(dict.fromkeys(f"{row.method} with {row.labelled} labelled" for row in few))
     told = "none is called better or worse" if len(few) == len(rows) else f"that is so of {listed(names)}"
     return (
-        f"With {counted(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer than "
+        f"With {count_text(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer than "
         f"{FEWEST_UNITS} allow no verdict: {told}."
     )
 

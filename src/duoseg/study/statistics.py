@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from duoseg.scores.paired import holm, paired_p, unit_means
+from duoseg.scores.paired import DECIMALS, holm, paired_p, unit_means
 from duoseg.scores.statistics import FEWEST_UNITS, Summary, summarise_columns
 
 ALL: Final = "all"
@@ -23,9 +23,6 @@ METRICS: Final = (*MEASURED, "hd95_mm_ranked", "assd_mm_ranked")
 
 COMPARED: Final = ("dice", "jaccard", "nsd", "hd95_mm_ranked", "assd_mm_ranked")
 LOWER_IS_BETTER: Final = frozenset({"hd95_mm", "assd_mm", "hd95_mm_ranked", "assd_mm_ranked"})
-
-_DECIMALS = 12
-"""Differences are rounded to this, so that only the order of summation makes no method better."""
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -134,7 +131,8 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
         if method == against or not shared.any():
             continue
         apart = cube.values[index] - cube.values[theirs]
-        table = np.round(mean_defined(apart, axis=0)[..., chosen], _DECIMALS)
+        # so that the mere order of summation makes no method better
+        table = np.round(mean_defined(apart, axis=0)[..., chosen], DECIMALS)
         seeds = [seed for seed, any_shared in zip(cube.seeds, shared.any(axis=1), strict=True) if any_shared]
         summaries = summarise_columns(table.reshape(len(table), -1), units=cube.persons)
         for number, summary in enumerate(summaries):

@@ -21,10 +21,9 @@ from duoseg.study.sentences import (
     scope,
     signed,
 )
-from duoseg.study.statistics import DISTANCES
+from duoseg.study.statistics import COMPARED, DISTANCES
 
 MARKDOWN, LATEX = "tables.md", "tables.tex"
-MAIN = ("dice", "jaccard", "nsd", "hd95_mm_ranked", "assd_mm_ranked")
 MARKS = {"better": "▲", "worse": "▼", "no difference shown": ""}
 _METHOD, _LABELLED = Heading("Method", is_text=True), Heading("Labelled")
 
@@ -75,14 +74,14 @@ def tables(study: Study) -> list[PaperTable]:
 
 def cost_headings(study: Study) -> list[Heading]:
     """Titles of the columns of `cost_cells`."""
-    gpu = [Heading("GPU", "MiB")] if _knows_gpu(study) else []
+    gpu = [Heading("GPU", "MiB")] if study.knows_gpu else []
     return [Heading("CPU", "min"), Heading("Wall", "min"), Heading("Memory", "MiB"), *gpu, Heading("Parameters", "M")]
 
 
 def cost_cells(study: Study, method: str, labelled: int) -> list[str]:
     """What one training takes, on average over an entry's combinations: minutes, MiB, millions of parameters."""
     scales = [("train_cpu_s", 60, 1), ("train_wall_s", 60, 1), ("peak_mib", 1, 0)]
-    scales += [("gpu_peak_mib", 1, 0)] if _knows_gpu(study) else []
+    scales += [("gpu_peak_mib", 1, 0)] if study.knows_gpu else []
     cells: list[str] = []
     for name, unit, decimals in [*scales, ("parameters", 1e6, 2)]:
         value = study.cost(method, labelled, name)
@@ -141,7 +140,7 @@ def _one_class(study: Study, name: str, place: int) -> PaperTable:
 def _metrics(study: Study, name: str) -> tuple[str, ...]:
     """What a table of a class shows: distances in both versions where one is undefined."""
     any_undefined = any(row.n_undefined for row in study.summary if row.class_name == name and row.metric == "hd95_mm")
-    return (*MAIN, *DISTANCES) if any_undefined else MAIN
+    return (*COMPARED, *DISTANCES) if any_undefined else COMPARED
 
 
 def entries(study: Study) -> Iterator[tuple[str, int]]:
@@ -172,7 +171,3 @@ def _score_cells(
         bounds = interval(row.low, row.high, metric) if row and metric == "dice" else ""
         cells.append(number(row.mean if row else None, metric) + (f" ({bounds})" if bounds else ""))
     return cells + difference_cells(study.difference(method, labelled, "dice", label))
-
-
-def _knows_gpu(study: Study) -> bool:
-    return any(one.cost and one.cost.gpu_peak_mib is not None for one in study.combinations)

@@ -7,24 +7,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.known import Known
+from duoseg.commands.report import REPORT
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.reporting.study_page import write_study_page
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
-from duoseg.study.reading import STUDY
+from duoseg.study.reading import STUDY, Status
 from duoseg.study.records import RESULTS, Result, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables
 from duoseg.version import __version__
-
-REPORT = "report.html"
-
-Status = Literal["done", "failed", "waiting"]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.commands.comparing.asked import Work
+from duoseg.commands.runs import MOST_STEPS
 from duoseg.errors import InputError
 from duoseg.planning.budget import FEWEST, RESERVE, START_SECONDS, time_text
-
-MOST_STEPS = 10**9
 
 
 class Choice(BaseModel):

@@ -453,7 +453,10 @@ def test_a_study_keeps_the_threads_that_it_began_with(copy, compare, caplog):
     assert result is not None and result.environment is not None and result.environment["threads"] == 1
     compare(copy, ["supervised"], seeds=[2], threads=2)
     assert any("--threads 2" in message for message in caplog.messages)
-    assert content(copy)["environment"]["threads"] == 1
+    told = content(copy)
+    assert told["environment"]["threads"] == 1
+    assert [words.rsplit(", ", 1)[1] for words in told["computed_with"]] == ["1 thread", "2 threads"]
+    assert "cpu, 1 thread and duoseg" in (copy / "tables.md").read_text()
 
 
 def test_classes_that_depend_on_which_labels_are_used_are_refused(phantoms, protocol, cache, tmp_path):

@@ -114,6 +114,7 @@ class Study(_Part):
 
     duoseg: str
     environment: dict[str, Any] = {}
+    computed_with: list[str] = []
     data: Data
     config: Source = Source()
     steps: int | None = None

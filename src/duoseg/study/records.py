@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duoseg.errors import InputError
 from duoseg.files import atomic_path, read_json, write_text
+from duoseg.scans.texts import count_text
 from duoseg.scores.policy import METRICS
 from duoseg.study.grid import Combination
 
@@ -118,6 +119,15 @@ class Result(_Record):
     def classes(self) -> tuple[str, ...]:
         """The names of its classes, in order."""
         return tuple(dict.fromkeys(row.class_name for row in self.rows))
+
+    @property
+    def computed_with(self) -> str:
+        """The part of its environment on which last digits depend, in words; empty where it is unknown."""
+        if self.environment is None:
+            return ""
+        packages, device = self.environment.get("packages", {}), self.environment.get("device")
+        threads = count_text(self.environment.get("threads", 0), "thread")
+        return f"duoseg {self.environment.get('duoseg')}, torch {packages.get('torch')}, {device}, {threads}"
 
     def mean_dice(self) -> float | None:
         """Mean over all rows; None where there are none."""

@@ -101,6 +101,10 @@ def definitions(study: Study) -> list[str]:
         if undefined
         else f"{ranked}; none is undefined here."
     )
+    if len(study.computed_with) > 1:
+        sentences.append(
+            f"Combinations were computed with {listed(study.computed_with)}: figures may differ in their last digits."
+        )
     if lacking := unfinished(study):
         sentences.append(lacking)
     return sentences
@@ -116,8 +120,8 @@ def few_persons(study: Study) -> str:
     names = list(dict.fromkeys(f"{row.method} with {row.labelled} labelled" for row in few))
     told = "none is called better or worse" if len(few) == len(rows) else f"that is so of {listed(names)}"
     return (
-        f"With {count_text(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer than "
-        f"{FEWEST_UNITS} allow no verdict: {told}."
+        f"With {count_text(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer "
+        f"than {FEWEST_UNITS} allow no verdict: {told}."
     )
 
 

@@ -95,6 +95,7 @@ class Board:
         write_results(self.out / RESULTS, ordered)
         content = {
             **self.about,
+            "computed_with": sorted({words for result in ordered if (words := result.computed_with)}),
             "entries": self.asked.describe_entries(ordered, self.known.entries_of(listed)),
             "labelled": sorted({one.labelled for one in listed}),
             "seeds": sorted({one.seed for one in listed}),

@@ -213,9 +213,10 @@ class Study(_Part):
         """Whether the memory of a GPU is known of any combination, which then trained on one."""
         return any(one.cost and one.cost.gpu_peak_mib is not None for one in self.combinations)
 
-    def undefined(self) -> int:
-        """How many distances are undefined in all results together."""
-        rows = (row for row in self.summary if row.metric == "hd95_mm" and row.class_name == self.main_class)
+    def undefined(self, label: str | None = None) -> int:
+        """How many distances are undefined in all results together; without ``label`` those of the main class."""
+        name = label or self.main_class
+        rows = (row for row in self.summary if row.metric == "hd95_mm" and row.class_name == name)
         return sum(row.n_undefined for row in rows)
 
 

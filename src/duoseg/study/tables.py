@@ -139,8 +139,7 @@ def _one_class(study: Study, name: str, place: int) -> PaperTable:
 
 def _metrics(study: Study, name: str) -> tuple[str, ...]:
     """What a table of a class shows: distances in both versions where one is undefined."""
-    any_undefined = any(row.n_undefined for row in study.summary if row.class_name == name and row.metric == "hd95_mm")
-    return (*COMPARED, *DISTANCES) if any_undefined else COMPARED
+    return (*COMPARED, *DISTANCES) if study.undefined(name) else COMPARED
 
 
 def entries(study: Study) -> Iterator[tuple[str, int]]:

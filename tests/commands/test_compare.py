@@ -16,7 +16,7 @@ import pytest
 
 import duoseg
 from duoseg.commands.comparing.children import run_children
-from duoseg.commands.comparing.outputs import Unfinished
+from duoseg.commands.comparing.outputs import StudyInterrupted, Unfinished
 from duoseg.commands.comparing.setup import diagonal_mm
 from duoseg.config import load_config
 from duoseg.errors import InputError
@@ -205,6 +205,16 @@ def test_a_failed_combination_is_told_and_the_rest_goes_on(copy, compare, run, p
     assert status == 1 and "supervised" in out and str(copy / "results.csv") in out
     assert "1 of 2 done: wild-2-seed0 failed" in err and "combinations failed" in err and "wild-2-seed0" in err
     assert "Traceback" not in err
+
+
+def test_what_failed_and_is_not_yet_tried_again_stays_failed(copy, compare, monkeypatch):
+    with pytest.raises(Unfinished):
+        compare(copy, ["wild"])
+    monkeypatch.setattr("duoseg.commands.compare.run_children", lambda *tasks, **options: True)  # at once interrupted
+    with pytest.raises(StudyInterrupted):
+        compare(copy, ["wild"])
+    states = {one["name"]: (one["status"], one["error"]) for one in content(copy)["combinations"]}
+    assert states["wild-2-seed0"][0] == "failed" and "became" in states["wild-2-seed0"][1]
 
 
 def test_a_combination_that_the_system_ends_is_told(copy, compare, tmp_path, monkeypatch):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from duoseg.commands.comparing.asked import Asked, Measured
 from duoseg.commands.comparing.machine import Machine, make_machine
 from duoseg.commands.comparing.setup import build_meta, make_setups
 from duoseg.config import load_config
 from duoseg.scans.dataset import load_dataset
 from duoseg.study.folds import divide
-from duoseg.study.grid import find_entries
+from duoseg.study.grid import find_entries, make_grid
 from duoseg.training.memory import estimate_bytes
 
 ENTRIES = find_entries(["supervised", "dtml"], {})
@@ -35,7 +38,26 @@ def test_a_cpu_has_a_job_of_one_thread_for_each_core_and_no_more_than_there_is_t
     assert machine(setup, threads=3) == Machine(jobs=2, threads=3)
     assert machine(setup, jobs=4) == Machine(jobs=4, threads=1)
     assert machine(setup, jobs=2, threads=5) == Machine(jobs=2, threads=5)
-    assert machine(setup, jobs=20) == Machine(jobs=20, threads=1)
+    assert machine(setup, jobs=20) == Machine(jobs=10, threads=1)
+    assert machine(setup, jobs=6, count=2) == Machine(jobs=2, threads=1)
+
+
+def test_the_longest_is_computed_first_as_far_as_anyone_knows(setup, phantoms, tmp_path):
+    entries = [*ENTRIES, replace(ENTRIES[0], name="longer", factor=1.5)]
+    parts = divide(load_dataset(phantoms))
+    grid = make_grid(entries, [2], [0, 1], [None])
+    asked = Asked(tmp_path, setup[1], entries, grid, setup[0], parts, "test", None, "cpu")
+    assert [(one.method, one.seed) for one in asked.in_turn(grid)][:3] == [
+        ("longer", 0),
+        ("supervised", 0),
+        ("dtml", 0),
+    ]
+    seconds = {"supervised": 1.0, "longer": 1.0, "dtml": 2.0}
+    timed = replace(asked, measured={(name, 2): Measured(step_s, 1.0) for name, step_s in seconds.items()})
+    assert [(one.method, one.seed) for one in timed.in_turn(grid)] == [
+        (name, seed) for seed in (0, 1) for name in ("dtml", "longer", "supervised")
+    ]
+    assert timed.work(grid)[0].seconds(100) > timed.work(grid)[1].seconds(100)
 
 
 def test_a_study_goes_on_with_the_threads_that_it_began_with(setup, monkeypatch):

@@ -136,9 +136,9 @@ def check_following(method, decay=0.99):
 
 
 def check_rate_of_adversary(method, rate):
-    """The adversary, and nothing else, has a learning rate of its own."""
+    """The adversary, and nothing else, learns by Adam at a rate of its own."""
     student, adversary = method.parameter_groups()
-    assert adversary["scale"] == rate and "scale" not in student
+    assert adversary["adam_rate"] == rate and "adam_rate" not in student
     assert {id(p) for p in adversary["params"]} == {id(p) for p in method.adversary.parameters()}
     assert len(student["params"]) + len(adversary["params"]) == len(list(method.parameters()))
 

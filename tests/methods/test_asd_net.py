@@ -53,7 +53,7 @@ def test_the_terms_are_those_of_the_paper():
     logits = method.student(batch.image)
     p, y = torch.softmax(logits, dim=1), batch.label
     missed = misses(p[:2, 1], y.double())
-    hardness = missed.detach() ** 2 / (missed.detach() ** 2).mean()
+    hardness = missed.detach() ** 2
     torch.testing.assert_close(terms["region"], pooled_miss(p[:2, 1], y.double(), hardness))
 
     confidence = torch.sigmoid(method.adversary(p))[:, 0]
@@ -146,8 +146,8 @@ def test_a_patch_with_nothing_to_find_and_nothing_found_gives_no_loss():
     assert method(batch, 0.5)["region"] == 0
 
 
-def test_the_adversary_has_a_rate_of_its_own():
-    check_rate_of_adversary(build(AsdNet), 0.05)
+def test_the_adversary_learns_at_the_published_rate():
+    check_rate_of_adversary(build(AsdNet), 1e-4)
 
 
 def test_without_unlabelled_patches_it_does_not_learn_from_itself():

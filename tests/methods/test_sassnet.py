@@ -77,8 +77,8 @@ def test_unannotated_voxels_take_no_part_in_the_regression():
     torch.testing.assert_close(method(batch, 0.5)["distance"], expected, rtol=1e-6, atol=0)
 
 
-def test_the_adversary_learns_at_a_hundredth_of_the_rate():
-    check_rate_of_adversary(build(Sassnet), 0.01)
+def test_the_adversary_learns_at_the_published_rate():
+    check_rate_of_adversary(build(Sassnet), 1e-4)
 
 
 @pytest.mark.parametrize("classes", [1, 3])

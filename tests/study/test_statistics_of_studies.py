@@ -82,6 +82,15 @@ def test_equal_methods_are_seldom_called_better_or_worse() -> None:
     assert np.mean([one != "no difference shown" for one in verdicts]) < 0.12
 
 
+def test_of_many_equal_methods_seldom_any_is_called_better_or_worse() -> None:
+    draw, called = np.random.default_rng(3), []
+    for _ in range(30):
+        results = [of(f"m{index}", draw.normal(0.6, 0.05, 12).tolist()) for index in range(15)]
+        rows = [row for row in summarise_study(results, against="m0")["comparisons"] if row["metric"] == "dice"]
+        called.append(any(row["verdict"] != "no difference shown" for row in rows))
+    assert np.mean(called) <= 0.1
+
+
 def test_a_missed_organ_worsens_the_ranked_distance_and_not_the_other() -> None:
     rows = [make_row(f"scan-{index}", value) for index, value in enumerate(BASE)]
     hardest = int(np.argmin(BASE))
@@ -97,6 +106,23 @@ def test_a_missed_organ_worsens_the_ranked_distance_and_not_the_other() -> None:
     assert (bad["hd95_mm"]["n"], bad["hd95_mm"]["n_undefined"]) == (len(BASE) - 1, 1)
     assert bad["hd95_mm_ranked"]["n"] == len(BASE)
     assert only(found["comparisons"], metric="hd95_mm_ranked")["difference"] > 0
+
+
+def test_a_surface_that_nobody_can_see_is_no_missed_organ() -> None:
+    unseen = make_row("scan-8", 1.0, hd95_mm=None, assd_mm=None, nsd=None, diagonal_mm=123.0)
+    rows = [*(make_row(f"scan-{index}", value) for index, value in enumerate(BASE)), unseen]
+    found = summarise_study([make_result("a", rows)], against="a")["summary"]
+    hd95, ranked = only(found, metric="hd95_mm"), only(found, metric="hd95_mm_ranked")
+    assert ranked["mean"] == hd95["mean"] == pytest.approx(np.mean([20 * (1 - value) for value in BASE]))
+
+
+def test_the_difference_over_classes_has_the_same_classes_on_both_sides() -> None:
+    def rows(easy: float, hard: float, nsd: float | None) -> list[Any]:
+        return [make_row("x", easy, label="easy"), make_row("x", hard, label="hard", nsd=nsd)]
+
+    results = [make_result("a", rows(0.9, 0.5, 0.5)), make_result("b", rows(0.8, 0.4, None))]
+    row = only(summarise_study(results, against="a")["comparisons"], **{"class": "all"}, metric="nsd")
+    assert row["difference"] == pytest.approx(-0.1)
 
 
 def test_seeds_are_averaged_per_scan_before_anything_else() -> None:
@@ -183,6 +209,17 @@ def test_folds_of_a_seed_are_one_set_of_scans() -> None:
     assert only(found["summary"], metric="dice", method="a")["n"] == len(BASE)
     row = only(found["comparisons"], metric="dice")
     assert (row["difference"], row["n_persons"]) == (pytest.approx(0.1), len(BASE))
+
+
+def test_a_seed_that_lacks_a_fold_is_no_finished_seed() -> None:
+    def half(fold: int, dice: float, seed: int) -> Result:
+        return make_result("a", [make_row(f"scan-{fold}", dice)], fold=fold, seed=seed)
+
+    found = summarise_study([half(0, 0.9, 0), half(1, 0.6, 0), half(0, 0.91, 1)], against="a")["summary"]
+    row = only(found, metric="dice")
+    assert row["seeds"] == {"0": pytest.approx(0.75)}
+    assert row["seed_sd"] is None
+    assert row["n"] == 2
 
 
 def test_statistics_are_plain_values_and_do_not_depend_on_the_order_of_scans() -> None:

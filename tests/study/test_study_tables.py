@@ -99,7 +99,7 @@ def test_a_complete_study_has_no_dagger() -> None:
 
 def test_the_scope_counts_in_words_that_agree() -> None:
     content = study_content([make_result("a", [make_row("s", 0.8)], labelled=1)], against="a")
-    assert "1 method with 1 labelled scan and 1 seed (0)" in scope(parse_study(content))
+    assert "1 method and 1 seed (0) with 1 labelled scan: scored on 1 test scan." in scope(parse_study(content))
     content["data"] |= {"on": "folds", "folds": 4}
     assert "each scored once for each method and seed" in scope(parse_study(content))
 
@@ -138,12 +138,12 @@ def test_undefined_distances_are_shown_in_both_versions_where_there_are_any() ->
     missed = [*rows[:-1], make_row("s3", 0.0, label="b", hd95_mm=None, assd_mm=None)]
     lacking = study_content([make_result("x", missed)], against="x")
     assert "HD95 found" not in markdown(whole)
-    assert "none is undefined here" in markdown(whole)
+    assert "there is none here" in markdown(whole)
     by_name = {table.name: table for table in tables(parse_study(lacking))}
     titles = [heading.text for heading in by_name["class-2"].headings]
     row = dict(zip(titles, by_name["class-2"].rows[0], strict=True))
     assert (row["HD95 found"], row["HD95"]) == ("4.00", f"{(3 * 4 + 100) / 4:.2f}")
-    assert "1 is undefined" in markdown(lacking)
+    assert "1 distance is undefined" in markdown(lacking)
 
 
 def test_with_one_class_the_main_table_shows_both_versions_of_a_distance() -> None:

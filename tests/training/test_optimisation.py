@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from duoseg.planning.plan import OptimiserPlan
-from duoseg.training.optimisation import learning_rate, make_optimiser, set_learning_rate
+from duoseg.training.optimisation import learning_rate, make_optimisers, set_learning_rate
 
 
 def parameter():
@@ -36,19 +36,20 @@ def test_warm_up_rises_to_the_full_rate_without_passing_it():
     assert max(rates) == rates[10] == plan.learning_rate
 
 
-def test_a_group_keeps_its_own_scale():
-    groups = [
-        {"params": [torch.zeros(1, requires_grad=True)]},
-        {"params": [torch.zeros(1, requires_grad=True)], "scale": 0.1},
-    ]
-    optimiser = make_optimiser(groups, OptimiserPlan())
-    set_learning_rate(optimiser, 0.5)
-    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.5, 0.05])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_an_adversary_learns_by_adam_at_its_own_rate_whatever_the_plan_says(name):
+    student, adversary = (torch.zeros(1, requires_grad=True) for _ in range(2))
+    groups = [{"params": [student]}, {"params": [adversary], "adam_rate": 1e-4}]
+    planned, apart = make_optimisers(groups, OptimiserPlan(name=name))
+    set_learning_rate(planned, 0.5)
+    assert [group["params"] for group in planned.param_groups] == [[student]]
+    assert [group["params"] for group in apart.param_groups] == [[adversary]]
+    assert type(apart) is torch.optim.Adam and apart.param_groups[0]["lr"] == 1e-4
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_the_plan_names_the_optimiser(name):
-    made = make_optimiser(
+    (made,) = make_optimisers(
         [{"params": [torch.zeros(1, requires_grad=True)]}], OptimiserPlan(name=name, weight_decay=0.25)
     )
     assert type(made).__name__.lower() == name

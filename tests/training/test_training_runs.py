@@ -20,6 +20,7 @@ import torch
 import duoseg
 from duoseg.errors import InputError
 from duoseg.methods.base import Stage
+from duoseg.model.draws import MOST_SEED
 from duoseg.training.checkpoint import load_checkpoint
 from duoseg.training.interruption import Interrupted
 from duoseg.training.log import read_log
@@ -109,6 +110,30 @@ def test_an_interrupt_while_a_step_is_reported_loses_no_step(phantoms, tiny_prot
     with pytest.raises(Interrupted):
         train(phantoms, tmp_path, tiny_protocol, cache, progress=interrupt)
     assert load_checkpoint(tmp_path)["step"] == read_log(tmp_path)[-1]["step"] >= 5
+
+
+def test_a_network_and_its_adversary_both_go_on_exactly(phantoms, tiny_protocol, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("duoseg.training.loop.REPORT_SECONDS", 0.0)
+
+    def interrupt(what, done, total, detail=""):
+        if what == "train" and done == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train(phantoms, tmp_path / "whole", tiny_protocol, cache, method="sassnet")
+    with pytest.raises(Interrupted):
+        train(phantoms, tmp_path / "two", tiny_protocol, cache, method="sassnet", progress=interrupt)
+    train(phantoms, tmp_path / "two", tiny_protocol, cache, resume=True)
+    whole, two = (load_checkpoint(tmp_path / name) for name in ("whole", "two"))
+    assert any(name.startswith("adversary.") for name in whole["method"])
+    for name, weight in whole["method"].items():
+        assert torch.equal(weight, two["method"][name]), name
+    assert len(whole["optimiser"]["states"]) == 2
+
+
+def test_the_largest_seed_trains(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, seed=MOST_SEED)
+    with pytest.raises(InputError, match="seed"):
+        train(phantoms, tmp_path / "larger", tiny_protocol, cache, seed=MOST_SEED + 1)
 
 
 def test_resume_names_the_settings_that_differ(phantoms, tiny_protocol, cache, tmp_path):

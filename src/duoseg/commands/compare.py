@@ -137,10 +137,9 @@ def compare(
         if left:
             prepare(setups, entries, settings, prepared, progress)
         if choice is not None:
-            choice = refit(choice, asked, left, machine)
+            choice, asked = refit(choice, asked, left, machine)
         elif hours is not None:
-            choice = fit(asked, left, machine, hours=hours, steps=steps, began=began)
-            asked = asked.with_steps(choice.steps)
+            choice, asked = fit(asked, left, machine, hours=hours, steps=steps, began=began)
         results = {name: with_persons(result, asked.persons) for name, result in results.items()}
         about = describe(
             data=data,
@@ -165,6 +164,7 @@ def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Pr
     warned: set[str] = set()
 
     def told(task: Task, slot: int, event: Event) -> None:
+        board.begun.add(task.name)
         if "warning" in event:
             if event["warning"] not in warned:
                 logger.warning(event["warning"])

@@ -11,7 +11,9 @@ import torch
 
 from duoseg.commands.hours import warn_of_memory
 from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
+from duoseg.commands.preparing import prepare_training
 from duoseg.commands.report import report
+from duoseg.commands.resuming import Beginning, scans_identity, settings_identity
 from duoseg.commands.runs import (
     CASES,
     ENVIRONMENT,
@@ -26,10 +28,6 @@ from duoseg.commands.runs import (
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
-from duoseg.methods.base import Method
-from duoseg.methods.registry import find_method
-from duoseg.planning.cache import FORMAT as CACHE_FORMAT
-from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
@@ -39,15 +37,11 @@ from duoseg.training.checkpoint import (
     WEIGHTS,
     load_checkpoint,
     load_weights,
-    refuse_another_version,
-    refuse_changes,
 )
 from duoseg.training.engine import DeviceName, resolve_device, resolve_precision, use_threads
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
-
-MOST_WORKERS = 4  # each holds a scan: more cores must not mean more memory
 
 
 @dataclass(frozen=True)
@@ -116,33 +110,34 @@ def train(
     require_writable(out / CONFIG)
     require_known_settings(settings)
     state = load_checkpoint(out) if resume else None
-    begun: dict[str, Any] | None = None
     dataset = load_dataset(data, splits=splits)
     warn_of_problems(dataset)
     if state is None:  # a run that goes on compares the contents of its scans with those that it began with
         require_apart(dataset, progress=counted(progress, "compare"))
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
-    identity = _settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
-    if state is not None:  # before the work of preparing scans, and again with their contents
-        begun = {"revision": 1, **state["identity"]}  # earlier versions knew only one
-        refuse_another_version(out, begun, cache_format=CACHE_FORMAT, revision=identity["revision"])
-        refuse_changes({key: begun.get(key) for key in identity}, identity)
+    identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
+    beginning = None if state is None else Beginning(out, state["identity"])
+    if beginning is not None:  # before the work of preparing scans, and again with their contents
+        beginning.require_same(identity)
 
     warn_of_memory(chosen, settings, resolve_device(device))
     torch.manual_seed(settings.training.seed)
     learner = build_method(settings, chosen)
     if start_from is not None:
         load_weights(Path(start_from) / WEIGHTS, learner)
-    labelled_cases, unlabelled_cases = _prepare(
-        learner, split, chosen, Path(cache) if cache else dataset.root / CACHE, progress
+    labelled_cases, unlabelled_cases = prepare_training(
+        [learner],
+        split,
+        chosen,
+        Path(cache) if cache else dataset.root / CACHE,
+        cores=torch.get_num_threads(),
+        described=f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled scans",
+        progress=progress,
     )
-    identity |= {"contents": _contents([*labelled_cases, *unlabelled_cases]), "cache_format": CACHE_FORMAT}
-    if begun is not None:
-        refuse_another_version(
-            out, begun, cache_format=CACHE_FORMAT, revision=identity["revision"], contents=identity["contents"]
-        )
-        refuse_changes({**begun, "cache_format": CACHE_FORMAT}, identity)
+    identity |= scans_identity([*labelled_cases, *unlabelled_cases])
+    if beginning is not None:
+        beginning.require_same(identity)
 
     trainer = Trainer(
         learner,
@@ -224,26 +219,6 @@ def _text(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({value})" for name, value in classes.items())
 
 
-def _prepare(
-    learner: Method, split: Split, plan: Plan, cache: Path, progress: Progress | None
-) -> tuple[list[PreparedCase], list[PreparedCase]]:
-    """Prepare the labelled cases, and the unlabelled ones where a stage of the method looks at them."""
-    cases = [*split.labelled]
-    if any(stage.batch != "labelled" for stage in learner.stages):
-        cases += split.unlabelled
-
-    described = f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled scans"
-    prepared = prepare_cases(
-        cases,
-        plan,
-        cache,
-        workers=min(MOST_WORKERS, torch.get_num_threads()),
-        progress=counted(progress, "prepare", described),
-    )
-    count = len(split.labelled)
-    return prepared[:count], prepared[count:]
-
-
 def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None) -> list[Logger]:
     loggers: list[Logger] = [JsonLinesLog(out, steps_done=steps_done)]
     if tensorboard:
@@ -251,24 +226,6 @@ def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress
     if progress is not None:
         loggers.append(ProgressLog(progress, steps=plan.steps))
     return loggers
-
-
-def _settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:
-    """What a resumed run must share: not how often it saves, how it will predict, nor what a study compares it with."""
-    own = {"prediction": True, "entries": True, "training": {"checkpoint_seconds"}}
-    config = settings.model_dump(mode="json", exclude=own)
-    return {
-        "config": config,
-        "revision": find_method(settings.method).revision,
-        "plan": plan.model_dump(mode="json", exclude={"reasons"}),
-        "precision": precision,
-    }
-
-
-def _contents(cases: Sequence[PreparedCase]) -> dict[str, str]:
-    """The cache files of each scan, whose names carry a hash of its content and of how it is prepared."""
-    contents = {f"image of {case.name}": case.image_path.name for case in cases}
-    return contents | {f"label of {case.name}": case.label_path.name for case in cases if case.label_path}
 
 
 def _names(cases: Sequence[Any]) -> list[str]:

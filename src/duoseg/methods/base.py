@@ -122,7 +122,11 @@ class Method(nn.Module):
         return self.members(image)[0]
 
     def parameter_groups(self) -> list[dict]:
-        """Optimiser groups; a group may carry its own ``learning_rate`` factor as ``scale``."""
+        """Optimiser groups, by default all parameters in one.
+
+        A group with an ``adam_rate`` learns by Adam at that constant rate, as published adversaries do, whatever the
+        plan's optimiser and limit on the gradient's norm are.
+        """
         return [{"params": list(self.parameters())}]
 
     def inference_modules(self) -> dict[str, nn.Module]:

@@ -11,9 +11,8 @@ network makes maps of unlabelled patches that pass for those of labelled ones, s
 
 As in the released code: no cross-entropy (computed there, never added), lambda rising every 150 of 6000 steps to 0.01,
 dropout in D only where D itself learns, and the region head alone predicts. There D has two outputs and a softmax; here
-one and a sigmoid, which is the same. There D learns after the network has moved, from maps made anew without dropout,
-by Adam at 1e-4 beside SGD at 1e-2; here in the same step, from the same maps, by the plan's optimiser at a hundredth of
-its rate, and the plan's limit on the gradient's norm is on both together.
+one and a sigmoid, which is the same. There D learns after the network has moved, from maps made anew without dropout;
+here in the same step, from the same maps.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class SassnetSettings(Settings):
         weight: largest weight of the adversarial term.
         ramp_levels: the weight rises in so many equal intervals; 0 makes it rise at every step.
         adversary_width: first channels of D over the network's (published: 64 beside 16).
-        adversary_rate: learning rate of D over the network's.
+        adversary_rate: learning rate of D, by Adam, constant.
         k: slope of the transform from distance to mask; for the second member only, not in training.
     """
 
@@ -48,7 +47,7 @@ class SassnetSettings(Settings):
     weight: Annotated[float, Field(ge=0)] = 0.01
     ramp_levels: Annotated[int, Field(ge=0)] = 40
     adversary_width: Annotated[int, Field(ge=1)] = 4
-    adversary_rate: Annotated[float, Field(gt=0)] = 0.01
+    adversary_rate: Annotated[float, Field(gt=0)] = 1e-4
     k: Annotated[float, Field(gt=0)] = 1500.0
 
 
@@ -56,6 +55,7 @@ class Sassnet(Method):
     """A network of two tasks, and an adversary that looks at shapes."""
 
     Settings = SassnetSettings
+    revision = 2  # in 1 the adversary learned by the plan's optimiser
 
     def __init__(self, networks: NetworkFactory, settings: SassnetSettings) -> None:
         super().__init__(networks, settings)
@@ -102,7 +102,7 @@ class Sassnet(Method):
 
     def parameter_groups(self) -> list[dict]:
         """The adversary learns at a rate of its own."""
-        adversary = {"params": list(self.adversary.parameters()), "scale": self.settings.adversary_rate}
+        adversary = {"params": list(self.adversary.parameters()), "adam_rate": self.settings.adversary_rate}
         return [{"params": list(self.student.parameters())}, adversary]
 
     def inference_modules(self) -> dict[str, nn.Module]:

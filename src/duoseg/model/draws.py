@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+MOST_SEED = 2**63 - 1
+"""The largest seed that torch takes."""
+
 
 class SampleGenerator:
     """Random draws for a batch, from one pair of streams per sample.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from duoseg.scans.texts import count_text
-from duoseg.study.reading import Difference, Mean, Study
+from duoseg.scores.statistics import FEWEST_UNITS
+from duoseg.study.content import Difference, Mean
+from duoseg.study.reading import Study
 from duoseg.study.sentences import (
-    LEVEL,
     few_persons,
     interval,
     listed,
@@ -17,6 +18,7 @@ from duoseg.study.sentences import (
     signed,
     unfinished,
 )
+from duoseg.study.statistics import LEVEL
 
 
 def verdict(study: Study) -> list[str]:
@@ -72,22 +74,22 @@ def _against(study: Study, mean: str, differences: Sequence[Difference]) -> str:
     ]
     unclear = [row for row in differences if row.verdict == "no difference shown"]
     leaning = [row for row in unclear if row.p_holm < LEVEL]
-    if neither := [marked(study, row.method, row.labelled) for row in unclear if row not in leaning]:
+    apart = [row for row in unclear if row.n_persons >= FEWEST_UNITS and _excludes_zero(row)]
+    if neither := [marked(study, row.method, row.labelled) for row in unclear if row not in [*leaning, *apart]]:
         parts.append(f"no difference shown: {listed(neither)}")
     if leaning:
         names = [f"{marked(study, row.method, row.labelled)} (p {p_text(row.p_holm)})" for row in leaning]
         words = "no difference of means shown, though the ranks of the scans lean one way"
         parts.append(f"{words}: {listed(names)}")
+    if apart:
+        words = f"a hint at most, with an interval off 0 that does not stand the correction (p of {LEVEL} or more)"
+        parts.append(f"{words}: {listed([_described(study, row) for row in apart])}")
     against = marked(study, study.against, differences[0].labelled)
-    sentence = f"Against {against} ({mean}%), scan by scan: {'; '.join(parts)}."
-    unsure = [row.method for rows in groups.values() for row in rows if row.p_holm >= LEVEL]
-    if unsure:
-        verb, words = ("does", "it a hint") if len(unsure) == 1 else ("do", "them hints")
-        sentence += (
-            f" {listed(unsure)} {verb} not stand the correction for the number of methods (p of {LEVEL} or more), "
-            f"which makes {words}."
-        )
-    return sentence
+    return f"Against {against} ({mean}%), scan by scan: {'; '.join(parts)}."
+
+
+def _excludes_zero(row: Difference) -> bool:
+    return row.low is not None and row.high is not None and not row.low <= 0 <= row.high
 
 
 def _described(study: Study, row: Difference) -> str:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
 from duoseg.methods.registry import method_names
+from duoseg.model.draws import MOST_SEED
 
 ENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")
 """Folders are called after entries."""
-MOST_SEED = 2**63 - 1
 
 
 class EntrySettings(BaseModel):

@@ -7,114 +7,31 @@ import io
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from duoseg.errors import InputError
 from duoseg.files import read_text
-from duoseg.study.folds import Scored
+from duoseg.study.content import Data, Difference, EntryRow, Mean, Outcome, Part, Place, Source
 from duoseg.study.grid import Combination
-from duoseg.study.records import RESULTS, Cost, Row
-from duoseg.study.statistics import ALL, Verdict
+from duoseg.study.records import RESULTS, Row
+from duoseg.study.statistics import ALL
 
 STUDY = "study.json"
 MOST_SCORES_BYTES = 4 * 2**30
 """Of ``results.csv``: some 30 million rows."""
 
-_Place = tuple[str, int, str, str]
 _ROW = frozenset(field.alias or name for name, field in Row.model_fields.items())
 
 
-class _Part(BaseModel):
-    # What a later version adds is no reason to refuse the rest.
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class _Score(_Part):
-    method: str
-    labelled: int
-    class_name: Annotated[str, Field(alias="class")]
-    metric: str
-
-    @property
-    def place(self) -> _Place:
-        """What it is found by."""
-        return self.method, self.labelled, self.class_name, self.metric
-
-
-class Mean(_Score):
-    """A row of ``summary``."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    seeds: dict[str, float | None]
-    seed_sd: float | None
-    n: int
-    n_undefined: int
-    n_persons: int
-
-
-class Difference(_Score):
-    """A row of ``comparisons``: how far a method lies above the one it is compared with."""
-
-    against: str
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-    p_holm: float
-    n_persons: int
-    verdict: Verdict
-    seeds: list[int] = []
-
-
-Status = Literal["done", "failed", "waiting"]
-
-
-class Outcome(Combination):
-    """A row of ``combinations``: one training and what became of it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    status: Status
-    error: str | None = None
-    cost: Cost | None = None
-
-
-class EntryRow(_Part):
-    """An entry: its method, steps by number of labelled scans, and settings."""
-
-    method: str
-    steps: dict[str, int]
-    settings: dict[str, Any]
-
-
-class Data(_Part):
-    """What was scored."""
-
-    path: str
-    on: Scored
-    folds: int | None = None
-    cases: int
-    persons: int
-
-
-class Source(_Part):
-    """The configuration file, where there was one."""
-
-    file: str | None = None
-    sha256: str | None = None
-
-
-class Study(_Part):
+class Study(Part):
     """The content of a ``study.json``; ``docs/reference/study.md`` describes its fields."""
 
     duoseg: str
-    environment: dict[str, Any] = {}
-    computed_with: list[str] = []
+    environment: dict[str, Any] = Field(default_factory=dict)
+    computed_with: list[str] = Field(default_factory=list)
     data: Data
     config: Source = Source()
     steps: int | None = None
@@ -148,11 +65,11 @@ class Study(_Part):
         return self.classes[0] if len(self.classes) == 1 else ALL
 
     @cached_property
-    def _means(self) -> dict[_Place, Mean]:
+    def _means(self) -> dict[Place, Mean]:
         return {row.place: row for row in self.summary}
 
     @cached_property
-    def _differences(self) -> dict[_Place, Difference]:
+    def _differences(self) -> dict[Place, Difference]:
         return {row.place: row for row in self.comparisons}
 
     def mean(self, method: str, labelled: int, metric: str, label: str | None = None) -> Mean | None:
@@ -187,6 +104,11 @@ class Study(_Part):
     def is_incomplete(self, method: str, labelled: int) -> bool:
         """Whether an entry lacks a result."""
         return bool(self.missing(method, labelled))
+
+    def extent(self, labelled: int) -> tuple[list[str], list[int]]:
+        """The entries and the seeds that there are with so many labelled scans."""
+        here = [one for one in self.combinations if one.labelled == labelled]
+        return list(dict.fromkeys(one.method for one in here)), sorted({one.seed for one in here})
 
     def _wanted(self, method: str, labelled: int) -> list[Combination]:
         seeds, folds = self._axes[labelled]

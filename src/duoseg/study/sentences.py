@@ -9,6 +9,7 @@ from duoseg.scores.paired import smallest_p
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.statistics import FEWEST_UNITS
 from duoseg.study.reading import Study
+from duoseg.study.statistics import LEVEL
 
 PERCENT = frozenset({"dice", "jaccard", "nsd"})
 """Shown in percent, as papers do; the others are in mm."""
@@ -26,9 +27,6 @@ TITLES = {
 
 UNITS = {metric: "%" if metric in PERCENT else "mm" for metric in TITLES}
 MISSING = "–"
-
-LEVEL = 0.05
-"""A p below it is called small."""
 
 _NAMED = 6
 
@@ -70,11 +68,13 @@ def scope(study: Study) -> str:
         where = f"{folds} over the labelled scans, each scored once for each method and seed ({scans})"
     else:
         where = scans.replace(" ", f" {study.data.on} ", 1)
-    several = "labelled scan" if study.labelled == [1] else "labelled scans"
-    return (
-        f"{count_text(len(study.entries), 'method')} with {listed(study.labelled)} {several} and "
-        f"{count_text(len(study.seeds), 'seed')} ({', '.join(map(str, study.seeds))}), scored on {where}."
-    )
+    parts: dict[str, list[int]] = {}
+    for labelled in study.labelled:
+        methods, seeds = study.extent(labelled)
+        done = f"{count_text(len(methods), 'method')} and {count_text(len(seeds), 'seed')}"
+        parts.setdefault(f"{done} ({', '.join(map(str, seeds))})", []).append(labelled)
+    told = [f"{what} with {listed(at)} labelled scan{'' if at == [1] else 's'}" for what, at in parts.items()]
+    return f"{'; '.join(told)}: scored on {where}."
 
 
 def definitions(study: Study) -> list[str]:
@@ -87,19 +87,18 @@ def definitions(study: Study) -> list[str]:
         "seeds, which stand beside them.",
         f"Differences are from {study.against}, scan by scan, on the seeds that both have finished. p is that of "
         "Wilcoxon's two-sided signed-rank test over persons, corrected after Holm for the methods compared with one "
-        "number of labelled scans. ▲ better and ▼ worse: the 95% interval of the difference excludes 0, on "
-        f"{FEWEST_UNITS} persons or more.",
+        "number of labelled scans. ▲ better and ▼ worse: the 95% interval of the difference excludes 0 and p is below "
+        f"{LEVEL}, on {FEWEST_UNITS} persons or more.",
     ]
     if study.rivals and (few := few_persons(study)):
         sentences.append(few)
     if len(study.classes) > 1:
         sentences.append(f"A scan's score is the mean over its classes ({listed(study.classes)}).")
     undefined = study.undefined()
-    ranked = "In HD95 and ASSD an undefined distance (a structure missed or invented) counts as the scan's diagonal"
+    ranked = "In HD95 and ASSD a structure missed or invented counts with the scan's diagonal"
+    count = f"{count_text(undefined, 'distance')} {'is' if undefined == 1 else 'are'} undefined"
     sentences.append(
-        f"{ranked}, and HD95 and ASSD found leave it out; {undefined} {'is' if undefined == 1 else 'are'} undefined."
-        if undefined
-        else f"{ranked}; none is undefined here."
+        f"{ranked}, and HD95 and ASSD found leave it out; {count}." if undefined else f"{ranked}; there is none here."
     )
     if len(study.computed_with) > 1:
         sentences.append(

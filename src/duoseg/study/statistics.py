@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, Literal
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from duoseg.scores.paired import DECIMALS, holm, paired_p, unit_means
-from duoseg.scores.statistics import FEWEST_UNITS, Summary, summarise_columns
+from duoseg.scores.statistics import FEWEST_UNITS, summarise_columns
 
 ALL: Final = "all"
 """The name of the mean over classes within a scan."""
@@ -19,10 +19,13 @@ ALL: Final = "all"
 MEASURED: Final = ("dice", "jaccard", "hd95_mm", "assd_mm", "nsd")
 DISTANCES: Final = ("hd95_mm", "assd_mm")
 METRICS: Final = (*MEASURED, "hd95_mm_ranked", "assd_mm_ranked")
-"""All that is summarised; in a ``_ranked`` distance an undefined value counts as the scan's diagonal."""
+"""All that is summarised; in a ``_ranked`` distance a structure missed or invented counts as the scan's diagonal."""
 
 COMPARED: Final = ("dice", "jaccard", "nsd", "hd95_mm_ranked", "assd_mm_ranked")
 LOWER_IS_BETTER: Final = frozenset({"hd95_mm", "assd_mm", "hd95_mm_ranked", "assd_mm_ranked"})
+
+LEVEL: Final = 0.05
+"""A p below it is called small."""
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -50,9 +53,10 @@ class Cube:
 
 
 def with_ranked(values: np.ndarray, diagonals: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Append to the metrics the distances in which an undefined value is the scan's diagonal.
+    """Append to the metrics the distances in which a structure missed or invented is as far off as the scan is long.
 
     A method that misses an organ has no distance there; left out of the mean, the miss would make it look better.
+    Where no surface is known, because of voxels without annotation, there is no NSD either, and nothing was missed.
 
     Args:
         values: (methods, seeds, cases, classes, len(MEASURED)), NaN where undefined or not there.
@@ -63,7 +67,8 @@ def with_ranked(values: np.ndarray, diagonals: np.ndarray, scored: np.ndarray) -
         (methods, seeds, cases, classes, len(METRICS)).
     """
     distances = values[..., [MEASURED.index(name) for name in DISTANCES]]
-    missed = np.isnan(distances) & scored[..., None, None]
+    known = ~np.isnan(values[..., [MEASURED.index("nsd")]])
+    missed = np.isnan(distances) & known & scored[..., None, None]
     ranked = np.where(missed, diagonals[:, None, None], distances)
     return np.concatenate([values, ranked], axis=-1)
 
@@ -85,6 +90,7 @@ def summarise_cube(cube: Cube, *, labelled: int) -> list[dict[str, Any]]:
         if not cube.scored[index].any():
             continue
         here = cube.scored[index].any(axis=0)
+        whole = [which for which, scored in enumerate(cube.scored[index]) if scored[here].all()]
         persons = np.array(cube.persons, dtype=object)[here]
         table = mean_defined(cube.values[index], axis=0)[here]
         summaries = summarise_columns(table.reshape(len(table), -1), units=persons.tolist())
@@ -92,11 +98,7 @@ def summarise_cube(cube: Cube, *, labelled: int) -> list[dict[str, Any]]:
         for number, summary in enumerate(summaries):
             place, metric = divmod(number, len(METRICS))
             column = table[:, place, metric]
-            means = {
-                str(seed): _number(by_seed[which, place, metric])
-                for which, seed in enumerate(cube.seeds)
-                if cube.scored[index, which].any()
-            }
+            means = {str(cube.seeds[which]): _number(by_seed[which, place, metric]) for which in whole}
             rows.append(
                 {
                     "method": method,
@@ -119,7 +121,8 @@ def summarise_cube(cube: Cube, *, labelled: int) -> list[dict[str, Any]]:
 def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, Any]]:
     """Paired differences of every other method from ``against``, on the scans and seeds that both have.
 
-    A method that shares none with it has no rows; where ``against`` has no result, there are none at all.
+    A method that shares none with it has no rows; where ``against`` has no result, there are none at all. The mean over
+    classes is one of differences, so that both have the same classes in it.
     """
     if against not in cube.methods:
         return []
@@ -131,9 +134,12 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
         if method == against or not shared.any():
             continue
         apart = cube.values[index] - cube.values[theirs]
+        if cube.classes[-1] == ALL:
+            apart[:, :, -1] = mean_defined(apart[:, :, :-1], axis=2)
         # so that the mere order of summation makes no method better
         table = np.round(mean_defined(apart, axis=0)[..., chosen], DECIMALS)
-        seeds = [seed for seed, any_shared in zip(cube.seeds, shared.any(axis=1), strict=True) if any_shared]
+        here = shared.any(axis=0)
+        seeds = [seed for seed, both in zip(cube.seeds, shared, strict=True) if both[here].all()]
         summaries = summarise_columns(table.reshape(len(table), -1), units=cube.persons)
         for number, summary in enumerate(summaries):
             place, metric = divmod(number, len(COMPARED))
@@ -155,19 +161,24 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
                     "p_holm": 1.0,
                     "n_persons": len(units),
                     "seeds": seeds,
-                    "verdict": verdict(summary, COMPARED[metric], persons=len(units)),
                 }
             )
-    return _correct(rows)
+    for row in _correct(rows):
+        row["verdict"] = verdict(row)
+    return rows
 
 
-def verdict(difference: Summary, metric: str, *, persons: int) -> Verdict:
-    """What the 95% interval of a paired difference allows one to say; nothing where there are too few persons."""
-    if persons < FEWEST_UNITS or difference.low is None or difference.high is None:
+def verdict(row: Mapping[str, Any]) -> Verdict:
+    """What a paired difference allows one to say.
+
+    It is called better or worse where its 95% interval excludes 0 and so does the test after Holm's correction: of many
+    methods that are all equal, chance alone puts the interval of one or another off 0.
+    """
+    if row["n_persons"] < FEWEST_UNITS or row["low"] is None or row["high"] is None:
         return "no difference shown"
-    if difference.low <= 0 <= difference.high:
+    if row["low"] <= 0 <= row["high"] or row["p_holm"] >= LEVEL:
         return "no difference shown"
-    return "better" if (difference.low > 0) != (metric in LOWER_IS_BETTER) else "worse"
+    return "better" if (row["low"] > 0) != (row["metric"] in LOWER_IS_BETTER) else "worse"
 
 
 def _correct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

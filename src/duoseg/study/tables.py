@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.files import write_text
+from duoseg.study.content import Difference
 from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
-from duoseg.study.reading import Difference, Study, parse_study
+from duoseg.study.reading import Study, parse_study
 from duoseg.study.sentences import (
     MISSING,
     TITLES,

@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
 from duoseg.methods.base import Method, Stage
+from duoseg.model.draws import MOST_SEED
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
 from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric
 from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
-from duoseg.training.optimisation import learning_rate, set_learning_rate
+from duoseg.training.optimisation import learning_rate
 from duoseg.training.patches import PatchSampler, ReadAhead
 from duoseg.training.recorder import Recorder
 from duoseg.training.steps import Steps
@@ -34,7 +35,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     precision: Precision = "auto"
     checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 60.0
 
@@ -146,7 +147,7 @@ class Trainer:
         for raw in reader:
             progress = (self._step - span.first) / (span.last - span.first)
             rate = learning_rate(self._plan.optimiser, self._step - span.first, span.last - span.first)
-            set_learning_rate(steps.optimiser, rate)
+            steps.set_learning_rate(rate)
             terms = steps.take(raw, step=self._step, progress=progress)
             self._step += 1
             now = time.monotonic()
@@ -162,11 +163,11 @@ class Trainer:
                 self._recorder.report()
                 reported = now
             if last or due:
-                self._save(steps.optimiser.state_dict())
+                self._save(steps.optimiser_state())
                 saved = time.monotonic()
             if stop:
                 raise self._interrupted()
-        self._optimiser_state = steps.optimiser.state_dict()
+        self._optimiser_state = steps.optimiser_state()
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"{self._folder}: interrupted at step {self._step}; the state is saved.")

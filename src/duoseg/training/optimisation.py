@@ -8,9 +8,18 @@ import torch
 
 from duoseg.planning.plan import OptimiserPlan
 
+ADAM_BETAS = (0.9, 0.99)
+"""Those of published adversaries (Hung et al., BMVC 2018)."""
 
-def make_optimiser(groups: list[dict], plan: OptimiserPlan) -> torch.optim.Optimizer:
-    """The plan's optimiser over a method's parameter groups."""
+
+def make_optimisers(groups: list[dict], plan: OptimiserPlan) -> list[torch.optim.Optimizer]:
+    """The plan's optimiser over a method's parameter groups, and Adam over those with an ``adam_rate``, if any."""
+    planned = [group for group in groups if "adam_rate" not in group]
+    apart = [{"params": group["params"], "lr": group["adam_rate"]} for group in groups if "adam_rate" in group]
+    return [_planned(planned, plan), *([torch.optim.Adam(apart, betas=ADAM_BETAS)] if apart else [])]
+
+
+def _planned(groups: list[dict], plan: OptimiserPlan) -> torch.optim.Optimizer:
     if plan.name == "sgd":
         return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay)
     return torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
@@ -33,6 +42,6 @@ def learning_rate(plan: OptimiserPlan, step: int, steps: int) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of every group, times the group's own ``scale`` where the method gave one."""
+    """Set the rate of every group."""
     for group in optimiser.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
+        group["lr"] = rate

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
-from duoseg.model.draws import SampleGenerator
+from duoseg.model.draws import MOST_SEED, SampleGenerator
 from duoseg.planning.plan import Plan
 from duoseg.training.engine import memory_format
-from duoseg.training.optimisation import make_optimiser
+from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
+
+STATES = "states"
+"""Where the state of each optimiser lies in that of a step's."""
 
 
 class Steps:
@@ -26,24 +29,30 @@ class Steps:
         plan: optimiser, augmentation, patch.
         seed: of the run; a step's draws depend on it and on the step's number alone.
         optimiser_state: to go on from; a fresh optimiser where None.
-
-    Attributes:
-        optimiser: as the engine has set it up.
     """
 
     def __init__(
         self, fabric: Fabric, method: Method, plan: Plan, *, seed: int, optimiser_state: dict[str, Any] | None = None
     ) -> None:
-        optimiser = make_optimiser(method.parameter_groups(), plan.optimiser)
+        optimisers = make_optimisers(method.parameter_groups(), plan.optimiser)
         if optimiser_state is not None:
-            optimiser.load_state_dict(optimiser_state)
-        self.optimiser: Any
+            for optimiser, state in zip(optimisers, optimiser_state[STATES], strict=True):
+                optimiser.load_state_dict(state)
         self._module: Any
-        self._module, self.optimiser = fabric.setup(method, optimiser)
+        self._optimisers: list[Any]  # the plan's first
+        self._module, *self._optimisers = fabric.setup(method, *optimisers)
         self._fabric = fabric
         self._method = method
         self._plan = plan
         self._seed = seed
+
+    def optimiser_state(self) -> dict[str, Any]:
+        """What another stretch of the same stage goes on from."""
+        return {STATES: [optimiser.state_dict() for optimiser in self._optimisers]}
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of the plan's optimiser."""
+        set_learning_rate(self._optimisers[0], rate)
 
     def take(self, raw: RawBatch, *, step: int, progress: float) -> dict[str, Tensor]:
         """Learn from one batch; return the loss terms, detached.
@@ -54,16 +63,18 @@ class Steps:
             progress: 0 at the first step of the stage, 1 at its end.
         """
         # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
-        torch.manual_seed(self._seed * 1_000_003 + step)
+        torch.manual_seed((self._seed * 1_000_003 + step) % (MOST_SEED + 1))
         batch = self._batch(raw, step)
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self._optimisers:
+            optimiser.zero_grad(set_to_none=True)
         terms = self._module(batch, progress)
         self._fabric.backward(torch.stack(list(terms.values())).sum())
         if self._plan.optimiser.clip_norm > 0:
             self._fabric.clip_gradients(
-                self._module, self.optimiser, max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
+                self._module, self._optimisers[0], max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
             )
-        self.optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         self._method.after_step(progress)
         return {name: term.detach() for name, term in terms.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Asked:
         on: which scans are scored.
         folds: how many folds there are, if any.
         device: where to compute.
+        measured: what entries take at each label count, where that is known.
     """
 
     out: Path
@@ -85,6 +86,7 @@ class Asked:
     on: Scored
     folds: int | None
     device: DeviceName
+    measured: Mapping[tuple[str, int], Measured] = field(default_factory=dict)
 
     def with_steps(self, steps: int) -> Asked:
         """The same with so many steps."""
@@ -104,12 +106,12 @@ class Asked:
     def in_turn(self, combinations: Sequence[Combination]) -> list[Combination]:
         """The order in which they are computed: a seed of all methods after the other, and the longest first."""
         seeds = list(dict.fromkeys(one.seed for one in self.grid))
-        return sorted(combinations, key=lambda one: (seeds.index(one.seed), -self._entry(one).factor))
+        return sorted(combinations, key=lambda one: (seeds.index(one.seed), -self._length(one)))
 
-    def work(self, combinations: Sequence[Combination], measured: Mapping[tuple[str, int], Measured]) -> list[Work]:
-        """What computing them takes, in the order in which it is done."""
+    def work(self, combinations: Sequence[Combination]) -> list[Work]:
+        """What computing them takes, which must have been measured, in the order in which it is done."""
         return [
-            Work(one, self._entry(one), measured[one.method, one.labelled], len(self._setup(one).scored))
+            Work(one, self._entry(one), self.measured[one.method, one.labelled], len(self._setup(one).scored))
             for one in self.in_turn(combinations)
         ]
 
@@ -170,6 +172,11 @@ class Asked:
         for name, about in known.items():
             found.setdefault(name, about)
         return found
+
+    def _length(self, one: Combination) -> float:
+        """How long a training is beside others: its steps, each as long as was measured."""
+        measured = self.measured.get((one.method, one.labelled))
+        return self._entry(one).factor * (measured.step_s if measured else 1.0)
 
     def _entry(self, one: Combination) -> Entry:
         return next(entry for entry in self.entries if entry.name == one.method)

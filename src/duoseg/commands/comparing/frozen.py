@@ -32,6 +32,18 @@ def scans_of(split: Split, scored: Sequence[Case], content: Callable[[Path], str
     return {case.name: f"{role}, content {_content(case, content)}" for role, cases in roles for case in cases}
 
 
+def roles_of(scans: Mapping[str, str]) -> dict[str, str]:
+    """For each training case of `scans_of` whether it is ``labelled`` or ``unlabelled``."""
+    roles = {name: used.split(",")[0] for name, used in scans.items()}
+    return {name: role for name, role in roles.items() if role != "scored"}
+
+
+def roles_in(run: Path) -> dict[str, str]:
+    """The same of the cases that a run in that folder was trained on."""
+    trained = read_json(run / CASES)
+    return {name: role for role in ("labelled", "unlabelled") for name in trained[role]}
+
+
 def write_table(path: Path, cases: Sequence[Case], plan: Plan, *, side: Literal["train", "test"]) -> None:
     """Write scans as a data set of its own: a table, their order, and a description that names the classes.
 
@@ -67,10 +79,7 @@ def require_unchanged(run: Path, split: Split, scored: Sequence[Case], asked: Ma
         InputError: names the scans that have changed, or that the training did not have.
     """
     now = scans_of(split, scored, remembered(hash_source))
-    trained = read_json(run / CASES)
-    used = {name: role for role in ("labelled", "unlabelled") for name in trained[role]}
-    was = {name: what.split(",")[0] for name, what in asked.items() if not what.startswith("scored")}
-    changed = [*differences(was, used), *differences(asked, now)]
+    changed = [*differences(roles_of(asked), roles_in(run)), *differences(asked, now)]
     if changed:
         names = some_text(list(dict.fromkeys(name for name, _, _ in changed)))
         raise InputError(

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -60,8 +61,8 @@ def stored_choice(out: Path, hours: float, *, steps: int | None = None) -> Choic
 
 def fit(
     asked: Asked, left: Sequence[Combination], machine: Machine, *, hours: float, steps: int | None, began: float
-) -> Choice:
-    """Measure what everything takes, choose the steps, and keep them.
+) -> tuple[Choice, Asked]:
+    """Measure what everything takes, choose the steps, and keep them; return them, and the study with both.
 
     Args:
         asked: the study.
@@ -74,8 +75,9 @@ def fit(
     Raises:
         InputError: they do not suffice, or nothing can be measured.
     """
+    asked = replace(asked, measured=measure(asked, machine))
     choice = choose_steps(
-        asked.work(left, measure(asked, machine)),
+        asked.work(left),
         hours=hours,
         spent_s=time.monotonic() - began,
         jobs=machine.jobs,
@@ -83,10 +85,10 @@ def fit(
         asked=steps,
     )
     _store(asked.out, choice)
-    return choice
+    return choice, asked.with_steps(choice.steps)
 
 
-def refit(choice: Choice, asked: Asked, left: Sequence[Combination], machine: Machine) -> Choice:
+def refit(choice: Choice, asked: Asked, left: Sequence[Combination], machine: Machine) -> tuple[Choice, Asked]:
     """Tell what a study that grows takes beyond the hours that it was fitted into; its steps stay.
 
     Args:
@@ -100,17 +102,17 @@ def refit(choice: Choice, asked: Asked, left: Sequence[Combination], machine: Ma
     """
     joined = [one for one in left if one.name not in choice.combinations]
     if not joined:
-        return choice
-    work = asked.work(joined, measure(asked, machine))
+        return choice, asked
+    asked = replace(asked, measured=measure(asked, machine))
     told = (
         f"Joined later: {count_text(len(joined), 'combination')} of {choice.steps} steps, about "
-        f"{time_text(makespan(work, machine.jobs, choice.steps))}."
+        f"{time_text(makespan(asked.work(joined), machine.jobs, choice.steps))}."
     )
     logger.warning(f"--hours {choice.hours:g}: the study's steps were chosen before it grew, and stay. {told}")
     names = (*choice.combinations, *(one.name for one in joined))
     grown = choice.model_copy(update={"reason": f"{choice.reason} {told}", "combinations": names})
     _store(asked.out, grown)
-    return grown
+    return grown, asked
 
 
 def measure(asked: Asked, machine: Machine) -> dict[tuple[str, int], Measured]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from duoseg.commands.comparing.frozen import roles_in, roles_of
 from duoseg.commands.comparing.setup import Setup
-from duoseg.commands.runs import CASES, PLAN, load_plan
+from duoseg.commands.runs import PLAN, load_plan
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
-from duoseg.files import read_json
 from duoseg.methods.registry import find_method
 from duoseg.planning.plan import Plan
 from duoseg.scans.texts import some_text
@@ -132,18 +132,13 @@ def _settings(method: str, own: Mapping[str, Any]) -> dict[str, Any]:
 def _begun(folder: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A begun run and what is asked for, as far as a run's folder tells."""
     config = load_config(folder / CONFIG)
-    cases = read_json(folder / CASES)
+    used = roles_in(folder)
     if config.labelled is None:
-        config = config.with_options(labelled=len(cases["labelled"]))
-    used = {name: role for role in ("labelled", "unlabelled") for name in cases[role]}
+        config = config.with_options(labelled=list(used.values()).count("labelled"))
     before = {**_of_training(config, load_plan(folder / PLAN), "auto"), "scans": used}
     before["revision"] = now["revision"]  # its checkpoint tells, when the training goes on
     before["precision"] = now["precision"] if config.training.precision == "auto" else config.training.precision
-    scans = {name: role.split(",")[0] for name, role in now["scans"].items()}
-    after = {key: now[key] for key in before} | {
-        "scans": {name: role for name, role in scans.items() if role != "scored"}
-    }
-    return before, after
+    return before, {key: now[key] for key in before} | {"scans": roles_of(now["scans"])}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

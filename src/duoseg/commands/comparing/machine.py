@@ -65,7 +65,7 @@ def make_machine(
         entries: what is compared.
         settings: of the study.
         count: combinations to be computed.
-        jobs: so many and no others.
+        jobs: so many, or as many as there are combinations.
         threads: so many a job and no others.
         before: so many a job where ``threads`` is absent, since the study began with them: the last digits of what is
             computed depend on them, which therefore must not depend on what is left to do or on the memory.
@@ -90,8 +90,8 @@ def make_machine(
         there = available_bytes("cpu") if device == "cpu" else None
         if there is not None:
             room = min(room, int(MEMORY_SHARE * there / need))
-        jobs = max(1, min(room, count))
-    return Machine(jobs, each, gpus)
+        jobs = room
+    return Machine(max(1, min(jobs, count)), each, gpus)
 
 
 def _gpus() -> tuple[str, ...]:

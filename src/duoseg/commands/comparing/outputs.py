@@ -1,4 +1,7 @@
-"""What a study's folder shows of its results: rewritten after each combination, so that it may be read at any time."""
+"""What a study's folder shows of its results.
+
+Scores and tables are rewritten after each combination, so that they may be read at any time; the page at the end.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from duoseg.commands.report import REPORT
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.reporting.study_page import write_study_page
+from duoseg.study.content import Status
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
-from duoseg.study.reading import STUDY, Status
+from duoseg.study.reading import STUDY
 from duoseg.study.records import RESULTS, Result, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables
@@ -75,6 +79,7 @@ class Board:
         results: all that is finished, by name of the combination.
         known: what the study has had so far, finished or not.
         errors: what went wrong, by name of the combination.
+        begun: the combinations that were begun now: what went wrong with them earlier no longer counts.
     """
 
     out: Path
@@ -83,13 +88,14 @@ class Board:
     results: dict[str, Result]
     known: Known
     errors: dict[str, str] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
 
     def count_done(self) -> int:
         """How many of the combinations asked for are finished."""
         return sum(one.name in self.results for one in self.asked.grid)
 
     def write(self) -> dict[str, Any]:
-        """Write ``results.csv`` and ``study.json``; return the content of the latter."""
+        """Write ``results.csv``, ``study.json`` and, where something is done, tables; return what the second holds."""
         listed = self._combinations()
         ordered = [self.results[one.name] for one in listed if one.name in self.results]
         write_results(self.out / RESULTS, ordered)
@@ -103,14 +109,15 @@ class Board:
             **summarise_study(ordered, against=self.about["against"]),
         }
         write_text(self.out / STUDY, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        if self.results:
+            write_tables(content, self.out)
         return content
 
     def finish(self) -> StudyFolder:
-        """Write everything, with tables and page where there is something to show."""
+        """Write everything, with the page where there is something to show."""
         content = self.write()
         page = None
         if self.results:
-            write_tables(content, self.out)
             page = self.out / REPORT
             write_study_page(self.out, page)
         return StudyFolder(self.out, self.out / RESULTS, page, content, dict(self.errors), len(self.asked.grid))
@@ -128,8 +135,8 @@ class Board:
 
     def _state(self, one: Combination) -> dict[str, Any]:
         result = self.results.get(one.name)
-        errors = self.errors if one in self.asked.grid else self.known.errors
-        error = None if result else errors.get(one.name)
+        earlier = None if one.name in self.begun else self.known.errors.get(one.name)
+        error = None if result else self.errors.get(one.name, earlier)
         status: Status = "done" if result else "failed" if error else "waiting"
         cost = result.cost.model_dump(mode="json") if result else None
         return {**one.model_dump(mode="json"), "status": status, "error": error, "cost": cost}

@@ -17,12 +17,13 @@ import torch
 from duoseg.commands.comparing.children import cores
 from duoseg.commands.comparing.frozen import scans_of, write_table
 from duoseg.commands.plan import plan_dataset
+from duoseg.commands.preparing import prepare_training
 from duoseg.commands.runs import PLAN, build_method, load_plan, save_plan, write_json
 from duoseg.config import Config, parse
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.methods.base import Method
-from duoseg.planning.cache import hash_source, prepare_cases
+from duoseg.planning.cache import hash_source
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.cases import Case
@@ -37,7 +38,6 @@ SETUPS = "setup"
 TRAINING = Path("training") / "scans.csv"
 SCORED = Path("scored") / "scans.csv"
 KEY = "made-of.json"
-MOST_WORKERS = 4  # each holds a scan
 
 Device = Literal["cpu", "cuda", "mps"]
 
@@ -171,12 +171,14 @@ def prepare(
     """Prepare all training scans, so that the trainings find them prepared."""
     for setup in setups:
         learners = [build_meta(settings, entry, setup) for entry in entries]
-        cases = [*setup.split.labelled]
-        if any(stage.batch != "labelled" for learner in learners for stage in learner.stages):
-            cases += setup.split.unlabelled
-        workers = min(MOST_WORKERS, cores())
-        prepare_cases(
-            cases, setup.plan, cache, workers=workers, progress=counted(progress, "prepare", f"for {setup.described}")
+        prepare_training(
+            learners,
+            setup.split,
+            setup.plan,
+            cache,
+            cores=cores(),
+            described=f"for {setup.described}",
+            progress=progress,
         )
 
 

@@ -1,0 +1,68 @@
+"""Going on with a run exactly as it began: what it is made of, and refusing whatever has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duoseg.config import Config
+from duoseg.methods.registry import find_method
+from duoseg.planning.cache import FORMAT, PreparedCase
+from duoseg.planning.plan import Plan
+from duoseg.training.checkpoint import refuse_another_version, refuse_changes
+
+
+def settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:
+    """What a resumed run must share: not how often it saves, how it will predict, nor what a study compares it with."""
+    own = {"prediction": True, "entries": True, "training": {"checkpoint_seconds"}}
+    config = settings.model_dump(mode="json", exclude=own)
+    return {
+        "config": config,
+        "revision": find_method(settings.method).revision,
+        "plan": plan.model_dump(mode="json", exclude={"reasons"}),
+        "precision": precision,
+    }
+
+
+def scans_identity(cases: Sequence[PreparedCase]) -> dict[str, Any]:
+    """The cache files of each scan, whose names carry a hash of its content and of how it is prepared."""
+    contents = {f"image of {case.name}": case.image_path.name for case in cases}
+    contents |= {f"label of {case.name}": case.label_path.name for case in cases if case.label_path}
+    return {"contents": contents, "cache_format": FORMAT}
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run began as.
+
+    Attributes:
+        folder: of the run.
+        identity: as its checkpoint has it.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+
+    def require_same(self, now: dict[str, Any]) -> None:
+        """Refuse to go on as something else.
+
+        Args:
+            now: `settings_identity`, with or without `scans_identity`: settings can be compared before the work of
+                preparing scans.
+
+        Raises:
+            InputError: names what differs.
+        """
+        before = {"revision": 1, **self.identity}  # earlier versions knew only one
+        refuse_another_version(
+            self.folder,
+            before,
+            cache_format=FORMAT,
+            method=now["config"]["method"],
+            revision=now["revision"],
+            contents=now.get("contents"),
+        )
+        before["cache_format"] = FORMAT  # compared above, and not noted by earlier versions
+        refuse_changes({key: before.get(key) for key in now}, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,26 @@ def test_the_file_alone_makes_the_method_known_and_trainable(
     duoseg.predict(run.folder, phantoms / "imagesTs", tmp_path / "masks")
     scores = duoseg.evaluate(tmp_path / "masks", phantoms / "labelsTs")
     assert len(scores.cases) == 2
+
+
+def test_the_file_alone_is_compared(
+    one_new_file: str, phantoms: Path, tiny_protocol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every combination is a process of its own, which must find the file as this one does.
+    (tmp_path / "start").mkdir()
+    lines = ["import duoseg.methods", f"duoseg.methods.__path__.append({str(tmp_path / 'methods')!r})"]
+    (tmp_path / "start" / "sitecustomize.py").write_text("\n".join(lines))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'start'}:{':'.join(filter(None, sys.path))}")
+    study = duoseg.compare(
+        phantoms,
+        tmp_path / "study",
+        methods=["supervised", one_new_file],
+        labelled=[2],
+        seeds=[0],
+        config=tiny_protocol,
+        cache=tmp_path / "cache",
+        device="cpu",
+        threads=1,
+    )
+    assert not study.failed
+    assert {row["method"] for row in study.content["comparisons"]} == {one_new_file}

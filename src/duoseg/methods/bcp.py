@@ -13,7 +13,8 @@ As in the released code for the left atrium: 2,000 of 17,000 steps for the first
 kept in y~, decay 0.99 without a rise, the student predicts. The first stage hands over its last weights, not those that
 did best on the test scans. Dice is that of the harness, over foreground classes. Each pair has a box of its own, in the
 code a batch has one. There half the patches of a batch are a, half b, in a batch twice that of the other methods; here
-the batch is theirs, and each patch is a in one pair and b in another, so that a step trains on as many mixed patches.
+the batch is theirs, and each patch is a in one pair and b in another, so that a step of the second stage trains on as
+many mixed patches, and one of the first on twice as many.
 """
 
 from __future__ import annotations

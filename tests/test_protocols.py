@@ -9,7 +9,7 @@ import torch
 
 from duoseg.commands.runs import build_method, require_known_settings
 from duoseg.config import Config, load_config
-from duoseg.methods.registry import method_names
+from duoseg.methods import method_names
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import Normalisation, Plan
 

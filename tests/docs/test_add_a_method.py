@@ -10,7 +10,8 @@ from test_docs import REPOSITORY, blocks
 
 import duoseg
 import duoseg.methods
-from duoseg.methods.registry import find_method, method_names
+from duoseg.methods import method_names
+from duoseg.methods.registry import find_method
 
 PAGE = REPOSITORY / "docs" / "how-to" / "add-a-method.md"
 

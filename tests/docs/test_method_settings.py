@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from duoseg.methods.registry import find_method, method_names
+from duoseg.methods import method_names
+from duoseg.methods.registry import find_method
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "method-settings.md"
 

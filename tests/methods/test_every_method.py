@@ -13,8 +13,9 @@ import torch
 import duoseg
 from duoseg.commands.runs import build_method, load_plan
 from duoseg.config import Config
+from duoseg.methods import method_names
 from duoseg.methods.base import Batch, Method
-from duoseg.methods.registry import find_method, method_names
+from duoseg.methods.registry import find_method
 from duoseg.model.draws import SampleGenerator
 from duoseg.planning.plan import AugmentationPlan, BatchPlan, NetworkPlan, Normalisation, Plan
 from duoseg.scans.dataset import load_dataset

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from duoseg.errors import InputError
+from duoseg.methods import method_names
 from duoseg.methods.base import Method
-from duoseg.methods.registry import find_method, method_names
+from duoseg.methods.registry import find_method
 
 
 def test_every_file_is_a_method():

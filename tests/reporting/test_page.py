@@ -91,7 +91,10 @@ SECOND = {"a": 0.80, "b": 0.81, "c": 0.86, "d": 0.79}
 
 
 def test_page_is_well_formed_and_shows_every_value(tmp_path):
-    runs = [_run("supervised", FIRST), _run("dtml", SECOND)]
+    runs = [
+        _run("supervised", FIRST, source="A mean of two: Someone else, 2022."),
+        _run("dtml", SECOND, source="Dual-Task Mutual Learning: Someone, 2021."),
+    ]
     path = write_report(
         tmp_path / "new" / "report.html",
         title="Four labels",
@@ -112,7 +115,7 @@ def test_page_is_well_formed_and_shows_every_value(tmp_path):
         "1 min 15 s",
     ):
         assert value in text, value
-    assert "2103.04708" in text
+    assert "Dual-Task Mutual Learning: Someone, 2021." in text and "A mean of two: Someone else, 2022." in text
     assert sum(tag == "h1" for tag, _ in reader.tags) == 1
     assert {path.name for path in path.parent.iterdir()} == {"report.html"}
 

@@ -418,7 +418,7 @@ def test_only_a_new_run_looks_for_copies_and_tells_how_far_it_is(
         told.append(what)
 
     train(phantoms, tmp_path / "run", tiny_protocol, progress=progress)
-    assert "compare" in told
+    assert "look for copies" in told
     told.clear()
     train(phantoms, tmp_path / "run", tiny_protocol, resume=True, progress=progress)
-    assert told and "compare" not in told
+    assert told and "look for copies" not in told

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,12 +17,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from pydantic import create_model
 
 import duoseg
 from duoseg.errors import InputError
 from duoseg.methods.base import Stage
+from duoseg.methods.dtml import Dtml
 from duoseg.model.draws import MOST_SEED
-from duoseg.training.checkpoint import load_checkpoint
+from duoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from duoseg.training.interruption import Interrupted
 from duoseg.training.log import read_log
 from duoseg.training.loop import spans
@@ -122,12 +125,43 @@ def test_a_network_and_its_adversary_both_go_on_exactly(phantoms, tiny_protocol,
     train(phantoms, tmp_path / "whole", tiny_protocol, cache, method="sassnet")
     with pytest.raises(Interrupted):
         train(phantoms, tmp_path / "two", tiny_protocol, cache, method="sassnet", progress=interrupt)
-    train(phantoms, tmp_path / "two", tiny_protocol, cache, resume=True)
+    train(phantoms, tmp_path / "two", tiny_protocol, cache, method="sassnet", resume=True)
     whole, two = (load_checkpoint(tmp_path / name) for name in ("whole", "two"))
     assert any(name.startswith("adversary.") for name in whole["method"])
     for name, weight in whole["method"].items():
         assert torch.equal(weight, two["method"][name]), name
     assert len(whole["optimiser"]["states"]) == 2
+
+
+def test_a_run_keeps_the_settings_that_were_defaults_when_it_began(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch
+):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="dtml")
+    kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["methods"]["dtml"]
+    assert kept == {"k": 1500.0, "weight": 1.0, "ramp_levels": 40, "predict": "region"}
+    # Of a later version, with another default: the run's own settings stay, and those given anew are compared.
+    softer = create_model("Settings", __base__=Dtml.Settings, k=(float, 20.0))
+    monkeypatch.setattr(Dtml, "Settings", softer)
+    duoseg.train(phantoms, tmp_path / "run", resume=True, cache=cache, device="cpu", threads=1)
+    with pytest.raises(InputError, match=r"config\.methods\.dtml\.k was 1500\.0 and is now 20\.0"):
+        train(phantoms, tmp_path / "run", tiny_protocol, cache, method="dtml", resume=True)
+
+
+def test_a_run_of_a_version_that_left_out_defaults_goes_on(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path, tiny_protocol, cache, method="dtml")
+    state = load_checkpoint(tmp_path)
+    assert state["identity"]["config"]["methods"].pop("dtml")
+    save_checkpoint(tmp_path, state)
+    train(phantoms, tmp_path, tiny_protocol, cache, method="dtml", resume=True)
+
+
+def test_a_loss_term_cannot_have_the_name_of_something_else_in_the_log(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch
+):
+    forward = Dtml.forward
+    monkeypatch.setattr(Dtml, "forward", lambda *given: {"loss": sum(forward(*given).values())})
+    with pytest.raises(InputError, match="the method calls a loss term 'loss', which the log uses"):
+        train(phantoms, tmp_path, tiny_protocol, cache, method="dtml")
 
 
 def test_the_largest_seed_trains(phantoms, tiny_protocol, cache, tmp_path):
@@ -141,6 +175,8 @@ def test_resume_names_the_settings_that_differ(phantoms, tiny_protocol, cache, t
     train(phantoms, out, tiny_protocol, cache, method="dtml")
     with pytest.raises(InputError, match=r"config\.training\.seed was 0 and is now 7"):
         duoseg.train(phantoms, out, seed=7, resume=True, cache=cache, device="cpu", threads=1)
+    with pytest.raises(InputError, match=r"these settings differ: config\.method was 'dtml' and is now 'sassnet'\."):
+        duoseg.train(phantoms, out, method="sassnet", resume=True, cache=cache, device="cpu", threads=1)
     with pytest.raises(InputError, match=r"plan\.steps was 12 and is now 13"):
         duoseg.train(phantoms, out, steps=13, resume=True, cache=cache, device="cpu", threads=1)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from duoseg.cli.options import EVERYWHERE, Cache, Computing, ConfigFile, Data, Labelled, Steps
+from duoseg.cli.options import EVERYWHERE, METHODS, Cache, Computing, ConfigFile, Data, Labelled, Steps
 
 
 def demo(
@@ -33,7 +33,7 @@ def train(
     data: Data,
     *,
     out: Annotated[Path, Parameter(help="Run folder to create, or to go on with.")],
-    method: Annotated[str | None, Parameter(help="Method; `dtml` where nothing says otherwise.")] = None,
+    method: Annotated[str | None, Parameter(help=f"{METHODS}; `dtml` where nothing says otherwise.")] = None,
     labelled: Labelled = None,
     steps: Steps = None,
     seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter, Token, validators
 
+from duoseg.methods import method_names
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +19,14 @@ class Computing:
 
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto"
     threads: Annotated[
-        int | None, Parameter(validator=validators.Number(gte=1), help="CPU threads; torch's choice where absent.")
+        int | None,
+        Parameter(validator=validators.Number(gte=1), help="CPU threads; all cores, or OMP_NUM_THREADS, where absent."),
     ] = None
     quiet: Annotated[bool, Parameter(negative="", help="Print results and errors only.")] = False
 
 
 EVERYWHERE = Computing()
+METHODS = f"One of {', '.join(method_names())}"
 Labelled = Annotated[
     int | None, Parameter(help="Use the labels of the first N training scans; all there are where absent.")
 ]

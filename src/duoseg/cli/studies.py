@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from duoseg.cli.options import EVERYWHERE, Cache, Computing, ConfigFile, Data, counts, names, numbers
+from duoseg.cli.options import EVERYWHERE, METHODS, Cache, Computing, ConfigFile, Data, counts, names, numbers
 
 Positive = validators.Number(gte=1)
 
@@ -18,14 +18,30 @@ def compare(
     out: Annotated[Path, Parameter(help="The study's folder, to create or to go on with.")],
     methods: Annotated[
         list[str],
-        Parameter(converter=names, n_tokens=1, negative="", help="Methods, or entries of the configuration: a,b,c."),
+        Parameter(
+            converter=names,
+            n_tokens=1,
+            negative="",
+            help=f"Such as supervised,dtml: {METHODS.lower()}, or entries of the configuration.",
+        ),
     ],
     labelled: Annotated[
         list[int | Literal["all"]] | None,
-        Parameter(converter=counts, n_tokens=1, negative="", help="Numbers of labelled training scans: 4,8,all."),
+        Parameter(
+            converter=counts,
+            n_tokens=1,
+            negative="",
+            help="Numbers of labelled training scans, with commas between them, such as 4,8,all.",
+        ),
     ] = None,
     seeds: Annotated[
-        list[int], Parameter(converter=numbers, n_tokens=1, negative="", help="Of initial weights and draws.")
+        list[int],
+        Parameter(
+            converter=numbers,
+            n_tokens=1,
+            negative="",
+            help="Of initial weights and draws, with commas between them, such as 0,1,2.",
+        ),
     ] = [0, 1, 2],  # noqa: B006 - shown by --help, and never changed
     on: Annotated[
         Literal["test", "holdout"], Parameter(help="Score the test scans, or the holdout scans, then not trained on.")

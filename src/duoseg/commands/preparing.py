@@ -10,8 +10,14 @@ from duoseg.planning.cache import PreparedCase, prepare_cases
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Split
+from duoseg.scans.texts import count_text
 
 MOST_WORKERS = 4  # each holds a scan: more cores must not mean more memory
+
+
+def looks_at_unlabelled(method: Method | type[Method]) -> bool:
+    """Whether any stage has patches of scans without labels."""
+    return any(stage.batch != "labelled" for stage in method.stages)
 
 
 def prepare_training(
@@ -21,7 +27,7 @@ def prepare_training(
     cache: Path,
     *,
     cores: int,
-    described: str,
+    described: str = "",
     progress: Progress | None,
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
     """Prepare the labelled cases, and the unlabelled ones where a stage of a method looks at them.
@@ -32,13 +38,16 @@ def prepare_training(
         plan: how to prepare them.
         cache: where they will lie.
         cores: how many may work.
-        described: what the scans are, for the line of progress.
+        described: what they are for, on the line of progress.
         progress: called with how many are done.
     """
-    cases = [*split.labelled]
-    if any(stage.batch != "labelled" for learner in learners for stage in learner.stages):
+    cases, told = [*split.labelled], count_text(len(split.labelled), "labelled scan")
+    if any(looks_at_unlabelled(learner) for learner in learners):
         cases += split.unlabelled
+        told += f" and {len(split.unlabelled)} unlabelled"
     workers = min(MOST_WORKERS, cores)
-    prepared = prepare_cases(cases, plan, cache, workers=workers, progress=counted(progress, "prepare", described))
+    prepared = prepare_cases(
+        cases, plan, cache, workers=workers, progress=counted(progress, "prepare", described or told)
+    )
     count = len(split.labelled)
     return prepared[:count], prepared[count:]

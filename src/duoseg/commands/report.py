@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
 from duoseg.files import StrPath, read_json
+from duoseg.methods.registry import find_method, source_of
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.study_page import write_study_page
@@ -50,6 +52,7 @@ def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str,
     cases = read_json(require_file(folder, CASES))
     environment = read_json(require_file(folder, ENVIRONMENT))
     records = read_log(folder)
+    method, unlabelled = find_method(config.method), len(cases["unlabelled"])
     return RunSummary(
         name=name or config.method,
         method=config.method,
@@ -59,9 +62,10 @@ def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str,
         scores=scores,
         plan=plan.model_dump(mode="json"),
         environment=environment,
+        source=source_of(config.method),
         settings={
             "labelled scans": len(cases["labelled"]),
-            "unlabelled scans": len(cases["unlabelled"]),
+            "unlabelled scans": unlabelled if looks_at_unlabelled(method) else f"{unlabelled}, none of them used",
             "seed": config.training.seed,
             **config.methods.get(config.method, {}),
         },

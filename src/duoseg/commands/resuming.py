@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from duoseg.commands.runs import with_all_settings
 from duoseg.config import Config
+from duoseg.errors import InputError
 from duoseg.methods.registry import find_method
 from duoseg.planning.cache import FORMAT, PreparedCase
 from duoseg.planning.plan import Plan
@@ -33,6 +35,17 @@ def scans_identity(cases: Sequence[PreparedCase]) -> dict[str, Any]:
     return {"contents": contents, "cache_format": FORMAT}
 
 
+def _completed(before: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity as this version would write it: earlier ones left out defaults, and knew one revision only."""
+    completed = {"revision": 1, **before}
+    try:
+        config = with_all_settings(Config.model_validate({**before["config"], "entries": {}}))
+        completed["config"] = {**before["config"], "methods": config.methods}
+    except (InputError, ValueError, KeyError, TypeError):  # of settings that there are no more: told as a difference
+        return completed
+    return completed
+
+
 @dataclass(frozen=True)
 class Beginning:
     """What a run began as.
@@ -55,12 +68,13 @@ class Beginning:
         Raises:
             InputError: names what differs.
         """
-        before = {"revision": 1, **self.identity}  # earlier versions knew only one
+        before = _completed(self.identity)
+        methods = [{"config": {"method": identity["config"]["method"]}} for identity in (before, now)]
+        refuse_changes(*methods)  # first: with another method all that belongs to it differs, too
         refuse_another_version(
             self.folder,
             before,
             cache_format=FORMAT,
-            method=now["config"]["method"],
             revision=now["revision"],
             contents=now.get("contents"),
         )

@@ -130,6 +130,18 @@ def require_known_settings(config: Config) -> dict[str, Settings]:
     }
 
 
+def with_all_settings(config: Config) -> Config:
+    """The configuration with every setting of the methods that it names: their defaults may change, a run may not.
+
+    Raises:
+        InputError: a method or one of its settings is unknown, or a value is wrong.
+    """
+    known = {
+        name: own.model_dump(mode="json", exclude_none=True) for name, own in require_known_settings(config).items()
+    }
+    return config.model_copy(update={"methods": {name: values for name, values in known.items() if values}})
+
+
 def load(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
     """Load one run, or several as an ensemble, to predict scans in memory.
 

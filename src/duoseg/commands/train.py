@@ -21,8 +21,8 @@ from duoseg.commands.runs import (
     build_method,
     environment,
     load_plan,
-    require_known_settings,
     save_plan,
+    with_all_settings,
     write_json,
 )
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
@@ -108,12 +108,12 @@ def train(
     use_threads(threads)
     settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
     require_writable(out / CONFIG)
-    require_known_settings(settings)
+    settings = with_all_settings(settings)
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data, splits=splits)
     warn_of_problems(dataset)
     if state is None:  # a run that goes on compares the contents of its scans with those that it began with
-        require_apart(dataset, progress=counted(progress, "compare"))
+        require_apart(dataset, progress=counted(progress, "look for copies"))
     split = dataset.split(labelled=settings.labelled)
     chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
     identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
@@ -132,7 +132,6 @@ def train(
         chosen,
         Path(cache) if cache else dataset.root / CACHE,
         cores=torch.get_num_threads(),
-        described=f"{len(split.labelled)} labelled and {len(split.unlabelled)} unlabelled scans",
         progress=progress,
     )
     identity |= scans_identity([*labelled_cases, *unlabelled_cases])

@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import traceback
 from difflib import get_close_matches
+from types import ModuleType
 
-import duoseg.methods
 from duoseg.errors import InputError
+from duoseg.methods import method_names
 from duoseg.methods.base import Method
-
-
-def method_names() -> tuple[str, ...]:
-    """The names of all methods, without importing them: a method's file is named after it."""
-    modules = (module.name for module in pkgutil.iter_modules(duoseg.methods.__path__))
-    return tuple(sorted(name for name in modules if name not in ("base", "registry")))
 
 
 def find_method(name: str) -> type[Method]:
     """The class of the method called ``name``.
 
     Raises:
-        InputError: there is no such method; the message gives the nearest name and all of them.
+        InputError: there is no such method (the message gives the nearest name and all of them), or its file is at
+            fault: it cannot be imported, does not define exactly one method, or that one lacks a part.
     """
-    if name not in method_names():
-        near = get_close_matches(name, method_names(), n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"There is no method '{name}'.{hint} Methods: {', '.join(method_names())}.")
-    module = importlib.import_module(f"duoseg.methods.{name}")
+    module = _module(name)
     found = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one Method, found {len(found)}.")
+        raise InputError(f"{module.__file__}: must define exactly one Method, and defines {len(found)}.")
+    lacking = [part for part in dir(found[0]) if getattr(getattr(found[0], part, None), "__isabstractmethod__", False)]
+    if lacking:
+        raise InputError(f"{module.__file__}: {found[0].__name__} does not define {', '.join(lacking)}.")
     return found[0]
+
+
+def source_of(name: str) -> str:
+    """Where a method comes from: the first line of its file, which for a published one names its paper."""
+    return (_module(name).__doc__ or "").strip().split("\n")[0]
+
+
+def _module(name: str) -> ModuleType:
+    if name not in method_names():
+        near = get_close_matches(name, method_names(), n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"There is no method '{name}'.{hint} Methods: {', '.join(method_names())}.")
+    try:
+        return importlib.import_module(f"duoseg.methods.{name}")
+    except Exception as fault:  # whatever a file may do that somebody is just writing
+        at = traceback.extract_tb(fault.__traceback__)[-1]
+        where = "" if isinstance(fault, SyntaxError) else f" ({at.filename}, line {at.lineno})"
+        raise InputError(
+            f"The file of the method '{name}' cannot be imported: {type(fault).__name__}: {fault}{where}."
+        ) from fault

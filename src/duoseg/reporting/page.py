@@ -80,6 +80,7 @@ def render(
         pictures=[(label, picture, planes(picture)) for label, picture in pictures],
         plans=_shared(runs, "plan", plan_rows),
         settings=_shared(runs, "settings", _rows),
+        sources=list({run.method: run.source for run in runs if run.source}.items()),
         environments=_shared(runs, "environment", _rows),
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],

@@ -23,6 +23,7 @@ class RunSummary:
         plan: The plan as JSON values, with its ``reasons``.
         environment: Versions, device and the like, by name.
         settings: The method's and the run's settings, by name.
+        source: Where the method comes from, such as the paper to cite.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RunSummary:
     plan: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)

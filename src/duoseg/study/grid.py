@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
-from duoseg.methods.registry import method_names
+from duoseg.methods import method_names
 from duoseg.model.draws import MOST_SEED
 
 ENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")

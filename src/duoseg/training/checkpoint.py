@@ -149,7 +149,6 @@ def refuse_another_version(
     before: Mapping[str, Any],
     *,
     cache_format: int,
-    method: str,
     revision: int,
     contents: Mapping[str, str] | None = None,
 ) -> None:
@@ -159,14 +158,13 @@ def refuse_another_version(
         folder: of the run.
         before: the run's identity; without ``cache_format`` in those of earlier versions.
         cache_format: of this version.
-        method: that is to be trained; another one has revisions of its own.
         revision: of the method in this version.
         contents: of this version, which tell where the run's identity has no ``cache_format``.
 
     Raises:
         InputError: they were prepared in another way, or the method was another.
     """
-    if before["config"]["method"] == method and before["revision"] != revision:
+    if before["revision"] != revision:
         raise InputError(
             f"{folder}: its method has been changed since it began (revision {before['revision']}, now {revision}), so "
             "that this version cannot go on exactly; start the run anew in another folder, or use that version."

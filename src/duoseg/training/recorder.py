@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from duoseg.errors import InputError
-from duoseg.training.log import Logger, Record
+from duoseg.training.log import CIRCUMSTANCES, Logger, Record
+
+LOSS = "loss"
+"""What a record calls the sum of all terms."""
+RESERVED = (LOSS, *CIRCUMSTANCES)
 
 
 class Recorder:
@@ -28,7 +32,17 @@ class Recorder:
         self._pending: list[tuple[Record, dict[str, Tensor]]] = []
 
     def add(self, circumstances: Record, terms: dict[str, Tensor]) -> None:
-        """Take over a finished step: its number, learning rate and clock, and its detached loss terms."""
+        """Take over a finished step: its number, learning rate and clock, and its detached loss terms.
+
+        Raises:
+            InputError: a term has the name of something else in the log.
+        """
+        taken = [name for name in terms if name in RESERVED]
+        if taken:
+            raise InputError(
+                f"{self._run}: the method calls a loss term '{taken[0]}', which the log uses for something else. Give "
+                f"it another name than {', '.join(RESERVED)}."
+            )
         self._pending.append((circumstances, terms))
 
     def report(self) -> None:
@@ -56,4 +70,4 @@ class Recorder:
                     "stopped; the last checkpoint is untouched. Lower the learning rate, or look for odd "
                     "intensities with `duoseg check`."
                 )
-        return {"step": circumstances["step"], "loss": sum(terms.values()), **terms, **circumstances}
+        return {"step": circumstances["step"], LOSS: sum(terms.values()), **terms, **circumstances}

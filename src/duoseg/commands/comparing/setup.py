@@ -127,7 +127,7 @@ def make_setups(
     found = []
     for part in parts:
         divided = replace(dataset, train=part.train, test=part.scored, holdout=())
-        require_apart(divided, progress=counted(progress, "compare scans"))
+        require_apart(divided, progress=counted(progress, "look for copies"))
         for count in counts:
             folder = out / SETUPS / (f"{count}" if part.fold is None else f"{count}-fold{part.fold}")
             split = divided.split(labelled=count)

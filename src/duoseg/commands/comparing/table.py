@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duoseg.study.reading import parse_study
-from duoseg.study.sentences import MISSING, interval, marked, number, p_text, signed
+from duoseg.study.sentences import MISSING, interval, marked, number, p_text, signed, unfinished
 from duoseg.study.tables import cost_cells, cost_headings, entries
 
 METRIC = "dice"
@@ -36,6 +36,12 @@ def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             [marked(study, method, labelled), str(labelled), score, *compared, *cost_cells(study, method, labelled)]
         )
     return headings, rows
+
+
+def notes(content: Mapping[str, Any]) -> list[str]:
+    """What must be known to read it: what is incomplete."""
+    lacking = unfinished(parse_study(content))
+    return [f"{lacking} Differences are on the seeds that both have."] if lacking else []
 
 
 def _with_bounds(value: str, bounds: str) -> str:

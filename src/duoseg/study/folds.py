@@ -111,8 +111,8 @@ def _folded(dataset: Dataset, folds: int) -> tuple[Part, ...]:
     scans = Counter(case.person for case in labelled)
     if not 2 <= folds <= len(scans):
         raise InputError(
-            f"--folds {folds}: the labelled training scans are of {count_text(len(scans), 'person')}; give a number "
-            f"from 2 to {len(scans)}."
+            f"--folds {folds}: the labelled training scans are of {count_text(len(scans), 'person')}; give "
+            f"{'2' if len(scans) == 2 else f'a number from 2 to {len(scans)}'}."
             if len(scans) > 1
             else f"--folds {folds}: folds need labelled training scans of two persons, and there "
             f"{'is' if len(scans) == 1 else 'are'} {len(scans)}."

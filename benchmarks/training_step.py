@@ -19,7 +19,7 @@ from statistics import median
 from _common import made_with
 
 import duoseg
-from duoseg.methods.registry import method_names
+from duoseg.methods import method_names
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.training.log import read_log
 

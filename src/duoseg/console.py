@@ -129,13 +129,13 @@ class Console:
 
     def compare(self, study: StudyFolder) -> None:
         """Dice of everything that is finished, the difference to what it is compared with, and where the rest is."""
-        from duoseg.commands.comparing.table import TEXT_COLUMNS, notes, overview
+        from duoseg.commands.comparing.table import TEXT_COLUMNS, overview
 
         if study.report is not None:
-            headings, rows = overview(study.content)
+            headings, rows, note = overview(study.content)
             dispensable = [heading for heading in headings if heading.startswith(("Param", "GPU", "Mem", "Wall", "p "))]
             self._table(headings, rows, text_columns=TEXT_COLUMNS, dispensable=dispensable)
-            for note in notes(study.content):
+            if note:
                 self._out.print(note, markup=False)
         if study.content["hours"] is not None:
             self._say(study.content["hours"]["reason"])

@@ -107,8 +107,8 @@ class Study(Part):
 
     def extent(self, labelled: int) -> tuple[list[str], list[int]]:
         """The entries and the seeds that there are with so many labelled scans."""
-        here = [one for one in self.combinations if one.labelled == labelled]
-        return list(dict.fromkeys(one.method for one in here)), sorted({one.seed for one in here})
+        methods = dict.fromkeys(one.method for one in self.combinations if one.labelled == labelled)
+        return list(methods), self._axes[labelled][0]
 
     def _wanted(self, method: str, labelled: int) -> list[Combination]:
         seeds, folds = self._axes[labelled]

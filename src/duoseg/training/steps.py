@@ -36,7 +36,8 @@ class Steps:
     ) -> None:
         optimisers = make_optimisers(method.parameter_groups(), plan.optimiser)
         if optimiser_state is not None:
-            for optimiser, state in zip(optimisers, optimiser_state[STATES], strict=True):
+            states = optimiser_state.get(STATES, [optimiser_state])  # earlier versions had one optimiser
+            for optimiser, state in zip(optimisers, states, strict=True):
                 optimiser.load_state_dict(state)
         self._module: Any
         self._optimisers: list[Any]  # the plan's first

@@ -13,8 +13,10 @@ METRIC = "dice"
 TEXT_COLUMNS = 1
 
 
-def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows: Dice with its interval, the difference to what is compared with, its verdict, and cost.
+def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
+    """Headings, rows (Dice with its interval, the difference to what is compared with, its verdict, cost), and a note.
+
+    The note says what is incomplete; it is empty where nothing is.
 
     Args:
         content: of ``study.json``.
@@ -35,13 +37,8 @@ def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [marked(study, method, labelled), str(labelled), score, *compared, *cost_cells(study, method, labelled)]
         )
-    return headings, rows
-
-
-def notes(content: Mapping[str, Any]) -> list[str]:
-    """What must be known to read it: what is incomplete."""
-    lacking = unfinished(parse_study(content))
-    return [f"{lacking} Differences are on the seeds that both have."] if lacking else []
+    lacking = unfinished(study)
+    return headings, rows, f"{lacking} Differences are on the seeds that both have." if lacking else ""
 
 
 def _with_bounds(value: str, bounds: str) -> str:

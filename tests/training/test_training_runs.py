@@ -27,7 +27,7 @@ from duoseg.model.draws import MOST_SEED
 from duoseg.training.checkpoint import load_checkpoint, save_checkpoint
 from duoseg.training.interruption import Interrupted
 from duoseg.training.log import read_log
-from duoseg.training.loop import spans
+from duoseg.training.spans import spans
 
 
 def train(data, out, protocol, cache, **options):
@@ -276,6 +276,31 @@ def test_steps_are_divided_among_stages_without_gap_or_overlap():
         found = spans(stages, steps)
         assert [found[0].first, found[-1].last] == [0, steps]
         assert all(one.last == other.first for one, other in pairwise(found))
+        assert [list(one.schedule) for one in found] == [list(range(one.first, one.last)) for one in found]
+
+
+def test_a_stage_that_goes_on_shares_the_schedule_of_the_one_before():
+    stages = [Stage("a", 0.2), Stage("b", 0.3, anew=False), Stage("c", 0.1), Stage("d", 0.4, anew=False)]
+    found = spans(stages, 10)
+    assert [one.begins_anew for one in found] == [True, False, True, False]
+    assert [one.schedule for one in found] == [range(5), range(5), range(5, 10), range(5, 10)]
+    assert spans([Stage("first", anew=False)], 10)[0].begins_anew  # from what should it go on?
+
+
+def test_two_stages_of_which_the_second_goes_on_train_as_one(phantoms, tiny_protocol, cache, tmp_path, monkeypatch):
+    """With the same batches, weights are the same: rate and momentum know nothing of the boundary."""
+    from duoseg.methods.supervised import Supervised
+
+    def run(name, *stages):
+        monkeypatch.setattr(Supervised, "stages", stages)
+        train(phantoms, tmp_path / name, tiny_protocol, cache, method="supervised")
+        return weights(tmp_path / name), [record["learning_rate"] for record in read_log(tmp_path / name)]
+
+    whole = run("whole", Stage("all", batch="labelled"))
+    goes_on = run("goes-on", Stage("a", 0.5, batch="labelled"), Stage("b", 0.5, batch="labelled", anew=False))
+    anew = run("anew", Stage("a", 0.5, batch="labelled"), Stage("b", 0.5, batch="labelled"))
+    assert goes_on == whole
+    assert anew[1] != whole[1]
 
 
 def test_the_log_holds_every_term_of_every_step(phantoms, tiny_protocol, cache, tmp_path):

@@ -26,18 +26,21 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training; optimiser and schedule start anew at each.
+    """A part of the training.
 
     Attributes:
         name: for the log.
         share: of all steps; the shares of a method add up to 1.
         batch: ``mixed`` (labelled patches first, then unlabelled), ``labelled`` (the whole batch has labels) or
             ``images`` (patches of all scans, no labels).
+        anew: whether optimiser and schedule start anew; otherwise they go on from the stage before, and the learning
+            rate runs its course over both.
     """
 
     name: str
     share: float = 1.0
     batch: BatchKind = "mixed"
+    anew: bool = True
 
 
 class Batch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
-from duoseg.methods.base import Method, Stage
+from duoseg.methods.base import Method
 from duoseg.model.draws import MOST_SEED
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
@@ -22,6 +21,7 @@ from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate
 from duoseg.training.patches import PatchSampler, ReadAhead
 from duoseg.training.recorder import Recorder
+from duoseg.training.spans import Span, spans
 from duoseg.training.steps import Steps
 
 REPORT_SECONDS = 0.5
@@ -38,27 +38,6 @@ class TrainingSettings(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     precision: Precision = "auto"
     checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 60.0
-
-
-@dataclass(frozen=True)
-class Span:
-    """The steps of one stage: ``first`` up to, not including, ``last``, counted over the whole run."""
-
-    stage: Stage
-    first: int
-    last: int
-
-
-def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
-    """Divide a run's steps among its stages by their shares; the last stage ends at the last step."""
-    total = sum(stage.share for stage in stages)
-    found, first, share = [], 0, 0.0
-    for stage in stages:
-        share += stage.share
-        last = round(steps * share / total)
-        found.append(Span(stage, first, last))
-        first = last
-    return found
 
 
 class Trainer:
@@ -131,7 +110,8 @@ class Trainer:
     def _run_stage(self, span: Span, interruption: Interruption) -> None:
         if self._step == span.first:
             self._method.start_stage(span.stage)
-            self._optimiser_state = None
+            if span.begins_anew:
+                self._optimiser_state = None
         steps = Steps(
             self._fabric,
             self._method,
@@ -146,7 +126,7 @@ class Trainer:
         longest = 0.0
         for raw in reader:
             progress = (self._step - span.first) / (span.last - span.first)
-            rate = learning_rate(self._plan.optimiser, self._step - span.first, span.last - span.first)
+            rate = learning_rate(self._plan.optimiser, self._step - span.schedule.start, len(span.schedule))
             steps.set_learning_rate(rate)
             terms = steps.take(raw, step=self._step, progress=progress)
             self._step += 1

@@ -10,10 +10,12 @@ from scipy.special import expit
 
 from duoseg.model.distance import (
     bounded,
+    competing_probabilities,
     mask_from_distance,
     normalised_distance,
     probabilities_from_distance,
     signed_distance,
+    truncated_distance,
 )
 
 SPACING = (0.7, 1.3, 2.9)
@@ -126,6 +128,46 @@ def test_probabilities_have_finite_gradients_when_everything_saturates():
     phi = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]).reshape(3, 2, 1, 1, 1).requires_grad_()
     probabilities_from_distance(phi, 1500.0)[:, 0].sum().backward()
     assert phi.grad is not None and torch.isfinite(phi.grad).all()
+
+
+def test_competing_probabilities_of_one_class_are_the_mask_and_its_complement():
+    phi = torch.linspace(-0.9, 0.9, 27).reshape(1, 1, 3, 3, 3)
+    probabilities = competing_probabilities(phi, 20.0)
+    torch.testing.assert_close(probabilities[:, 1:], mask_from_distance(phi, 20.0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 3, 3, 3))
+
+
+def test_where_two_maps_claim_a_voxel_the_deeper_one_wins_if_they_compete():
+    phi = torch.tensor([-0.9, -0.5]).reshape(1, 2, 1, 1, 1)
+    first, second = competing_probabilities(phi, 20.0)[0, 1:].flatten().tolist()
+    assert first / second == pytest.approx(np.exp(20 * 0.4), rel=1e-4)
+    first, second = probabilities_from_distance(phi, 20.0)[0, 1:].flatten().tolist()
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_truncated_distances_are_shares_of_their_reach(seed):
+    label = blobs(seed)
+    maps, known = truncated_distance(torch.from_numpy(label)[None], 2, SPACING, reach_mm=4.0)
+    for index in range(2):
+        inside = label == index + 1
+        outer = ndimage.distance_transform_edt(~inside, sampling=SPACING)
+        inner = ndimage.distance_transform_edt(inside, sampling=SPACING)
+        np.testing.assert_allclose(maps[0, index].numpy(), np.clip((outer - inner) / 4, -1, 1), atol=1e-5)
+    assert maps.dtype == torch.float32 and bool(known.all())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_truncated_distance_is_known_where_no_voxel_without_annotation_could_change_it(seed):
+    """Whatever the unknown voxels hide, known distances are those of the whole truth."""
+    truth = blobs(seed)
+    unknown = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=truth.shape), 2) > 0.08
+    label = np.where(unknown, -1, truth)
+    maps, known = truncated_distance(torch.from_numpy(label)[None], 2, SPACING, reach_mm=4.0)
+    assert not known[0, :, torch.from_numpy(unknown)].any() and 0.05 < known.float().mean() < 0.9
+    for hidden in (truth, np.where(unknown, 0, truth), np.where(unknown, 1, truth), np.where(unknown, 2, truth)):
+        whole, _ = truncated_distance(torch.from_numpy(hidden)[None], 2, SPACING, reach_mm=4.0)
+        torch.testing.assert_close(maps[known], whole[known])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from duoseg.model.losses import IGNORE
 from duoseg.model.precision import precise
 
 
@@ -57,6 +58,23 @@ def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
     return scores / scores.sum(1, keepdim=True)
 
 
+def competing_probabilities(distance: Tensor, k: float) -> Tensor:
+    """Class probabilities of one map per foreground class: softmax over 0 for the background and -k phi for the others.
+
+    For one class this is T and 1 - T. Where several maps claim a voxel, the one that has it deeper inside wins, which
+    `probabilities_from_distance` cannot tell: there all claims are near 1.
+
+    Args:
+        distance: (B, K, *spatial), negative inside.
+        k: Steepness, in 1 / units of the map.
+
+    Returns:
+        (B, K + 1, *spatial), background first, float32 (float64 for a float64 map).
+    """
+    steep = -k * precise(distance)
+    return torch.softmax(torch.cat([torch.zeros_like(steep[:, :1]), steep], dim=1), dim=1)
+
+
 def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *, clip_mm: float) -> np.ndarray:
     """Distance in mm from voxel centres to the nearest one across each class's boundary.
 
@@ -85,6 +103,30 @@ def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *
     return maps
 
 
+def truncated_distance(
+    label: Tensor, classes: int, spacing: Sequence[float], *, reach_mm: float
+) -> tuple[Tensor, Tensor]:
+    """Signed distance maps cut off at ``reach_mm`` and given as shares of it, and where they are known.
+
+    Args:
+        label: (B, X, Y, Z) class indices, 0 for background, -1 where nobody annotated.
+        classes: Number K of foreground classes.
+        spacing: Voxel sides in mm.
+        reach_mm: The distance that becomes 1.
+
+    Returns:
+        (B, K, X, Y, Z) float32 from -1 to 1, negative inside, and bool of the same shape, on the label's device.
+        A distance is known where no voxel without annotation, of whichever class it may be, could make it another.
+    """
+    maps = np.empty((len(label), classes, *label.shape[1:]), np.float32)
+    known = np.empty(maps.shape, bool)
+    for one, found, sure in zip(label.cpu().numpy(), maps, known, strict=True):
+        found[:] = signed_distance(one, classes, spacing, clip_mm=reach_mm)
+        to_unknown = signed_distance(one == IGNORE, 1, spacing, clip_mm=reach_mm)
+        sure[:] = (np.abs(found) < to_unknown) | (to_unknown >= reach_mm)
+    return torch.from_numpy(maps / reach_mm).to(label.device), torch.from_numpy(known).to(label.device)
+
+
 def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -> Tensor:
     """Signed distance maps with values from -1 to 1, the regression target of SASSNet and DTC.
 
@@ -109,7 +151,7 @@ def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -
 def _normalised(label: np.ndarray, classes: int, spacing: Sequence[float]) -> np.ndarray:
     farther = float(np.linalg.norm(np.multiply(label.shape, spacing)))  # than any distance in the patch
     maps = signed_distance(label, classes, spacing, clip_mm=farther)
-    unknown = label == -1
+    unknown = label == IGNORE
     for index, distance in enumerate(maps):
         inside = label == index + 1
         if inside.all() or not inside.any():

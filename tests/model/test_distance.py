@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from duoseg.model.distance import (
     bounded,
-    competing_probabilities,
+    competing_logits,
     mask_from_distance,
     normalised_distance,
     probabilities_from_distance,
@@ -130,16 +130,16 @@ def test_probabilities_have_finite_gradients_when_everything_saturates():
     assert phi.grad is not None and torch.isfinite(phi.grad).all()
 
 
-def test_competing_probabilities_of_one_class_are_the_mask_and_its_complement():
+def test_competing_logits_of_one_class_are_those_of_the_mask_and_its_complement():
     phi = torch.linspace(-0.9, 0.9, 27).reshape(1, 1, 3, 3, 3)
-    probabilities = competing_probabilities(phi, 20.0)
+    probabilities = competing_logits(phi, 20.0).softmax(1)
     torch.testing.assert_close(probabilities[:, 1:], mask_from_distance(phi, 20.0), atol=1e-6, rtol=0)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 3, 3, 3))
 
 
 def test_where_two_maps_claim_a_voxel_the_deeper_one_wins_if_they_compete():
     phi = torch.tensor([-0.9, -0.5]).reshape(1, 2, 1, 1, 1)
-    first, second = competing_probabilities(phi, 20.0)[0, 1:].flatten().tolist()
+    first, second = competing_logits(phi, 20.0).softmax(1)[0, 1:].flatten().tolist()
     assert first / second == pytest.approx(np.exp(20 * 0.4), rel=1e-4)
     first, second = probabilities_from_distance(phi, 20.0)[0, 1:].flatten().tolist()
     assert first == pytest.approx(second, rel=1e-4)

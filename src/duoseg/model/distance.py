@@ -58,11 +58,11 @@ def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
     return scores / scores.sum(1, keepdim=True)
 
 
-def competing_probabilities(distance: Tensor, k: float) -> Tensor:
-    """Class probabilities of one map per foreground class: softmax over 0 for the background and -k phi for the others.
+def competing_logits(distance: Tensor, k: float) -> Tensor:
+    """Logits of all classes from one map per foreground class: 0 for the background, -k phi for the others.
 
-    For one class this is T and 1 - T. Where several maps claim a voxel, the one that has it deeper inside wins, which
-    `probabilities_from_distance` cannot tell: there all claims are near 1.
+    For one class their softmax is 1 - T and T. Where several maps claim a voxel, the one that has it deeper inside
+    wins, which `probabilities_from_distance` cannot tell: there all claims are near 1.
 
     Args:
         distance: (B, K, *spatial), negative inside.
@@ -72,7 +72,7 @@ def competing_probabilities(distance: Tensor, k: float) -> Tensor:
         (B, K + 1, *spatial), background first, float32 (float64 for a float64 map).
     """
     steep = -k * precise(distance)
-    return torch.softmax(torch.cat([torch.zeros_like(steep[:, :1]), steep], dim=1), dim=1)
+    return torch.cat([torch.zeros_like(steep[:, :1]), steep], dim=1)
 
 
 def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *, clip_mm: float) -> np.ndarray:

@@ -1,0 +1,204 @@
+"""duo: dual-task mutual learning with what later work found strong; duoseg's own method.
+
+Two students see the same labelled patches: S predicts the region (class probabilities p), D the boundary (a map phi of
+signed distances, negative inside, in shares of a reach). T turns D's map into probabilities. What their moving averages
+S' and D' say of a plain unlabelled patch u, both learn on a changed view v of it:
+
+    T(phi) = softmax(0, -k phi)                              for one class 1 / (1 + exp(k phi)), as in DTML
+    L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
+    L_D    = (CE(T(phi), y) + Dice(T(phi), y)) / 2           labelled patches
+    L_map  = smooth L1 of phi to the distances of y          labelled patches, both cut off at the reach
+    y~     = argmax q where max q >= threshold               q: an opinion of S' or D' on u
+    L      = L_S + L_D + w L_map + lambda (CE(p, y~) + CE(T(phi), y~) on v)
+
+v is by turns u with heavily changed intensities, mirrored as the plan allows, or u with a box of another patch pasted
+in (CutMix), and y~ goes with it. Before that, a first stage trains both students on batches full of labelled patches,
+in the same schedule. What each part is for, where it comes from and what it is worth: docs/explanation/duo.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duoseg.methods.base import Batch, Method, Settings, Stage
+from duoseg.model.boxes import cutmix_boxes
+from duoseg.model.distance import (
+    bounded,
+    competing_logits,
+    mask_from_distance,
+    probabilities_from_distance,
+    truncated_distance,
+)
+from duoseg.model.losses import (
+    IGNORE,
+    TINY,
+    class_probabilities,
+    cross_entropy,
+    dice_loss,
+    gaussian_ramp,
+    masked_mean,
+    region_loss,
+)
+from duoseg.model.networks import NetworkFactory
+from duoseg.model.precision import precise
+from duoseg.model.teacher import Teacher
+
+NARROW = 0.1
+"""Errors of the map below this share of the reach count squared, larger ones as they are."""
+
+
+class DuoSettings(Settings):
+    """The parts of duo, each of which can be switched off; without any of them it is `dtml`.
+
+    Attributes:
+        pre_train: share of the first stage, of labelled patches alone, in all steps; 0 leaves it out.
+        k: slope of T. With a reach of 5 mm, 20 makes 4 logits a mm.
+        competing: phi is the network's map over k, and T the softmax above; otherwise as in DTML phi is the map's tanh,
+            and each class has a T of its own.
+        cross_entropy: D learns CE beside Dice.
+        regression: w, the weight of L_map; 0 leaves it out.
+        reach_mm: where distances are cut off.
+        unlabelled: what unlabelled patches teach: ``opinions`` as above, or as in DTML that the squared ``difference``
+            of p and T(phi), of all patches as they are, be small.
+        opinion: who says y~: the average of the ``region`` student, the ``mean`` of both averages, to each student its
+            ``own`` or the ``other`` one's.
+        threshold: the least probability at which an opinion counts.
+        decay: of the averages; with 0 they are the students themselves.
+        views: the changes that take turns; without any, v is u.
+        weight: lambda.
+        ramp: the share of the stage over which lambda rises, as in DTML; 0: it is full from the first step on.
+        predict: S, D, or the ``mean`` of both.
+    """
+
+    pre_train: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    k: Annotated[float, Field(gt=0)] = 20.0
+    competing: bool = True
+    cross_entropy: bool = True
+    regression: Annotated[float, Field(ge=0)] = 1.0
+    reach_mm: Annotated[float, Field(gt=0)] = 5.0
+    unlabelled: Literal["opinions", "difference"] = "opinions"
+    opinion: Literal["region", "mean", "own", "other"] = "region"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    views: tuple[Literal["strong", "pasted"], ...] = ("strong", "pasted")
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
+    predict: Literal["region", "boundary", "mean"] = "mean"
+
+
+class Duo(Method):
+    """Two students of unlike tasks that learn from what they have been, on views that are harder than the patches."""
+
+    Settings = DuoSettings
+
+    def __init__(self, networks: NetworkFactory, settings: DuoSettings) -> None:
+        super().__init__(networks, settings)
+        self.region = networks.region()
+        self.boundary = networks.distance()
+        self.region_average = Teacher(self.region)
+        self.boundary_average = Teacher(self.boundary)
+        self.settings = settings
+        self.classes = networks.classes
+        self.stages = (Stage("mutual", share=1 - settings.pre_train, anew=False),)
+        if settings.pre_train:
+            self.stages = (Stage("pre-train", share=settings.pre_train, batch="labelled"), *self.stages)
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """L_S, L_D and w L_map of labelled patches, and what unlabelled ones teach each student."""
+        n, s, image = batch.labelled, self.settings, batch.image
+        opinions: list[Tensor] = []
+        if s.unlabelled == "opinions" and len(image) > n:
+            view, opinions = self.changed(batch, self.opinions(image[n:]))
+            image = torch.cat([image[:n], view])
+        logits, phi = self.region(image), self.distances(self.boundary(image))
+        scores = self.scores(phi)
+
+        y, weight = batch.label, s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
+        terms = {
+            "region": region_loss(logits[:n], y),
+            "boundary": region_loss(scores[:n], y) if s.cross_entropy else dice_loss(self.masks(phi[:n]), y),
+        }
+        if s.regression:
+            target, known = truncated_distance(y, self.classes, batch.spacing, reach_mm=s.reach_mm)
+            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target, beta=NARROW, reduction="none")
+            terms["map"] = s.regression * masked_mean(error, known)
+        if s.unlabelled == "difference":
+            difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
+            terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py
+        elif opinions:
+            terms["region_unlabelled"] = weight * cross_entropy(logits[n:], opinions[0])
+            terms["boundary_unlabelled"] = weight * cross_entropy(scores[n:], opinions[-1])
+        return terms
+
+    def distances(self, maps: Tensor) -> Tensor:
+        """Phi of the boundary student's maps: over k, so that T moves as fast as the network does."""
+        return precise(maps) / self.settings.k if self.settings.competing else bounded(maps)
+
+    def scores(self, phi: Tensor) -> Tensor:
+        """Logits (B, K + 1, *spatial) whose softmax is T of all classes."""
+        if self.settings.competing:
+            return competing_logits(phi, self.settings.k)
+        return probabilities_from_distance(phi, self.settings.k).clamp(min=TINY).log()
+
+    def masks(self, phi: Tensor) -> Tensor:
+        """T of the foreground classes, (B, K, *spatial); in DTML each on its own."""
+        if self.settings.competing:
+            return class_probabilities(self.scores(phi))[:, 1:]
+        return mask_from_distance(phi, self.settings.k)
+
+    @torch.no_grad()
+    def opinions(self, u: Tensor) -> list[Tensor]:
+        """y~ for S and for D, or one for both: classes (B, *spatial), -1 where unsure."""
+        s = self.settings
+        region, boundary = self.region, self.boundary
+        if s.decay:
+            region, boundary = self.region_average, self.boundary_average
+        p = class_probabilities(region(u))
+        if s.opinion == "region":
+            asked = [p]
+        else:
+            t = class_probabilities(self.scores(self.distances(boundary(u))))
+            asked = {"mean": [(p + t) / 2], "own": [p, t], "other": [t, p]}[s.opinion]
+        sure = [q.max(dim=1) for q in asked]
+        return [label.masked_fill(confidence < s.threshold, IGNORE) for confidence, label in sure]
+
+    def changed(self, batch: Batch, labels: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """V of the unlabelled patches, and their labels carried to it; one kind of change for the whole batch."""
+        n, views = batch.labelled, self.settings.views
+        image = batch.image[n:]
+        if not views:
+            return image, labels
+        streams = batch.generator.select(range(n, len(batch.image)))
+        turn = views[int(streams.host.uniform(0.0, 1.0)[0] * len(views))]
+        if turn == "strong":
+            view = batch.strong_view(first=n)
+            return view.image, [view.apply(label) for label in labels]
+        inside = cutmix_boxes(streams, image.shape[2:])
+        pasted = torch.where(inside.unsqueeze(1), image.roll(1, dims=0), image)
+        return pasted, [torch.where(inside, label.roll(1, dims=0), label) for label in labels]
+
+    def after_step(self, progress: float) -> None:
+        """The averages follow."""
+        self.region_average.follow(self.region, self.settings.decay)
+        self.boundary_average.follow(self.boundary, self.settings.decay)
+
+    def inference_modules(self) -> dict[str, nn.Module]:
+        """Both students."""
+        return {"region": self.region, "boundary": self.boundary}
+
+    def members(self, image: Tensor) -> list[Tensor]:
+        """S's probabilities, then T of D's map."""
+        scores = self.scores(self.distances(self.boundary(image)))
+        return [class_probabilities(self.region(image)), class_probabilities(scores)]
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """As the settings say: one student's, or the mean of both."""
+        if self.settings.predict == "region":
+            return class_probabilities(self.region(image))
+        members = self.members(image)
+        return members[1] if self.settings.predict == "boundary" else torch.stack(members).mean(dim=0)

@@ -1,0 +1,224 @@
+"""What makes duo that method: its equations, who teaches whom on which views, and DTML once its parts are off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from method_cases import (
+    PLAN,
+    a_batch,
+    a_batch_of_bodies,
+    build,
+    check_prediction,
+    check_resume,
+    check_without_unlabelled,
+    region_by_hand,
+    same,
+    total,
+    weights,
+)
+from scipy import ndimage
+from torch.nn import functional as F
+
+from duoseg.methods.base import Batch
+from duoseg.methods.dtml import Dtml
+from duoseg.methods.duo import Duo
+from duoseg.model.augment import View, strong_view
+
+PARTS_OFF = {
+    "pre_train": 0.0,
+    "k": 1500.0,
+    "competing": False,
+    "cross_entropy": False,
+    "regression": 0.0,
+    "unlabelled": "difference",
+    "ramp": 1.0,
+    "predict": "region",
+}
+CHOICES = [{}, {"opinion": "mean"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
+
+
+@pytest.fixture(autouse=True)
+def _views_in_double_precision(monkeypatch):
+    """Views are of single precision; the losses here are compared in double."""
+
+    def view(batch, *, first=0):
+        streams = batch.generator.select(range(first, len(batch.image)))
+        image = batch.image[first:]
+        single = strong_view(image.float(), plan=PLAN.augmentation, generator=streams, spacing=(1, 1, 1))
+        return View(single.image.to(image.dtype), single.frames)
+
+    monkeypatch.setattr(Batch, "strong_view", view)
+
+
+def unlike(classes=1, **settings):
+    """A method whose averages are not its students."""
+    method, other = build(Duo, classes, **settings), build(Duo, classes, seed=1, **settings)
+    method.region_average.network.load_state_dict(other.region.state_dict())
+    method.boundary_average.network.load_state_dict(other.boundary.state_dict())
+    return method
+
+
+def probabilities(maps):
+    """T of a boundary student's raw output, written out: the softmax of 0 and minus the maps."""
+    odds = torch.exp(-maps)
+    total = 1 + odds.sum(dim=1, keepdim=True)
+    return torch.cat([1 / total, odds / total], dim=1)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
+def test_without_its_parts_duo_is_dtml(progress, classes):
+    duo, dtml = build(Duo, classes, **PARTS_OFF), build(Dtml, classes, ramp_levels=0)
+    found, expected = duo(a_batch(classes), progress), dtml(a_batch(classes), progress)
+    assert found.keys() == expected.keys()
+    for name, term in expected.items():
+        torch.testing.assert_close(found[name], term, rtol=1e-12, atol=0)
+    total(found).backward()
+    total(expected).backward()
+    for own, other in zip((duo.region, duo.boundary), (dtml.region, dtml.boundary), strict=True):
+        for p, q in zip(own.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-15)
+    image = a_batch(classes).image
+    torch.testing.assert_close(duo.probabilities(image), dtml.probabilities(image))
+    assert [(stage.share, stage.batch) for stage in duo.stages] == [(1.0, "mixed")]
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_labelled_patches_teach_both_students_the_region_and_one_the_distances(classes):
+    spacing = (1.0, 1.5, 2.0)
+    method, batch = (
+        build(Duo, classes, k=10.0, regression=0.7, reach_mm=3.0),
+        a_batch_of_bodies(classes, spacing=spacing),
+    )
+    terms, x, y = method(batch, 0.5), batch.image[:2], batch.label
+    torch.testing.assert_close(terms["region"], region_by_hand(method.region(x), y))
+    maps = method.boundary(x)
+    torch.testing.assert_close(terms["boundary"], region_by_hand(probabilities(maps).log(), y))
+
+    phi, errors = maps.detach().numpy() / 10, []
+    for item in range(2):
+        for index in range(classes):
+            inside = y[item].numpy() == index + 1
+            outer = ndimage.distance_transform_edt(~inside, sampling=spacing)
+            inner = ndimage.distance_transform_edt(inside, sampling=spacing)
+            target = np.clip((outer - inner) / 3, -1, 1)
+            error = np.abs(np.clip(phi[item, index], -1, 1) - target)
+            errors.append(np.where(error < 0.1, error**2 / 0.2, error - 0.05))
+    assert terms["map"].item() == pytest.approx(0.7 * np.mean(errors), rel=1e-5)
+
+
+def test_distances_that_a_voxel_without_annotation_may_change_are_not_learned():
+    batch = a_batch_of_bodies(spacing=(1, 1, 1))
+    batch.label[:, 4:] = -1
+    settings = {"reach_mm": 2.0, "k": 10.0}
+    before = build(Duo, **settings)(batch, 0.5)["map"]
+    batch.label[:, 3] = -1  # its distances of one voxel were known, those of two in front of it were not
+    assert build(Duo, **settings)(batch, 0.5)["map"] != before
+    batch.label[:] = -1
+    assert build(Duo, **settings)(batch, 0.5)["map"] == 0
+
+
+@pytest.mark.parametrize("opinion", ["region", "mean", "own", "other"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_unlabelled_patches_teach_what_the_averages_are_sure_of(classes, opinion):
+    method = unlike(classes, opinion=opinion, views=(), weight=0.3, threshold={1: 0.6, 3: 0.4}[classes])
+    batch = a_batch(classes)
+    u = batch.image[2:]
+    p = torch.softmax(method.region_average(u), dim=1)
+    t = probabilities(method.boundary_average(u))
+    teachers = {"region": (p, p), "mean": ((p + t) / 2,) * 2, "own": (p, t), "other": (t, p)}[opinion]
+    students = (torch.softmax(method.region(u), dim=1), probabilities(method.boundary(u)))
+    terms = method(batch, 0.5)
+    for name, q, student in zip(("region_unlabelled", "boundary_unlabelled"), teachers, students, strict=True):
+        confidence, label = q.max(dim=1)
+        sure = confidence >= method.settings.threshold
+        assert 0 < sure.double().mean() < 1
+        right = F.one_hot(label, classes + 1).movedim(-1, 1)
+        losses = -(student.log() * right).sum(dim=1)
+        torch.testing.assert_close(terms[name], 0.3 * losses[sure].mean())
+    assert terms.keys() == {"region", "boundary", "map", "region_unlabelled", "boundary_unlabelled"}
+
+
+def test_without_averages_the_students_themselves_are_asked():
+    method, batch = unlike(views=(), decay=0.0, threshold=0.6), a_batch()
+    confidence, label = torch.softmax(method.region(batch.image[2:]), dim=1).max(dim=1)
+    target = label.masked_fill(confidence < 0.6, -1)
+    losses = F.cross_entropy(method.region(batch.image[2:]), target, ignore_index=-1)
+    torch.testing.assert_close(method(batch, 0.5)["region_unlabelled"], losses)
+
+
+def test_opinions_are_of_plain_patches_and_are_carried_to_the_changed_ones():
+    """Each kind of view comes up, and under each the label that a voxel had is still that voxel's."""
+    method, kinds = build(Duo), set()
+    for step in range(20):
+        batch = a_batch(step=step)
+        place = torch.arange(2 * 8**3).view(2, 8, 8, 8)
+        image, (carried,) = method.changed(batch, [place])
+        plain = batch.image[2:].flatten()[carried].unsqueeze(1)  # what lay where each label comes from
+        if torch.equal(image, plain):
+            foreign = carried // 8**3 != torch.arange(2).view(2, 1, 1, 1)
+            assert foreign.any(dim=(1, 2, 3)).all() and not foreign.all()
+            kinds.add("pasted")
+        else:
+            assert np.corrcoef(image.flatten(), plain.flatten())[0, 1] > 0.3
+            assert not (carried // 8**3 != torch.arange(2).view(2, 1, 1, 1)).any()
+            kinds.add("strong")
+    assert kinds == {"pasted", "strong"}
+
+
+@pytest.mark.parametrize("kind", ["strong", "pasted"])
+def test_a_view_that_is_not_asked_for_never_comes(kind):
+    for step in range(8):
+        image, _ = build(Duo, views=(kind,)).changed(a_batch(step=step), [])
+        plain = a_batch().image[2:]
+        values = set(plain.flatten().tolist())
+        assert set(image.flatten().tolist()) <= values if kind == "pasted" else not torch.equal(image, plain)
+
+
+def test_no_gradient_reaches_the_averages_and_they_follow():
+    method = unlike(opinion="mean")
+    total(method(a_batch(), 0.5)).backward()
+    averages = (method.region_average, method.boundary_average)
+    assert all(weight.grad is None for average in averages for weight in average.parameters())
+    for student in (method.region, method.boundary):
+        assert any(weight.grad.abs().max() > 0 for weight in student.parameters())
+    before = [weights(average.network) for average in averages]
+    for average in averages:
+        average.updates.fill_(1000)
+    method.after_step(0.5)
+    for average, then, student in zip(averages, before, (method.region, method.boundary), strict=True):
+        for now, was, is_ in zip(weights(average.network), then, weights(student), strict=True):
+            torch.testing.assert_close(now, 0.99 * was + 0.01 * is_, rtol=1e-5, atol=1e-7)
+
+
+def test_labelled_patches_come_first_and_the_schedule_goes_on():
+    first, second = build(Duo).stages
+    assert (first.share, first.batch, first.anew) == (0.4, "labelled", True)
+    assert (second.share, second.batch, second.anew) == (0.6, "mixed", False)
+
+
+def test_the_asked_student_predicts():
+    image = a_batch(2).image
+    method = build(Duo, 2)
+    region, boundary = torch.softmax(method.region(image), dim=1), probabilities(method.boundary(image))
+    for predict, expected in (("region", region), ("boundary", boundary), ("mean", (region + boundary) / 2)):
+        torch.testing.assert_close(build(Duo, 2, predict=predict).probabilities(image), expected)
+
+
+@pytest.mark.parametrize("settings", CHOICES)
+def test_it_learns_from_labels_alone_where_there_is_nothing_else(settings):
+    terms = check_without_unlabelled(Duo, **settings)
+    assert not any(name.endswith("unlabelled") for name in terms)
+
+
+@pytest.mark.parametrize("settings", CHOICES)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_predictions_are_distributions_of_the_students_alone(classes, settings):
+    check_prediction(Duo, classes, **settings)
+    assert not same(weights(build(Duo).region), weights(build(Duo, seed=1).region))
+
+
+def test_state_is_complete():
+    check_resume(Duo, threshold=0.5)

@@ -24,21 +24,9 @@ from torch.nn import functional as F
 
 from duoseg.methods.ad_mt import AdMt, intensity_view, pasted_view
 from duoseg.methods.base import Batch
-from duoseg.model.augment import View, strong_view
 from duoseg.model.draws import SampleGenerator
 
-
-@pytest.fixture(autouse=True)
-def _views_in_double_precision(monkeypatch):
-    """Views are of single precision; the losses here are compared in double."""
-
-    def view(batch, *, first=0):
-        streams = batch.generator.select(range(first, len(batch.image)))
-        image = batch.image[first:]
-        single = strong_view(image.float(), plan=PLAN.augmentation, generator=streams, spacing=(1, 1, 1))
-        return View(single.image.to(image.dtype), single.frames)
-
-    monkeypatch.setattr(Batch, "strong_view", view)
+pytestmark = pytest.mark.usefixtures("views_in_double_precision")
 
 
 def unlike(turn=0, classes=1, **settings):

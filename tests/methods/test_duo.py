@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from method_cases import (
-    PLAN,
     a_batch,
     a_batch_of_bodies,
     build,
@@ -21,10 +20,8 @@ from method_cases import (
 from scipy import ndimage
 from torch.nn import functional as F
 
-from duoseg.methods.base import Batch
 from duoseg.methods.dtml import Dtml
 from duoseg.methods.duo import Duo
-from duoseg.model.augment import View, strong_view
 
 PARTS_OFF = {
     "pre_train": 0.0,
@@ -39,17 +36,7 @@ PARTS_OFF = {
 CHOICES = [{}, {"opinion": "mean"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
 
 
-@pytest.fixture(autouse=True)
-def _views_in_double_precision(monkeypatch):
-    """Views are of single precision; the losses here are compared in double."""
-
-    def view(batch, *, first=0):
-        streams = batch.generator.select(range(first, len(batch.image)))
-        image = batch.image[first:]
-        single = strong_view(image.float(), plan=PLAN.augmentation, generator=streams, spacing=(1, 1, 1))
-        return View(single.image.to(image.dtype), single.frames)
-
-    monkeypatch.setattr(Batch, "strong_view", view)
+pytestmark = pytest.mark.usefixtures("views_in_double_precision")
 
 
 def unlike(classes=1, **settings):

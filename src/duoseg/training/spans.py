@@ -15,7 +15,6 @@ class Span:
     Attributes:
         first: its first step.
         last: the step after its last.
-        begins_anew: whether it begins with a fresh optimiser.
         schedule: the steps over which the learning rate runs its course: those of the stage, and of the stages that
             it goes on from or that go on from it.
     """
@@ -23,8 +22,12 @@ class Span:
     stage: Stage
     first: int
     last: int
-    begins_anew: bool
     schedule: range
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it begins with a fresh optimiser."""
+        return self.first == self.schedule.start
 
 
 def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
@@ -40,5 +43,5 @@ def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
         start = max(other for other in starts if other <= place)
         end = min((other for other in starts if other > place), default=len(stages))
         schedule = range(bounds[start], bounds[end])
-        found.append(Span(stage, bounds[place], bounds[place + 1], start == place, schedule))
+        found.append(Span(stage, bounds[place], bounds[place + 1], schedule))
     return found

@@ -33,7 +33,7 @@ PARTS_OFF = {
     "ramp": 1.0,
     "predict": "region",
 }
-CHOICES = [{}, {"opinion": "mean"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
+CHOICES = [{}, {"opinion": "region"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
 
 
 pytestmark = pytest.mark.usefixtures("views_in_double_precision")
@@ -110,7 +110,8 @@ def test_distances_that_a_voxel_without_annotation_may_change_are_not_learned():
 @pytest.mark.parametrize("opinion", ["region", "mean", "own", "other"])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_unlabelled_patches_teach_what_the_averages_are_sure_of(classes, opinion):
-    method = unlike(classes, opinion=opinion, views=(), weight=0.3, threshold={1: 0.6, 3: 0.4}[classes])
+    threshold = {1: 0.6, 3: 0.4}[classes]
+    method = unlike(classes, opinion=opinion, views=(), weight=0.3, threshold=threshold, by_class=False)
     batch = a_batch(classes)
     u = batch.image[2:]
     p = torch.softmax(method.region_average(u), dim=1)
@@ -120,7 +121,7 @@ def test_unlabelled_patches_teach_what_the_averages_are_sure_of(classes, opinion
     terms = method(batch, 0.5)
     for name, q, student in zip(("region_unlabelled", "boundary_unlabelled"), teachers, students, strict=True):
         confidence, label = q.max(dim=1)
-        sure = confidence >= method.settings.threshold
+        sure = confidence >= threshold
         assert 0 < sure.double().mean() < 1
         right = F.one_hot(label, classes + 1).movedim(-1, 1)
         losses = -(student.log() * right).sum(dim=1)
@@ -128,8 +129,18 @@ def test_unlabelled_patches_teach_what_the_averages_are_sure_of(classes, opinion
     assert terms.keys() == {"region", "boundary", "map", "region_unlabelled", "boundary_unlabelled"}
 
 
+def test_a_class_that_is_less_sure_on_average_has_that_as_its_threshold():
+    probable = torch.tensor([0.95, 0.7, 0.9, 0.65, 0.55, 0.6, 0.51, 0.69])
+    organ = torch.tensor([False, False, False, True, True, True, True, True])  # 0.6 on average
+    p = torch.where(organ, probable, 1 - probable)
+    q = torch.stack([1 - p, p]).view(1, 2, 2, 2, 2)
+    assert build(Duo).sure(q).flatten().tolist() == [0, -1, 0, 1, -1, 1, -1, 1]
+    assert build(Duo, by_class=False).sure(q).flatten().tolist() == [0, -1, 0, -1, -1, -1, -1, -1]
+    assert build(Duo, threshold=0.0).sure(q).flatten().tolist() == organ.int().tolist()
+
+
 def test_without_averages_the_students_themselves_are_asked():
-    method, batch = unlike(views=(), decay=0.0, threshold=0.6), a_batch()
+    method, batch = unlike(opinion="region", views=(), decay=0.0, threshold=0.6, by_class=False), a_batch()
     confidence, label = torch.softmax(method.region(batch.image[2:]), dim=1).max(dim=1)
     target = label.masked_fill(confidence < 0.6, -1)
     losses = F.cross_entropy(method.region(batch.image[2:]), target, ignore_index=-1)
@@ -165,7 +176,7 @@ def test_a_view_that_is_not_asked_for_never_comes(kind):
 
 
 def test_no_gradient_reaches_the_averages_and_they_follow():
-    method = unlike(opinion="mean")
+    method = unlike()
     total(method(a_batch(), 0.5)).backward()
     averages = (method.region_average, method.boundary_average)
     assert all(weight.grad is None for average in averages for weight in average.parameters())

@@ -8,7 +8,9 @@ S' and D' say of a plain unlabelled patch u, both learn on a changed view v of i
     L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
     L_D    = (CE(T(phi), y) + Dice(T(phi), y)) / 2           labelled patches
     L_map  = smooth L1 of phi to the distances of y          labelled patches, both cut off at the reach
-    y~     = argmax q where max q >= threshold               q: an opinion of S' or D' on u
+    q      = (S'(u) + T(D'(u))) / 2                          what both averages think of u
+    y~     = argmax q where max q >= tau_c                   c = argmax q; no label elsewhere
+    tau_c  = min(threshold, mean of max q over the voxels of c)
     L      = L_S + L_D + w L_map + lambda (CE(p, y~) + CE(T(phi), y~) on v)
 
 v is by turns u with heavily changed intensities, mirrored as the plan allows, or u with a box of another patch pasted
@@ -68,6 +70,8 @@ class DuoSettings(Settings):
         opinion: who says y~: the average of the ``region`` student, the ``mean`` of both averages, to each student its
             ``own`` or the ``other`` one's.
         threshold: the least probability at which an opinion counts.
+        by_class: whether a class whose opinions are less probable than that on average has their average as its own
+            threshold; otherwise young students, sure of the background long before any organ, would unlearn the organ.
         decay: of the averages; with 0 they are the students themselves.
         views: the changes that take turns; without any, v is u.
         weight: lambda.
@@ -82,8 +86,9 @@ class DuoSettings(Settings):
     regression: Annotated[float, Field(ge=0)] = 1.0
     reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
-    opinion: Literal["region", "mean", "own", "other"] = "region"
+    opinion: Literal["region", "mean", "own", "other"] = "mean"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
+    by_class: bool = True
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     views: tuple[Literal["strong", "pasted"], ...] = ("strong", "pasted")
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -164,8 +169,16 @@ class Duo(Method):
         else:
             t = class_probabilities(self.scores(self.distances(boundary(u))))
             asked = {"mean": [(p + t) / 2], "own": [p, t], "other": [t, p]}[s.opinion]
-        sure = [q.max(dim=1) for q in asked]
-        return [label.masked_fill(confidence < s.threshold, IGNORE) for confidence, label in sure]
+        return [self.sure(q) for q in asked]
+
+    def sure(self, q: Tensor) -> Tensor:
+        """The most probable class of each voxel, -1 where it is less probable than its threshold."""
+        confidence, label = q.max(dim=1)
+        thresholds = torch.full((q.shape[1],), self.settings.threshold, dtype=q.dtype, device=q.device)
+        if self.settings.by_class:
+            means = torch.stack([masked_mean(confidence, label == index) for index in range(len(thresholds))])
+            thresholds = torch.minimum(thresholds, means)
+        return label.masked_fill(confidence < thresholds[label], IGNORE)
 
     def changed(self, batch: Batch, labels: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """V of the unlabelled patches, and their labels carried to it; one kind of change for the whole batch."""

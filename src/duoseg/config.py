@@ -21,7 +21,7 @@ from duoseg.study.grid import EntrySettings
 from duoseg.training.loop import TrainingSettings
 
 CONFIG = "config.toml"
-DEFAULT_METHOD = "dtml"
+DEFAULT_METHOD = "duo"
 
 LONGEST_KEY = 100
 """Characters of a wrong key that are repeated in a message."""

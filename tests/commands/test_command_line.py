@@ -224,7 +224,7 @@ def test_the_report_of_a_run_is_one_page(run, trained, tmp_path):
 def test_the_demo_ends_with_both_scores_and_a_page(run, tmp_path):
     status, out, _ = run("demo", "--out", tmp_path / "demo", "--steps", "2", "--threads", "1", "--device", "cpu")
     assert status == 0
-    assert "supervised" in out and "dtml" in out
+    assert "supervised" in out and "duo" in out
     page = Path(out.strip().splitlines()[-1].removeprefix("Report: "))
     assert page.is_file() and "<svg" in page.read_text()
 

@@ -24,7 +24,7 @@ def test_hours_give_a_plan_that_training_takes_as_it_is_and_that_lasts_about_as_
         main(["plan", str(phantoms), "--hours", str(HOURS), "--threads", "1", "--out", str(path), "--device", "cpu"])
     assert time.monotonic() - began < 120
     told = json.loads(path.read_text())
-    assert "a step of dtml takes" in told["reasons"]["hours"] and "Measuring took" in told["reasons"]["hours"]
+    assert "a step of duo takes" in told["reasons"]["hours"] and "Measuring took" in told["reasons"]["hours"]
     assert "As many as fit" in told["reasons"]["steps"]
     assert "Given up" in capsys.readouterr().out
 

@@ -33,7 +33,7 @@ PARTS_OFF = {
     "ramp": 1.0,
     "predict": "region",
 }
-CHOICES = [{}, {"opinion": "region"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
+CHOICES = [{}, {"opinion": "mean"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
 
 
 pytestmark = pytest.mark.usefixtures("views_in_double_precision")
@@ -176,7 +176,7 @@ def test_a_view_that_is_not_asked_for_never_comes(kind):
 
 
 def test_no_gradient_reaches_the_averages_and_they_follow():
-    method = unlike()
+    method = unlike(opinion="mean")
     total(method(a_batch(), 0.5)).backward()
     averages = (method.region_average, method.boundary_average)
     assert all(weight.grad is None for average in averages for weight in average.parameters())

@@ -41,7 +41,7 @@ def weights(run: Path) -> bytes:
 def command(data: Path, out: Path, protocol: Path, cache: Path, *more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "duoseg", "train", str(data), "--out", str(out), "--config", str(protocol)),
-        *("--cache", str(cache), "--device", "cpu", "--threads", "1", "--method", "dtml", *more),
+        *("--cache", str(cache), "--device", "cpu", "--threads", "1", *more),
     ]
 
 
@@ -69,7 +69,7 @@ def long_protocol(tmp_path_factory, tiny_protocol):
 @pytest.fixture(scope="module")
 def uninterrupted(phantoms, long_protocol, cache, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "whole"
-    train(phantoms, out, long_protocol, cache, method="dtml")
+    train(phantoms, out, long_protocol, cache)
     return out
 
 

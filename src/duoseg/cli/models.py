@@ -33,7 +33,7 @@ def train(
     data: Data,
     *,
     out: Annotated[Path, Parameter(help="Run folder to create, or to go on with.")],
-    method: Annotated[str | None, Parameter(help=f"{METHODS}; `dtml` where nothing says otherwise.")] = None,
+    method: Annotated[str | None, Parameter(help=f"{METHODS}; `duo` where nothing says otherwise.")] = None,
     labelled: Labelled = None,
     steps: Steps = None,
     seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,

@@ -51,7 +51,7 @@ def names(kind: type, tokens: Sequence[Token]) -> list[str]:
     """Read "a,b,c" into a list."""
     values = [part.strip() for token in tokens for part in token.value.split(",")]
     if not all(values):
-        raise ValueError("give names with commas between them, such as supervised,dtml")
+        raise ValueError("give names with commas between them, such as supervised,duo")
     return values
 
 

@@ -22,7 +22,7 @@ def compare(
             converter=names,
             n_tokens=1,
             negative="",
-            help=f"Such as supervised,dtml: {METHODS.lower()}, or entries of the configuration.",
+            help=f"Such as supervised,duo: {METHODS.lower()}, or entries of the configuration.",
         ),
     ],
     labelled: Annotated[
@@ -66,7 +66,7 @@ def compare(
 ) -> None:
     """Train, predict and score every combination alike; compare scan by scan. The same command goes on.
 
-    Example: `duoseg compare scans --out study --methods supervised,dtml --labelled 4,8`
+    Example: `duoseg compare scans --out study --methods supervised,duo --labelled 4,8`
     """
     import duoseg
     from duoseg.commands.comparing.outputs import Unfinished

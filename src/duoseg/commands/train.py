@@ -85,7 +85,7 @@ def train(
     Args:
         data: data set folder or CSV table.
         out: run folder to create, or to go on with.
-        method: name of a method; default from ``config``, else ``dtml``.
+        method: name of a method; default from ``config``, else ``duo``.
         labelled: use the labels of the first so many training scans only.
         steps: training steps.
         seed: of initial weights and all draws.

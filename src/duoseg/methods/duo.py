@@ -1,14 +1,14 @@
 """duo: dual-task mutual learning with what later work found strong; duoseg's own method.
 
 Two students see the same labelled patches: S predicts the region (class probabilities p), D the boundary (a map phi of
-signed distances, negative inside, in shares of a reach). T turns D's map into probabilities. What their moving averages
-S' and D' say of a plain unlabelled patch u, both learn on a changed view v of it:
+signed distances, negative inside, in shares of a reach). T turns D's map into probabilities. What the moving average
+S' of the region student says of a plain unlabelled patch u, both learn on a changed view v of it:
 
     T(phi) = softmax(0, -k phi)                              for one class 1 / (1 + exp(k phi)), as in DTML
     L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
     L_D    = (CE(T(phi), y) + Dice(T(phi), y)) / 2           labelled patches
     L_map  = smooth L1 of phi to the distances of y          labelled patches, both cut off at the reach
-    q      = (S'(u) + T(D'(u))) / 2                          what both averages think of u
+    q      = S'(u)                                           what the average of S thinks of u
     y~     = argmax q where max q >= tau_c                   c = argmax q; no label elsewhere
     tau_c  = min(threshold, mean of max q over the voxels of c)
     L      = L_S + L_D + w L_map + lambda (CE(p, y~) + CE(T(phi), y~) on v)
@@ -86,7 +86,7 @@ class DuoSettings(Settings):
     regression: Annotated[float, Field(ge=0)] = 1.0
     reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
-    opinion: Literal["region", "mean", "own", "other"] = "mean"
+    opinion: Literal["region", "mean", "own", "other"] = "region"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     by_class: bool = True
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99

@@ -89,7 +89,7 @@ def find_entries(names: Sequence[str], defined: Mapping[str, EntrySettings]) -> 
         InputError: a name is unknown (the nearest one is given), repeated, or stands for both; or there is none.
     """
     if not names:
-        raise InputError("--methods: names no method; give some, such as supervised,dtml.")
+        raise InputError("--methods: names no method; give some, such as supervised,duo.")
     _refuse_repeated(names, "--methods")
     methods = method_names()
     for name, entry in defined.items():

@@ -7,8 +7,8 @@ DEMO ?= demo-output
 PYTEST_ARGS ?=
 # What `make accuracy` compares.
 RIVALS := supervised_half_batch,supervised_longer,supervised_pair
-METHODS ?= supervised,boundary,dtml,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duwm,dtc,mean_teacher,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
-METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,$(RIVALS),ua_mt,dtc,mean_teacher,bcp,ad_mt
+METHODS ?= supervised,boundary,dtml,duo,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duwm,dtc,mean_teacher,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
+METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,duo,$(RIVALS),ua_mt,dtc,mean_teacher,bcp,ad_mt
 SEEDS ?= 0,1,2
 
 VENV := .venv

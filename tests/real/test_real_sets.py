@@ -88,7 +88,7 @@ def test_scores_agree_with_simpleitk_on_true_masks(data, plan):
         assert ours["jaccard"] == pytest.approx(overlap.GetJaccardCoefficient(1), abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["supervised", "dtml"])
+@pytest.mark.parametrize("method", ["supervised", "dtml", "duo"])
 def test_a_short_training_on_four_hippocampi_segments_the_holdout(method, data_folder, tmp_path, figures):
     """150 steps of 1,500: no result, but far from chance and on the scans' own grid."""
     data = data_folder / "hippocampus"

@@ -24,6 +24,7 @@ from duoseg.planning.orient import canonical_spacing, from_canonical, to_canonic
 from duoseg.planning.plan import Normalisation, Plan, Triple
 from duoseg.planning.resample import ordered_values, resample, resample_label, resample_masks, target_shape
 from duoseg.planning.upright import Shear, as_matrix, sample, straighten, straighten_mask, upright_grid
+from duoseg.planning.winners import most_probable
 from duoseg.scans.limits import require_memory
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.texts import count_text, shape_text
@@ -153,20 +154,19 @@ def _prepare_sheared_label(indices: np.ndarray, shear: Shear, placement: Placeme
 def restore_mask(probabilities: Tensor, placement: Placement) -> np.ndarray:
     """Return the most probable class per voxel of the scan's own grid, uint8 class indices.
 
-    Outside the crop is background. ``probabilities`` has the shape ``(K + 1, x, y, z)``. Each class is
-    brought to the scan's resolution on its own, so memory holds a few volumes of one channel, however many
-    classes there are. A tie goes to the smaller class.
+    Outside the crop is background. ``probabilities`` has the shape ``(K + 1, x, y, z)``. Beside the mask, memory
+    holds little: a tile, or where the scan is sheared a few volumes of one class. A tie goes to the smaller class.
     """
     _require_prepared(probabilities.shape[1:], placement)
-    back = _to_inner if placement.shear is None else _to_sheared
-    best = back(probabilities[0], placement, 1.0)
+    if placement.shear is None:
+        return _put_back(most_probable(probabilities, _inner_shape(placement)), placement, 0)
+    best = _to_sheared(probabilities[0], placement, 1.0)
     winner = np.zeros(best.shape, np.uint8)
     for index in range(1, len(probabilities)):
-        value = back(probabilities[index], placement, 0.0)
-        wins = value > best
-        winner[wins] = index
+        value = _to_sheared(probabilities[index], placement, 0.0)
+        winner[value > best] = index
         np.maximum(best, value, out=best)
-    return _put_back(winner, placement, 0) if placement.shear is None else winner
+    return winner
 
 
 def restore_map(values: Tensor, placement: Placement, *, outside: float) -> np.ndarray:
@@ -174,12 +174,8 @@ def restore_map(values: Tensor, placement: Placement, *, outside: float) -> np.n
     _require_prepared(values.shape, placement)
     if placement.shear is not None:
         return _to_sheared(values, placement, outside)
-    return _put_back(_to_inner(values, placement, outside), placement, outside)
-
-
-def _to_inner(values: Tensor, placement: Placement, outside: float) -> np.ndarray:
-    """Bring a prepared map to the scan's resolution within the crop, in canonical order; nothing lies ``outside``."""
-    return resample(values[None].float().cpu(), _inner_shape(placement))[0].numpy()
+    inner = resample(values[None].float().cpu(), _inner_shape(placement))[0].numpy()
+    return _put_back(inner, placement, outside)
 
 
 def _to_sheared(values: Tensor, placement: Placement, outside: float) -> np.ndarray:

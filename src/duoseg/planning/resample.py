@@ -51,10 +51,37 @@ def resample(volume: Tensor, shape: Triple) -> Tensor:
     if not volume.is_floating_point():
         volume = volume.float()
     sizes = volume.shape[1:]
-    # the axis that shrinks most goes first: the others then have less to do
-    for axis in sorted(range(3), key=lambda a: shape[a] / sizes[a]):
-        volume = _resample_axis(volume, axis + 1, shape[axis])
+    for axis in axis_order(sizes, shape):
+        if sizes[axis] != shape[axis]:
+            volume = weigh_taps(volume, axis + 1, *axis_weights(sizes[axis], shape[axis]))
     return volume
+
+
+def axis_order(sizes: Sequence[int], shape: Sequence[int]) -> list[int]:
+    """The order in which axes are resampled: the one that shrinks most first, so that the others have less to do."""
+    return sorted(range(3), key=lambda axis: shape[axis] / sizes[axis])
+
+
+def weigh_taps(volume: Tensor, axis: int, index: np.ndarray, weight: np.ndarray) -> Tensor:
+    """Resample one axis: each output voxel is the sum of the input voxels (new_size, taps) that it reads, weighed."""
+    along = [1] * volume.ndim
+    along[axis] = len(index)
+    result: Tensor | None = None
+    for tap in range(index.shape[1]):
+        chosen = torch.as_tensor(np.ascontiguousarray(index[:, tap]), device=volume.device)
+        factor = torch.as_tensor(weight[:, tap], dtype=volume.dtype, device=volume.device).view(along)
+        term = _select(volume, axis, chosen).mul_(factor)
+        result = term if result is None else result.add_(term)
+    assert result is not None  # weights sum to 1, so at least one tap is used
+    return result
+
+
+def _select(volume: Tensor, axis: int, chosen: Tensor) -> Tensor:
+    """The slices ``chosen`` along an axis, copied."""
+    if axis < volume.ndim - 1:
+        return volume.index_select(axis, chosen)
+    # single voxels, not runs of them: on CPUs more than twice as fast so
+    return volume.gather(axis, chosen.expand(*volume.shape[:-1], len(chosen)))
 
 
 def resample_label(label: Tensor, shape: Triple) -> Tensor:
@@ -85,20 +112,3 @@ def resample_masks(masks: Iterable[tuple[int, Tensor]], shape: Triple) -> Tensor
         winner[wins] = value
         best = torch.where(wins, share, best)
     return winner
-
-
-def _resample_axis(volume: Tensor, axis: int, new_size: int) -> Tensor:
-    size = volume.shape[axis]
-    if size == new_size:
-        return volume
-    index, weight = axis_weights(size, new_size)
-    along = [1] * volume.ndim
-    along[axis] = new_size
-    result: Tensor | None = None
-    for tap in range(index.shape[1]):
-        chosen = torch.as_tensor(np.ascontiguousarray(index[:, tap]), device=volume.device)
-        factor = torch.as_tensor(weight[:, tap], dtype=volume.dtype, device=volume.device).view(along)
-        term = volume.index_select(axis, chosen).mul_(factor)
-        result = term if result is None else result.add_(term)
-    assert result is not None  # weights sum to 1, so at least one tap is used
-    return result

@@ -1,0 +1,94 @@
+"""From class probabilities on one grid to the most probable class of each voxel of another, tile by tile.
+
+Each tile is resampled class by class as `resample` does the whole, so the mask is that of the whole volume's
+probabilities; but no probability ever exists at full size, a tile stays in the processor's cache, and a class that
+cannot win anywhere in a tile is not resampled there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duoseg.planning.plan import Triple
+from duoseg.planning.resample import axis_order, axis_weights, weigh_taps
+
+Table = tuple[np.ndarray, np.ndarray]
+"""Of one axis: for each output voxel the input voxels that it reads, and their weights."""
+TILE = 64
+"""Output voxels along each side of a tile: 1 MiB of probabilities of one class."""
+ROUNDING = 1e-5
+"""Relative; far above that of a sum of products in 32 bits, far below any difference that matters."""
+
+
+def most_probable(probabilities: Tensor, shape: Triple) -> np.ndarray:
+    """Return the class with the greatest probability after linear resampling, (X, Y, Z) uint8.
+
+    A tie goes to the smaller class.
+
+    Args:
+        probabilities: (K + 1, x, y, z), on any device, 256 classes at most; they need not sum to 1.
+        shape: of the result; the volume keeps its extent, as in `resample`.
+    """
+    sizes = probabilities.shape[1:]
+    order = axis_order(sizes, shape)
+    tables = [None if n == m else axis_weights(n, m) for n, m in zip(sizes, shape, strict=True)]
+    result = np.empty(shape, np.uint8)
+    for tile in _tiles(shape):
+        parts = [_part(table, side) for table, side in zip(tables, tile, strict=True)]
+        source = probabilities[(slice(None), *(read for read, _ in parts))].float().cpu()
+        taps = [(axis, *parts[axis][1]) for axis in order if parts[axis][1] is not None]
+        result[tile] = _winner(source, _candidates(source), taps)
+    return result
+
+
+def _tiles(shape: Triple) -> Iterator[tuple[slice, slice, slice]]:
+    sides = [[slice(first, min(first + TILE, size)) for first in range(0, size, TILE)] for size in shape]
+    return itertools.product(*sides)  # pyrefly: ignore[bad-return]
+
+
+def _part(table: Table | None, side: slice) -> tuple[slice, Table | None]:
+    """The input voxels that a tile's side reads, and its rows of the table, counted from the first of them."""
+    if table is None:
+        return side, None
+    index, weight = (rows[side] for rows in table)
+    first = int(index.min())
+    return slice(first, int(index.max()) + 1), (index - first, weight)
+
+
+def _candidates(source: Tensor) -> list[int]:
+    """The classes that may win in a tile made from ``source``, (K + 1, x, y, z), in order; at least one.
+
+    Resampled values are means of the source's, so no class exceeds its own maximum there, and the winner has at least
+    the smallest sum of all classes, divided among them.
+    """
+    least = float(source.sum(dim=0).min()) / len(source)
+    highest = source.amax(dim=(1, 2, 3))
+    found = torch.nonzero(highest >= least - ROUNDING * abs(least)).flatten().tolist()
+    return found or list(range(len(source)))
+
+
+def _winner(
+    source: Tensor, candidates: Sequence[int], taps: Sequence[tuple[int, np.ndarray, np.ndarray]]
+) -> int | np.ndarray:
+    """The most probable of the candidates at each voxel of the tile; where there is one, that class."""
+    first, *others = candidates
+    if not others:
+        return first
+    best = _resampled(source[first], taps)
+    winner = torch.full(best.shape, first, dtype=torch.uint8)
+    for index in others:
+        value = _resampled(source[index], taps)
+        winner.masked_fill_(value > best, index)
+        torch.maximum(best, value, out=best)
+    return winner.numpy()
+
+
+def _resampled(volume: Tensor, taps: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Tensor:
+    for axis, index, weight in taps:
+        volume = weigh_taps(volume, axis, index, weight)
+    return volume.clone() if not taps else volume

@@ -115,7 +115,7 @@ def test_a_margin_is_read_only_where_something_is_rotated():
 def test_reading_ahead_keeps_the_order_and_counts_the_waiting():
     def slow(step):
         time.sleep(0.01)
-        return RawBatch(torch.tensor([step]), torch.empty(0))
+        return RawBatch(torch.tensor([step]), torch.empty(0), [0])
 
     reader = ReadAhead(slow, range(3, 12))
     assert [int(batch.image) for batch in reader] == list(range(3, 12))

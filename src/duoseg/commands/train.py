@@ -38,10 +38,18 @@ from duoseg.training.checkpoint import (
     load_checkpoint,
     load_weights,
 )
-from duoseg.training.engine import DeviceName, resolve_device, resolve_precision, use_threads
+from duoseg.training.engine import (
+    DeviceName,
+    join_fabric,
+    ranks_of,
+    resolve_device,
+    resolve_precision,
+    use_threads,
+)
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
+from duoseg.training.ranks import find_launch
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,9 @@ def train(
 ) -> Run:
     """Train a method on a data set.
 
+    Where ``torchrun`` or ``srun`` has started several processes, they train together: each takes its share of every
+    batch, and the first one prepares the scans and writes.
+
     Args:
         data: data set folder or CSV table.
         out: run folder to create, or to go on with.
@@ -111,54 +122,82 @@ def train(
     settings = with_all_settings(settings)
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data, splits=splits)
+    split = dataset.split(labelled=settings.labelled)
+    launch = find_launch()
+    progress = progress if launch.first else None
+    chosen = None
+    if launch.first:
+        chosen = _checked_plan(dataset, split, settings, plan, out, state, resolve_device(device), progress)
+    fabric = join_fabric(device, settings.training.precision, launch)
+    ranks = ranks_of(fabric)
+    with ranks.together(str(out)):
+        chosen = fabric.broadcast(chosen)
+        ranks.require_divisible(chosen.batch)
+        identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
+        beginning = None if state is None else Beginning(out, state["identity"])
+        if beginning is not None:  # before the work of preparing scans, and again with their contents
+            beginning.require_same(identity)
+
+        torch.manual_seed(settings.training.seed)
+        learner = build_method(settings, chosen)
+        if start_from is not None:
+            load_weights(Path(start_from) / WEIGHTS, learner)
+        labelled_cases, unlabelled_cases = ranks.first_then_others(
+            lambda: prepare_training(
+                [learner],
+                split,
+                chosen,
+                Path(cache) if cache else dataset.root / CACHE,
+                cores=torch.get_num_threads(),
+                progress=progress,
+            )
+        )
+        identity |= scans_identity([*labelled_cases, *unlabelled_cases])
+        if beginning is not None:
+            beginning.require_same(identity)
+
+        trainer = Trainer(
+            learner,
+            PatchSampler(labelled_cases, unlabelled_cases, chosen, seed=settings.training.seed, ranks=ranks),
+            chosen,
+            settings=settings.training,
+            folder=out,
+            loggers=_loggers(out, chosen, state["step"] if state else 0, tensorboard, progress) if ranks.first else [],
+            identity=identity,
+            fabric=fabric,
+        )
+        if state is not None:
+            _restore(trainer, state, out)
+        elif ranks.first:
+            save_plan(out / PLAN, chosen)
+            write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
+            trainer.begin()
+            save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
+        if ranks.first:
+            write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
+        trainer.run()
+    if ranks.first:
+        report(out)
+    return Run(out, settings, chosen, split)
+
+
+def _checked_plan(
+    dataset: Dataset,
+    split: Split,
+    settings: Config,
+    plan: StrPath | None,
+    out: Path,
+    state: dict[str, Any] | None,
+    device: Any,
+    progress: Progress | None,
+) -> Plan:
+    """The plan to train by, after a look at the data set and at the memory that it needs."""
     warn_of_problems(dataset)
     if state is None:  # a run that goes on compares the contents of its scans with those that it began with
         require_apart(dataset, progress=counted(progress, "look for copies"))
-    split = dataset.split(labelled=settings.labelled)
-    chosen = _plan(dataset, split, settings, plan, out, resume, resolve_device(device), progress)
-    identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
-    beginning = None if state is None else Beginning(out, state["identity"])
-    if beginning is not None:  # before the work of preparing scans, and again with their contents
-        beginning.require_same(identity)
-
-    warn_of_memory(chosen, settings, resolve_device(device))
-    torch.manual_seed(settings.training.seed)
-    learner = build_method(settings, chosen)
-    if start_from is not None:
-        load_weights(Path(start_from) / WEIGHTS, learner)
-    labelled_cases, unlabelled_cases = prepare_training(
-        [learner],
-        split,
-        chosen,
-        Path(cache) if cache else dataset.root / CACHE,
-        cores=torch.get_num_threads(),
-        progress=progress,
-    )
-    identity |= scans_identity([*labelled_cases, *unlabelled_cases])
-    if beginning is not None:
-        beginning.require_same(identity)
-
-    trainer = Trainer(
-        learner,
-        PatchSampler(labelled_cases, unlabelled_cases, chosen, seed=settings.training.seed),
-        chosen,
-        settings=settings.training,
-        folder=out,
-        loggers=_loggers(out, chosen, state["step"] if state else 0, tensorboard, progress),
-        identity=identity,
-        device=device,
-    )
-    if state is not None:
-        _restore(trainer, state, out)
-    else:
-        save_plan(out / PLAN, chosen)
-        write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
-        trainer.begin()
-        save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
-    write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
-    trainer.run()
-    report(out)
-    return Run(out, settings, chosen, split)
+    chosen = _plan(dataset, split, settings, plan, out, state is not None, device, progress)
+    warn_of_memory(chosen, settings, device)
+    return chosen
 
 
 def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:

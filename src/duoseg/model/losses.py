@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duoseg.model.everywhere import everywhere
+
 IGNORE = -1
 TINY = 1e-6
 
@@ -43,7 +45,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
         label: (B, *spatial).
     """
     total = F.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum")
-    return total / (label != IGNORE).sum().clamp(min=1)
+    return everywhere(total) / everywhere((label != IGNORE).sum()).clamp(min=1)
 
 
 def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Tensor:
@@ -58,8 +60,8 @@ def dice_loss(foreground: Tensor, label: Tensor, *, smooth: float = 1e-5) -> Ten
     truth = truth[:, 1:]
     foreground = foreground * annotated  # annotated is float32: half precision ends here
     axes = (0, *range(2, foreground.ndim))
-    intersection = (foreground * truth).sum(axes)
-    volumes = foreground.square().sum(axes) + truth.square().sum(axes)
+    intersection = everywhere((foreground * truth).sum(axes))
+    volumes = everywhere(foreground.square().sum(axes) + truth.square().sum(axes))
     return 1 - ((2 * intersection + smooth) / (volumes + smooth)).mean()
 
 
@@ -98,7 +100,7 @@ def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is None:
         return values.sum() / max(values.numel(), 1)
     mask = mask.expand_as(values)
-    return (values * mask).sum() / mask.sum().clamp(min=TINY)
+    return everywhere((values * mask).sum()) / everywhere(mask.sum()).clamp(min=TINY)
 
 
 def entropy(p: Tensor) -> Tensor:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from datetime import timedelta
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from duoseg.errors import InputError
+from duoseg.training.ranks import Launch, Ranks
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -24,6 +27,10 @@ FABRIC_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
+
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for the first one, which may have thousands of scans to prepare."""
 
 
 def resolve_device(name: DeviceName) -> Literal["cpu", "cuda", "mps"]:
@@ -63,17 +70,41 @@ def resolve_precision(device: DeviceName, precision: Precision) -> Literal["32",
 
 
 def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
-    """An engine for one process on one device.
+    """An engine for one process on one device, whatever started it.
 
     Raises:
         InputError: the device is missing or cannot compute in that precision.
     """
+    return _fabric(device, precision, Launch(LightningEnvironment(), 1, 1))
+
+
+def join_fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fabric:
+    """An engine for all processes that were started together, or for this one alone.
+
+    It returns when all of them have met.
+
+    Raises:
+        InputError: the device is missing or cannot compute in that precision.
+    """
+    fabric = _fabric(device, precision, launch)
+    fabric.launch()
+    return fabric
+
+
+def ranks_of(fabric: Fabric) -> Ranks:
+    """Which of the processes this is."""
+    return Ranks(fabric.global_rank, fabric.world_size)
+
+
+def _fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fabric:
+    several = launch.here * launch.machines > 1
     return Fabric(
         accelerator=resolve_device(device),
-        devices=1,
+        devices=launch.here,
+        num_nodes=launch.machines,
+        strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
         precision=FABRIC_PRECISION[resolve_precision(device, precision)],
-        # One process, even inside a cluster job that could hold several.
-        plugins=[LightningEnvironment()],
+        plugins=[launch.environment],
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
@@ -15,11 +16,12 @@ from duoseg.methods.base import Method
 from duoseg.model.draws import MOST_SEED
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
-from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric
+from duoseg.training.engine import Precision, keep_freed_memory, lay_out, ranks_of
 from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate
 from duoseg.training.patches import PatchSampler, ReadAhead
+from duoseg.training.ranks import Agreement
 from duoseg.training.recorder import Recorder
 from duoseg.training.spans import Span, spans
 from duoseg.training.steps import Steps
@@ -51,7 +53,7 @@ class Trainer:
         folder: the run's folder.
         loggers: receive the records of finished steps.
         identity: the settings that a resumed run must share, kept in the checkpoint.
-        device: where to compute.
+        fabric: where to compute; ``folder`` and ``loggers`` belong to the first of its processes.
     """
 
     def __init__(
@@ -64,16 +66,18 @@ class Trainer:
         folder: Path,
         loggers: Sequence[Logger],
         identity: dict[str, Any],
-        device: DeviceName = "auto",
+        fabric: Fabric,
     ) -> None:
         keep_freed_memory()
-        self._fabric = make_fabric(device, settings.precision)
+        self._fabric = fabric
+        self._ranks = ranks_of(fabric)
         lay_out(method, self._fabric.device)
         self._method = method
         self._sampler = sampler
         self._plan = plan
         self._settings = settings
         self._folder = folder
+        self._agreement = Agreement(self._ranks)
         self._recorder = Recorder(loggers, run=str(folder))
         self._identity = identity
         self._step = 0
@@ -103,7 +107,9 @@ class Trainer:
             for span in spans(self._method.stages, self._plan.steps):
                 if self._step < span.last:
                     self._run_stage(span, interruption)
-            save_weights(self._folder, self._method)
+            self._agreement.settle()
+            if self._ranks.first:
+                save_weights(self._folder, self._method)
             if interruption.requested:
                 raise self._interrupted()
 
@@ -135,7 +141,7 @@ class Trainer:
             self._seconds = seconds_before + now - began
             self._waited = waited_before + reader.waited
             self._recorder.add(self._circumstances(rate), terms)
-            stop = interruption.requested  # once: a request that comes later ends the next step
+            stop = self._agreement.stop(interruption.requested)  # once: a later request ends a later step
             last = self._step == span.last or stop
             # The next step and the saving itself must still fall within the limit.
             due = now - saved + 2 * longest >= self._settings.checkpoint_seconds
@@ -146,6 +152,7 @@ class Trainer:
                 self._save(steps.optimiser_state())
                 saved = time.monotonic()
             if stop:
+                self._agreement.settle()
                 raise self._interrupted()
         self._optimiser_state = steps.optimiser_state()
 
@@ -167,6 +174,8 @@ class Trainer:
                 f"{self._folder}: weights became infinite or undefined at step {self._step} or shortly before. "
                 "Training stopped; the last checkpoint is untouched. Lower the learning rate, or clip the gradients."
             )
+        if not self._ranks.first:
+            return
         save_checkpoint(
             self._folder,
             {

@@ -16,6 +16,7 @@ from torch import Tensor
 from duoseg.methods.base import BatchKind
 from duoseg.model.losses import IGNORE
 from duoseg.planning.plan import AugmentationPlan, Plan, Triple
+from duoseg.training.ranks import Ranks
 
 MARGIN = 0.1
 """Share of the patch read beyond each side, so that a rotation or shrinkage finds voxels there and not emptiness."""
@@ -49,10 +50,17 @@ class PatchSource(Protocol):
 
 @dataclass(frozen=True)
 class RawBatch:
-    """Patches as read, with their margin: image (B, C, *read) float32; label (L, *read) int8, for the first L items."""
+    """Patches as read, with their margin.
+
+    Attributes:
+        image: (B, C, *read) float32.
+        label: (L, *read) int8, for the first L items.
+        positions: of the items in the global batch, over all processes.
+    """
 
     image: Tensor
     label: Tensor
+    positions: Sequence[int]
 
 
 def margin(patch: Triple, augmentation: AugmentationPlan) -> Triple:
@@ -70,6 +78,7 @@ class PatchSampler:
         unlabelled: prepared scans without.
         plan: patch size, numbers per batch, share of patches centred near foreground.
         seed: of the run.
+        ranks: the processes that share each batch, evenly; all alone by default.
     """
 
     def __init__(
@@ -79,7 +88,9 @@ class PatchSampler:
         plan: Plan,
         *,
         seed: int,
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = ranks or Ranks()
         self._labelled = labelled
         self._unlabelled = unlabelled
         self._plan = plan
@@ -87,25 +98,30 @@ class PatchSampler:
         self._margin = margin(plan.patch, plan.augmentation)
 
     def batch(self, step: int, kind: BatchKind) -> RawBatch:
-        """The patches of one step: labelled ones first."""
+        """This process's patches of one step: labelled ones first."""
         wanted = self._plan.batch
         total = wanted.labelled + wanted.unlabelled
-        streams: list[tuple[Sequence[PatchSource], bool]]
+        streams: list[tuple[Sequence[PatchSource], bool, range]]
         if kind == "images":
-            streams = [([*self._labelled, *self._unlabelled], False)] * total
+            streams = [([*self._labelled, *self._unlabelled], False, range(total))]
         elif kind == "labelled" or not self._unlabelled:
-            streams = [(self._labelled, True)] * total
+            streams = [(self._labelled, True, range(total))]
         else:
-            streams = [(self._labelled, True)] * wanted.labelled
-            streams += [(self._unlabelled, False)] * wanted.unlabelled
-        images, labels = [], []
-        for index, (cases, with_label) in enumerate(streams):
-            image, label = self._patch(cases, np.random.default_rng([self._seed, step, index]), with_label)
-            images.append(image)
-            if label is not None:
-                labels.append(label)
+            streams = [
+                (self._labelled, True, range(wanted.labelled)),
+                (self._unlabelled, False, range(wanted.labelled, total)),
+            ]
+        images, labels, positions = [], [], []
+        for cases, with_label, everyone in streams:
+            for position in self._ranks.share(everyone):
+                random = np.random.default_rng([self._seed, step, position])
+                image, label = self._patch(cases, random, with_label)
+                images.append(image)
+                positions.append(position)
+                if label is not None:
+                    labels.append(label)
         label = np.stack(labels) if labels else np.empty((0, *images[0].shape[1:]), np.int8)
-        return RawBatch(torch.from_numpy(np.stack(images)), torch.from_numpy(label))
+        return RawBatch(torch.from_numpy(np.stack(images)), torch.from_numpy(label), positions)
 
     def _patch(
         self, cases: Sequence[PatchSource], random: np.random.Generator, with_label: bool

@@ -12,10 +12,12 @@ from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
 from duoseg.model.draws import MOST_SEED, SampleGenerator
 from duoseg.planning.plan import Plan
-from duoseg.training.engine import memory_format
+from duoseg.training.engine import memory_format, ranks_of
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
 
+RANKS_APART = 15_485_863
+"""Between the seeds of two processes' networks: more than there are steps."""
 STATES = "states"
 """Where the state of each optimiser lies in that of a step's."""
 
@@ -43,6 +45,7 @@ class Steps:
         self._optimisers: list[Any]  # the plan's first
         self._module, *self._optimisers = fabric.setup(method, *optimisers)
         self._fabric = fabric
+        self._ranks = ranks_of(fabric)
         self._method = method
         self._plan = plan
         self._seed = seed
@@ -56,7 +59,7 @@ class Steps:
         set_learning_rate(self._optimisers[0], rate)
 
     def take(self, raw: RawBatch, *, step: int, progress: float) -> dict[str, Tensor]:
-        """Learn from one batch; return the loss terms, detached.
+        """Learn from one batch; return the loss terms, detached, of all processes.
 
         Args:
             raw: patches as read.
@@ -64,7 +67,7 @@ class Steps:
             progress: 0 at the first step of the stage, 1 at its end.
         """
         # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
-        torch.manual_seed((self._seed * 1_000_003 + step) % (MOST_SEED + 1))
+        torch.manual_seed((self._seed * 1_000_003 + step + self._ranks.index * RANKS_APART) % (MOST_SEED + 1))
         batch = self._batch(raw, step)
         for optimiser in self._optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -77,11 +80,11 @@ class Steps:
         for optimiser in self._optimisers:
             optimiser.step()
         self._method.after_step(progress)
-        return {name: term.detach() for name, term in terms.items()}
+        return self._ranks.mean({name: term.detach() for name, term in terms.items()})
 
     def _batch(self, raw: RawBatch, step: int) -> Batch:
         device = self._fabric.device
-        generator = SampleGenerator(self._seed, step, range(len(raw.image)), device)
+        generator = SampleGenerator(self._seed, step, raw.positions, device)
         with torch.no_grad():
             image, label = augment(
                 raw.image.to(device),

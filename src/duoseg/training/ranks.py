@@ -1,0 +1,177 @@
+"""Processes that train one method together: who they are, what each does of a batch, and when they stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from torch import Tensor
+
+from duoseg.errors import InputError
+from duoseg.planning.plan import BatchPlan
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How this process was started.
+
+    Attributes:
+        environment: where Fabric finds the others.
+        here: processes on this machine.
+        machines: how many there are.
+    """
+
+    environment: ClusterEnvironment
+    here: int
+    machines: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that plans, prepares and writes."""
+        return self.environment.global_rank() == 0
+
+
+def find_launch() -> Launch:
+    """Whether ``torchrun`` or SLURM's ``srun`` started this process as one of several.
+
+    A job that merely holds several places, or a shell within it, is one process: what counts is the step, which only
+    ``srun`` begins.
+    """
+    if TorchElasticEnvironment.detect():
+        everywhere, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        return Launch(TorchElasticEnvironment(), here, everywhere // here)
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+    if tasks > 1 and "SLURM_PROCID" in os.environ:
+        machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
+        return Launch(SLURMEnvironment(), tasks // machines, machines)
+    return Launch(LightningEnvironment(), 1, 1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that train together.
+
+    Attributes:
+        index: its number, from 0.
+        count: how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.index == 0
+
+    def first_then_others(self, work: Callable[[], Result]) -> Result:
+        """Do the same in the first process, and then in all others, which find its files."""
+        if self.count == 1:
+            return work()
+        if not self.first:
+            dist.barrier()
+        result = work()
+        if self.first:
+            dist.barrier()
+        return result
+
+    def require_divisible(self, batch: BatchPlan) -> None:
+        """Refuse a batch of which not every process gets the same share.
+
+        Raises:
+            InputError: says what batch there is and which would do.
+        """
+        if batch.labelled % self.count or batch.unlabelled % self.count:
+            up = [max(1, -(-number // self.count)) * self.count for number in (batch.labelled, batch.unlabelled)]
+            raise InputError(
+                f"{self.count} processes cannot share a batch of {batch.labelled} labelled and {batch.unlabelled} "
+                f"unlabelled patches evenly. Start as many as divide both, or plan a batch of {up[0]} and {up[1]} "
+                "([plan.batch] in the configuration)."
+            )
+
+    def share(self, positions: range) -> range:
+        """This process's part of positions in the global batch, as many as every other's."""
+        part = len(positions) // self.count
+        return positions[self.index * part : (self.index + 1) * part]
+
+    def mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Terms of all processes, averaged: those of the global batch."""
+        if self.count == 1:
+            return terms
+        values = torch.stack(list(terms.values()))
+        dist.all_reduce(values)
+        return dict(zip(terms, (values / self.count).unbind(), strict=True))
+
+    @contextmanager
+    def together(self, where: str) -> Iterator[None]:
+        """Leave the others when done, and say in words that another process has ended.
+
+        Raises:
+            InputError: in place of what the library of the connections says.
+        """
+        try:
+            yield
+            if self.count > 1:
+                dist.barrier()
+        except RuntimeError as fault:
+            if self.count == 1 or not _is_of_connection(fault):
+                raise
+            raise InputError(
+                f"{where}: another of the {self.count} processes has ended, so this one cannot go on; its message says "
+                "why, or it was killed. --resume goes on from the last checkpoint, on as many processes as you like."
+            ) from fault
+        finally:
+            if self.count > 1:
+                dist.destroy_process_group()
+
+
+class Agreement:
+    """All processes stop after the same step, soon after one of them was asked to.
+
+    Each step's question is answered in the next one, so that nobody waits for the answer. It travels through the
+    hosts, so that no accelerator is waited for either.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._several = ranks.count > 1
+        self._group = dist.new_group(backend="gloo") if self._several else None
+        self._asked: tuple[Tensor, dist.Work] | None = None
+
+    def stop(self, wanted: bool) -> bool:
+        """Whether to stop after this step; called by every process once a step."""
+        if not self._several:
+            return wanted
+        answer = False
+        if self._asked is not None:
+            flag, work = self._asked
+            work.wait()
+            answer = bool(flag)
+        flag = torch.tensor(int(wanted))
+        work = dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+        assert work is not None
+        self._asked = flag, work
+        return answer
+
+    def settle(self) -> None:
+        """Wait for the last question, to which no answer is needed any more."""
+        if self._asked is not None:
+            self._asked[1].wait()
+            self._asked = None
+
+
+def _is_of_connection(fault: RuntimeError) -> bool:
+    """Whether the processes' connection broke: NCCL has errors of its own, gloo only words."""
+    return isinstance(fault, dist.DistError) or any(word in str(fault) for word in ("gloo", "peer", "Connection"))

@@ -49,7 +49,7 @@ from duoseg.training.engine import (
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
-from duoseg.training.ranks import find_launch
+from duoseg.training.ranks import find_launch, require_divisible
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ def train(
     chosen = None
     if launch.first:
         chosen = _checked_plan(dataset, split, settings, plan, out, state, resolve_device(device), progress)
+        require_divisible(chosen.batch, launch.count)
     fabric = join_fabric(device, settings.training.precision, launch)
     ranks = ranks_of(fabric)
     with ranks.together(str(out)):
         chosen = fabric.broadcast(chosen)
-        ranks.require_divisible(chosen.batch)
         identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
         beginning = None if state is None else Beginning(out, state["identity"])
         if beginning is not None:  # before the work of preparing scans, and again with their contents

@@ -97,12 +97,11 @@ def ranks_of(fabric: Fabric) -> Ranks:
 
 
 def _fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fabric:
-    several = launch.here * launch.machines > 1
     return Fabric(
         accelerator=resolve_device(device),
         devices=launch.here,
         num_nodes=launch.machines,
-        strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
+        strategy=DDPStrategy(timeout=PATIENCE) if launch.count > 1 else "auto",
         precision=FABRIC_PRECISION[resolve_precision(device, precision)],
         plugins=[launch.environment],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class Launch:
         """Whether this is the process that plans, prepares and writes."""
         return self.environment.global_rank() == 0
 
+    @property
+    def count(self) -> int:
+        """Processes on all machines."""
+        return self.here * self.machines
+
 
 def find_launch() -> Launch:
     """Whether ``torchrun`` or SLURM's ``srun`` started this process as one of several.
@@ -58,6 +64,21 @@ def find_launch() -> Launch:
         machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
         return Launch(SLURMEnvironment(), tasks // machines, machines)
     return Launch(LightningEnvironment(), 1, 1)
+
+
+def require_divisible(batch: BatchPlan, processes: int) -> None:
+    """Refuse a batch of which not every process gets the same share.
+
+    Raises:
+        InputError: says what batch there is and which would do.
+    """
+    if batch.labelled % processes or batch.unlabelled % processes:
+        up = [-(-number // processes) * processes for number in (batch.labelled, batch.unlabelled)]
+        raise InputError(
+            f"{processes} processes cannot share a batch of {batch.labelled} labelled and {batch.unlabelled} "
+            f"unlabelled patches evenly. Start as many as divide both, or plan a batch of {up[0]} and {up[1]} "
+            "([plan.batch] in the configuration)."
+        )
 
 
 @dataclass(frozen=True)
@@ -88,20 +109,6 @@ class Ranks:
             dist.barrier()
         return result
 
-    def require_divisible(self, batch: BatchPlan) -> None:
-        """Refuse a batch of which not every process gets the same share.
-
-        Raises:
-            InputError: says what batch there is and which would do.
-        """
-        if batch.labelled % self.count or batch.unlabelled % self.count:
-            up = [max(1, -(-number // self.count)) * self.count for number in (batch.labelled, batch.unlabelled)]
-            raise InputError(
-                f"{self.count} processes cannot share a batch of {batch.labelled} labelled and {batch.unlabelled} "
-                f"unlabelled patches evenly. Start as many as divide both, or plan a batch of {up[0]} and {up[1]} "
-                "([plan.batch] in the configuration)."
-            )
-
     def share(self, positions: range) -> range:
         """This process's part of positions in the global batch, as many as every other's."""
         part = len(positions) // self.count
@@ -123,7 +130,10 @@ class Ranks:
             InputError: in place of what the library of the connections says.
         """
         try:
-            yield
+            with warnings.catch_warnings():
+                # Of 1x1x1 convolutions, whose layouts are one and the same in memory.
+                warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+                yield
             if self.count > 1:
                 dist.barrier()
         except RuntimeError as fault:

@@ -1,0 +1,161 @@
+"""Several processes, started by torchrun, train one method: as one would, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import duoseg
+from duoseg.training.checkpoint import load_checkpoint
+from duoseg.training.log import read_log
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no processes that work together"),
+]
+
+PROTOCOL = """
+steps = 8
+
+[plan]
+patch = [16, 16, 8]
+
+[plan.network]
+stem = "full"
+channels = [4, 8]
+strides = [[2, 2, 2]]
+dropout = 0.0
+
+[plan.batch]
+labelled = 4
+unlabelled = 4
+
+[plan.optimiser]
+name = "sgd"
+learning_rate = 0.02
+momentum = 0.9
+weight_decay = 0.0
+
+[training]
+checkpoint_seconds = 0.2
+"""
+
+# Trains as the command does, and writes what each process's weights are after the last step.
+WATCHED = """
+import hashlib, json, sys
+from pathlib import Path
+import duoseg
+from duoseg.training import loop
+
+options = json.loads(sys.argv[1])
+
+class Steps(loop.Steps):
+    def take(self, raw, *, step, progress):
+        terms = super().take(raw, step=step, progress=progress)
+        weights = b"".join(w.detach().contiguous().numpy().tobytes() for w in self._method.state_dict().values())
+        file = Path(f"{options['out']}.rank{self._ranks.index}")
+        file.write_text(hashlib.sha256(weights).hexdigest())
+        return terms
+
+loop.Steps = Steps
+duoseg.train(**options, device="cpu", threads=1)
+"""
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory):
+    path = tmp_path_factory.mktemp("protocol") / "together.toml"
+    path.write_text(PROTOCOL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def torchrun(processes: int, *words: object, **options) -> subprocess.Popen:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes]
+    return subprocess.Popen(
+        [*map(str, launch), *map(str, words)],
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def together(processes: int, data: Path, out: Path, *words: object, **options) -> subprocess.Popen:
+    command = ("-m", "duoseg", "train", data, "--out", out, "--device", "cpu", "--threads", 1, "--quiet", *words)
+    return torchrun(processes, *command, **options)
+
+
+def losses(run: Path) -> list[float]:
+    return [record["loss"] for record in read_log(run)]
+
+
+@pytest.mark.parametrize("method", ["dtml", "duo"])
+def test_two_and_four_processes_learn_what_one_learns(method, phantoms, protocol, cache, tmp_path):
+    # A slope of 1,500 magnifies every rounding; with views, each process takes its own turns.
+    settings = {"dtml": {"k": 20.0}, "duo": {"views": []}}[method]
+    config = tmp_path / "config.toml"
+    config.write_text(
+        protocol.read_text() + f"\n[methods.{method}]\n" + "".join(f"{k} = {v}" for k, v in settings.items())
+    )
+    options = {"data": str(phantoms), "config": str(config), "method": method, "cache": str(cache)}
+    duoseg.train(**options, out=tmp_path / "one", device="cpu", threads=1)
+    script = tmp_path / "watched.py"
+    script.write_text(WATCHED)
+    for count in (2, 4):
+        out = tmp_path / f"of-{count}"
+        process = torchrun(count, script, json.dumps({**options, "out": str(out)}))
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        # Sums in another order: the differences are those of 32 bits, and grow with the steps.
+        assert losses(out) == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+        weights = {Path(f"{out}.rank{rank}").read_text() for rank in range(count)}
+        assert len(weights) == 1
+        assert (out / "report.html").is_file() and (out / "model.safetensors").is_file()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_once_and_nothing_is_written(phantoms, protocol, cache, tmp_path):
+    process = together(3, phantoms, tmp_path / "run", "--config", protocol, "--cache", cache)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert said.count("3 processes cannot share a batch of 4 labelled and 4 unlabelled patches evenly") == 1
+    assert "a batch of 6 and 6" in said
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_a_killed_process_ends_the_job_in_words_and_another_number_goes_on(phantoms, protocol, cache, tmp_path):
+    out = tmp_path / "run"
+    job = together(2, phantoms, out, "--config", protocol, "--cache", cache, "--steps", 3000)
+    deadline = time.monotonic() + 120
+    while not (out / "config.toml").is_file() or load_checkpoint(out)["step"] == 0:
+        assert time.monotonic() < deadline and job.poll() is None
+        time.sleep(0.1)
+    children = [int(child) for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+    os.kill(children[-1], signal.SIGKILL)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode != 0
+    assert "another of the 2 processes has ended" in said and "--resume goes on" in said
+    before = load_checkpoint(out)["step"]
+
+    words = ("train", phantoms, "--out", out, "--resume", "--device", "cpu", "--threads", 1, "--quiet")
+    alone = subprocess.Popen([sys.executable, "-m", "duoseg", *map(str, words)], stderr=subprocess.PIPE, text=True)
+    while load_checkpoint(out)["step"] <= before:
+        assert time.monotonic() < deadline + 60 and alone.poll() is None
+        time.sleep(0.1)
+    alone.send_signal(signal.SIGINT)
+    _, said = alone.communicate(timeout=60)
+    assert "the state is saved" in said

@@ -66,9 +66,9 @@ def real_pairs(data: Path) -> list[Pair]:
         scan = read_scan(path)
         voxels = scan.voxels.reshape(scan.voxels.shape[-3:])
         reference = voxels == np.bincount(voxels[voxels > 0].astype(int)).argmax()
-        depth = ndimage.distance_transform_edt(reference) - ndimage.distance_transform_edt(~reference)
+        inside, outside = (np.asarray(ndimage.distance_transform_edt(mask)) for mask in (reference, ~reference))
         noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=reference.shape), 4)
-        moved = depth + 2 * noise / noise.std() > 0
+        moved = inside - outside + 2 * noise / noise.std() > 0
         pairs.append(Pair(moved.astype(np.uint8), reference.astype(np.uint8), tuple(scan.grid.spacing)))
     return pairs
 

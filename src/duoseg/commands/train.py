@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -125,14 +125,14 @@ def train(
     split = dataset.split(labelled=settings.labelled)
     launch = find_launch()
     progress = progress if launch.first else None
-    chosen = None
+    made: Plan | None = None
     if launch.first:
-        chosen = _checked_plan(dataset, split, settings, plan, out, state, resolve_device(device), progress)
-        require_divisible(chosen.batch, launch.count)
+        made = _checked_plan(dataset, split, settings, plan, out, state, resolve_device(device), progress)
+        require_divisible(made.batch, launch.count)
     fabric = join_fabric(device, settings.training.precision, launch)
     ranks = ranks_of(fabric)
     with ranks.together(str(out)):
-        chosen = fabric.broadcast(chosen)
+        chosen = cast(Plan, fabric.broadcast(made))
         identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
         beginning = None if state is None else Beginning(out, state["identity"])
         if beginning is not None:  # before the work of preparing scans, and again with their contents

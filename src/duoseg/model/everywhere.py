@@ -26,12 +26,12 @@ def everywhere(values: Tensor) -> Tensor:
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, values: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         return _summed(values)
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
-        return _summed(gradients[0])
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return _summed(grad_outputs[0])
 
 
 def _summed(values: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def most_probable(probabilities: Tensor, shape: Triple) -> np.ndarray:
     for tile in _tiles(shape):
         parts = [_part(table, side) for table, side in zip(tables, tile, strict=True)]
         source = probabilities[(slice(None), *(read for read, _ in parts))].float().cpu()
-        taps = [(axis, *parts[axis][1]) for axis in order if parts[axis][1] is not None]
+        taps = [(axis, *rows) for axis in order if (rows := parts[axis][1]) is not None]
         result[tile] = _winner(source, _candidates(source), taps)
     return result
 

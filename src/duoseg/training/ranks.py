@@ -55,12 +55,20 @@ def find_launch() -> Launch:
 
     A job that merely holds several places, or a shell within it, is one process: what counts is the step, which only
     ``srun`` begins.
+
+    Raises:
+        InputError: SLURM does not say how many processes there are on a machine.
     """
     if TorchElasticEnvironment.detect():
         everywhere, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
         return Launch(TorchElasticEnvironment(), here, everywhere // here)
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
     if tasks > 1 and "SLURM_PROCID" in os.environ:
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise InputError(
+                f"SLURM started {tasks} processes without saying how many on each machine: give --ntasks-per-node "
+                "instead of --ntasks."
+            )
         machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
         return Launch(SLURMEnvironment(), tasks // machines, machines)
     return Launch(LightningEnvironment(), 1, 1)

@@ -1,0 +1,87 @@
+"""How a process finds out that it is one of several, and what it does of a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+from duoseg.errors import InputError
+from duoseg.model.everywhere import everywhere
+from duoseg.planning.plan import BatchPlan
+from duoseg.training.ranks import Agreement, Ranks, find_launch, require_divisible
+
+LAUNCHERS = (
+    "TORCHELASTIC_RUN_ID",
+    "SLURM_STEP_NUM_TASKS",
+    "SLURM_STEP_NUM_NODES",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE",
+)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Sets the variables of a launcher, and only those."""
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+
+    def set_variables(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+
+    return set_variables
+
+
+def test_a_plain_process_is_alone(started):
+    started()
+    launch = find_launch()
+    assert isinstance(launch.environment, LightningEnvironment)
+    assert (launch.count, launch.first) == (1, True)
+
+
+def test_torchrun_says_how_many_there_are_on_how_many_machines(started):
+    started(TORCHELASTIC_RUN_ID="x", WORLD_SIZE=6, LOCAL_WORLD_SIZE=3, RANK=4, LOCAL_RANK=1)
+    launch = find_launch()
+    assert isinstance(launch.environment, TorchElasticEnvironment)
+    assert (launch.here, launch.machines, launch.first) == (3, 2, False)
+
+
+def test_srun_says_how_many_there_are_on_how_many_machines(started):
+    started(SLURM_STEP_NUM_TASKS=8, SLURM_STEP_NUM_NODES=2, SLURM_PROCID=0, SLURM_NTASKS=8)
+    with pytest.raises(InputError, match="give --ntasks-per-node"):
+        find_launch()
+    started(SLURM_NTASKS_PER_NODE=4)
+    launch = find_launch()
+    assert isinstance(launch.environment, SLURMEnvironment)
+    assert (launch.here, launch.machines, launch.first) == (4, 2, True)
+
+
+def test_a_command_in_a_job_that_srun_did_not_start_is_alone(started):
+    started(SLURM_NTASKS=8, SLURM_PROCID=0)
+    assert find_launch().count == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+def test_everything_is_somebodys_share_once(count):
+    shares = [Ranks(index, count).share(range(4, 10)) for index in range(count)]
+    assert [position for share in shares for position in share] == list(range(4, 10))
+    assert len({len(share) for share in shares}) == 1
+
+
+def test_a_batch_is_refused_unless_both_kinds_divide():
+    batch = BatchPlan(labelled=2, unlabelled=6, foreground_share=0.5)
+    require_divisible(batch, 2)
+    with pytest.raises(InputError, match=r"3 processes .* 2 labelled and 6 unlabelled .* a batch of 3 and 6"):
+        require_divisible(batch, 3)
+
+
+def test_alone_everything_stays_as_it_is():
+    values = torch.tensor([1.0, 2.0], requires_grad=True)
+    assert everywhere(values) is values
+    terms = {"a": torch.tensor(1.0)}
+    assert Ranks().mean(terms) is terms
+    agreement = Agreement(Ranks())
+    assert [agreement.stop(wanted) for wanted in (False, True)] == [False, True]
+    agreement.settle()

@@ -48,6 +48,9 @@ weight_decay = 0.0
 checkpoint_seconds = 0.2
 """
 
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+"""A machine whose own name nothing resolves can still talk to itself."""
+
 # Trains as the command does, and writes what each process's weights are after the last step.
 WATCHED = """
 import hashlib, json, sys
@@ -89,7 +92,7 @@ def torchrun(processes: int, *words: object, **options) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **LOOPBACK},
         **options,
     )
 

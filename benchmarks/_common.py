@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 import time
@@ -35,8 +36,12 @@ def duoseg(*arguments: object) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"duoseg {arguments[0]} failed:\n{errors}")
-    unit = 1024 if sys.platform != "darwin" else 1024**2
-    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
+    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak_mib(usage))
+
+
+def peak_mib(usage: resource.struct_rusage) -> float:
+    """Peak resident memory of a process."""
+    return usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def made_with() -> str:

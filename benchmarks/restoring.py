@@ -19,7 +19,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from _common import made_with
+from _common import made_with, peak_mib
 from scipy import ndimage
 
 from duoseg.planning.resample import resample
@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     size = options.classes, options.side
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        peak = pool.apply(peak_mib, size)
+        peak = pool.apply(peak_of_one_mask, size)
     probabilities, shape = fields(*size), (options.side,) * 3
     ours, theirs, ratios = [], [], []
     mask = np.empty(0)
@@ -88,12 +88,11 @@ def by_scipy(probabilities: np.ndarray, side: int, *, keep_second: bool = False)
     return winner, best - second
 
 
-def peak_mib(classes: int, side: int) -> float:
-    """Peak resident memory of this process after it made one mask."""
+def peak_of_one_mask(classes: int, side: int) -> float:
+    """Peak resident memory of this process in MiB, after it made one mask."""
     torch.set_num_threads(1)
     most_probable(fields(classes, side), (side,) * 3)
-    unit = 1024 if sys.platform != "darwin" else 1024**2
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return peak_mib(resource.getrusage(resource.RUSAGE_SELF))
 
 
 if __name__ == "__main__":

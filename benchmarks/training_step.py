@@ -11,9 +11,9 @@ of `dtml` and `duo`, and the waiting of all.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -89,7 +89,7 @@ def measure(data: Path, folder: Path, method: str, repeat: int, steps: int) -> C
     seconds = []
     for count in (1, 1 + steps):
         run = folder / f"{method}-{repeat}-{count}"
-        before = processor_seconds()
+        before = time.process_time()
         duoseg.train(
             data,
             run,
@@ -100,20 +100,14 @@ def measure(data: Path, folder: Path, method: str, repeat: int, steps: int) -> C
             device="cpu",
             threads=1,
         )
-        seconds.append(processor_seconds() - before)
+        seconds.append(time.process_time() - before)
     scan = read_scan(next((data / "imagesTs").iterdir()))
     model = duoseg.load(run, device="cpu")
-    before = processor_seconds()
+    before = time.process_time()
     model.predict(scan.voxels, scan.grid)
-    predicted = processor_seconds() - before
+    predicted = time.process_time() - before
     last = read_log(run)[-1]
     return Cost((seconds[1] - seconds[0]) / steps, predicted, last["waited_seconds"] / last["seconds"])
-
-
-def processor_seconds() -> float:
-    """Of this process, in user code and in the system."""
-    now = os.times()
-    return now.user + now.system
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python docs/images/duo.py RUN DATA docs/images/duo.png
 
-RUN is a training by duo, such as runs/duo in the folder of `duoseg demo`; DATA the data set that it learned from. A short
-training leaves more unsure voxels to show.
+RUN is a training by duo, such as runs/duo in the folder of `duoseg demo`; DATA the data set that it learned from. A
+short training leaves more unsure voxels to show.
 """
 
 from __future__ import annotations

@@ -22,16 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no processes that work together"),
 ]
 
-PROTOCOL = """
-steps = 8
-
-[plan]
-patch = [16, 16, 8]
-
-[plan.network]
-stem = "full"
-channels = [4, 8]
-strides = [[2, 2, 2]]
+# Behind a protocol whose last section is that of the network.
+TOGETHER = """
 dropout = 0.0
 
 [plan.batch]
@@ -74,9 +66,9 @@ duoseg.train(**options, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
-def protocol(tmp_path_factory):
+def protocol(tmp_path_factory, tiny_protocol):
     path = tmp_path_factory.mktemp("protocol") / "together.toml"
-    path.write_text(PROTOCOL)
+    path.write_text(tiny_protocol.read_text().replace("steps = 12", "steps = 8") + TOGETHER)
     return path
 
 

@@ -84,11 +84,11 @@ def _winner(
     for index in others:
         value = _resampled(source[index], taps)
         winner.masked_fill_(value > best, index)
-        torch.maximum(best, value, out=best)
+        best = torch.maximum(best, value)
     return winner.numpy()
 
 
 def _resampled(volume: Tensor, taps: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Tensor:
     for axis, index, weight in taps:
         volume = weigh_taps(volume, axis, index, weight)
-    return volume.clone() if not taps else volume
+    return volume

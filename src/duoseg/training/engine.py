@@ -12,12 +12,11 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from duoseg.errors import InputError
-from duoseg.training.ranks import Launch, Ranks
+from duoseg.training.ranks import Launch, Ranks, alone
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -75,7 +74,7 @@ def make_fabric(device: DeviceName, precision: Precision) -> Fabric:
     Raises:
         InputError: the device is missing or cannot compute in that precision.
     """
-    return _fabric(device, precision, Launch(LightningEnvironment(), 1, 1))
+    return _fabric(device, precision, alone())
 
 
 def join_fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fabric:

@@ -71,6 +71,11 @@ def find_launch() -> Launch:
             )
         machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
         return Launch(SLURMEnvironment(), tasks // machines, machines)
+    return alone()
+
+
+def alone() -> Launch:
+    """One process, whatever started it."""
     return Launch(LightningEnvironment(), 1, 1)
 
 

@@ -18,7 +18,7 @@ from duoseg.planning.overrides import require_known
 from duoseg.prediction.model import PredictionSettings
 from duoseg.scans.texts import some_text
 from duoseg.study.grid import EntrySettings
-from duoseg.training.loop import TrainingSettings
+from duoseg.training.settings import TrainingSettings
 
 CONFIG = "config.toml"
 DEFAULT_METHOD = "duo"

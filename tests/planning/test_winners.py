@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from duoseg.planning import winners
 from duoseg.planning.resample import resample
+from duoseg.planning.slabs import Slabs
 from duoseg.planning.winners import most_probable
 
 SIDE = st.integers(1, 12)
@@ -39,6 +40,25 @@ def test_tiles_give_the_mask_of_the_whole_volume(shape, new, classes, sharpness,
         patch.setattr(winners, "TILE", 5)
         probabilities = fields(classes, shape, sharpness=sharpness, seed=seed)
         np.testing.assert_array_equal(most_probable(probabilities, new), whole(probabilities, new))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPE, SHAPE, st.integers(0, 2), st.lists(st.integers(1, 5), max_size=6), st.integers(0, 99))
+def test_slabs_give_the_mask_of_the_whole_volume(shape, new, axis, cuts, seed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winners, "TILE", 5)
+        probabilities = fields(3, shape, seed=seed)
+        ends = [end for end in np.cumsum(cuts).tolist() if end < shape[axis]]
+        parts = probabilities.tensor_split(ends, dim=1 + axis)
+        slabs = Slabs(shape, axis, iter(parts))
+        np.testing.assert_array_equal(most_probable(slabs, new), whole(probabilities, new))
+
+
+def test_slabs_are_kept_as_they_go_by():
+    probabilities, kept = fields(3, (4, 9, 5)), torch.zeros(3, 4, 9, 5)
+    slabs = Slabs((4, 9, 5), 1, iter(probabilities.split(2, dim=2))).kept_in(kept)
+    assert torch.equal(slabs.whole(), probabilities)
+    assert torch.equal(kept, probabilities)
 
 
 @pytest.mark.usefixtures("small_tiles")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
 from duoseg.planning.plan import WindowPlan
-from duoseg.prediction.inference import predict_volume, window_boxes, window_starts, window_weight
+from duoseg.prediction import inference
+from duoseg.prediction.inference import predict_slabs
+from duoseg.prediction.windows import window_corners, window_starts, window_weight
 
 CPU = torch.device("cpu")
 
@@ -20,9 +24,9 @@ def voxelwise(patches):
 
 
 def predict(image, predictor=voxelwise, patch=(8, 8, 4), mirror=(), **window):
-    return predict_volume(
+    return predict_slabs(
         image, predictor, classes=2, patch=patch, window=WindowPlan(**window), mirror_axes=mirror, device=CPU
-    )
+    ).whole()
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 4), (20, 13, 9), (5, 30, 4), (3, 2, 1)])
@@ -55,10 +59,65 @@ def test_uniform_windows_agree_with_monais():
     torch.testing.assert_close(predict(image, position_dependent, blending="uniform"), expected)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((40, 8, 8), 0), ((8, 40, 8), 1), ((12, 9, 30), 2)])
+def test_slabs_come_in_order_across_the_axis_of_most_windows_each_no_thicker_than_a_window(shape, axis):
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    slabs = predict_slabs(image, voxelwise, classes=2, patch=(8, 8, 8), window=WindowPlan(), device=CPU)
+    parts = list(slabs.parts)
+    assert slabs.axis == axis and len(parts) > 2
+    assert all(part.shape[1 + axis] <= 8 for part in parts)
+    torch.testing.assert_close(torch.cat(parts, 1 + axis), voxelwise(image[None])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_sweep_does_not_wait_for_windows_that_a_slab_does_not_need():
+    asked = []
+    slabs = predict_slabs(
+        torch.randn(1, 80, 8, 8),
+        lambda patches: asked.extend(patches) or voxelwise(patches),
+        classes=2,
+        patch=(8, 8, 8),
+        window=WindowPlan(),
+        device=CPU,
+    )
+    next(iter(slabs.parts))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("mirror", [(), (0, 2)])
+def test_windows_of_one_value_are_predicted_once_for_each_value(mirror):
+    def edged(patches):
+        p = torch.sigmoid(patches + torch.linspace(-1, 1, patches.shape[2]).view(1, 1, -1, 1, 1))
+        return torch.cat([1 - p, p], dim=1)
+
+    seen = []
+    image = torch.zeros(1, 40, 8, 8)
+    image[:, 24:] = -2.0
+    image[:, 14, 3, 3] = 1.0
+    result = predict(image, lambda patches: seen.extend(patches) or edged(patches), patch=(8, 8, 8), mirror=mirror)
+    flips = 2 ** len(mirror)
+    even = [patch for patch in seen if patch.amin() == patch.amax()]
+    assert len(even) == 2 * flips and len(seen) == (2 + 3) * flips
+    # the same again with a value that hides all evenness and changes nothing
+    expected = predict(image + 1e-9 * torch.randn(image.shape), edged, patch=(8, 8, 8), mirror=mirror)
+    torch.testing.assert_close(result, expected)
+
+
+def test_more_probabilities_than_memory_should_hold_lie_in_a_file(monkeypatch):
+    image = torch.randn(1, 20, 13, 9, generator=torch.Generator().manual_seed(0))
+    expected = predict(image)
+    monkeypatch.setattr(inference, "MOST_BYTES", 100)
+    mapped = []
+    plain = np.memmap
+    monkeypatch.setattr(np, "memmap", lambda *given, **named: mapped.append(1) or plain(*given, **named))
+    assert torch.equal(predict(image), expected)
+    assert mapped
+
+
 def test_every_voxel_is_covered_and_no_window_leaves_the_volume():
     for shape in [(8, 8, 4), (9, 21, 5), (40, 8, 11)]:
         covered = np.zeros(shape, bool)
-        for box in window_boxes(shape, (8, 8, 4), WindowPlan()):
+        for corner in itertools.product(*window_corners(shape, (8, 8, 4), WindowPlan())):
+            box = tuple(slice(at, at + side) for at, side in zip(corner, (8, 8, 4), strict=True))
             assert all(s.start >= 0 and s.stop <= n for s, n in zip(box, shape, strict=True))
             covered[box] = True
         assert covered.all()

@@ -28,7 +28,7 @@ from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.study.folds import Labelled, On, Scored, divide, label_counts
 from duoseg.study.grid import find_entries, make_grid
 from duoseg.study.records import read_result, read_results, with_persons
-from duoseg.training.engine import DeviceName, resolve_device
+from duoseg.training.devices import DeviceName, resolve_device
 
 BASELINE = "supervised"
 LOCK = ".lock"

@@ -26,7 +26,7 @@ from duoseg.reporting.run_verdict import verdict
 from duoseg.scans.formats import read_scan
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.scores.output import to_json
-from duoseg.training.engine import DeviceName
+from duoseg.training.devices import DeviceName
 
 SUBJECTS, LABELLED, TEST = 24, 4, 6
 METHODS = ("supervised", DEFAULT_METHOD)

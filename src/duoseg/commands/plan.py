@@ -19,7 +19,7 @@ from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import Size
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Dataset, Split, load_dataset
-from duoseg.training.engine import DeviceName, resolve_device, use_threads
+from duoseg.training.devices import DeviceName, resolve_device, use_threads
 
 logger = logging.getLogger("duoseg")
 

@@ -21,7 +21,7 @@ from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, write_like, written_files
 from duoseg.scans.inputs import find_inputs
-from duoseg.training.engine import DeviceName, use_threads
+from duoseg.training.devices import DeviceName, use_threads
 
 PREDICTIONS = "predictions.json"
 LONGEST_CLASS = 40
@@ -105,7 +105,9 @@ def predict(
     for done, case in enumerate(cases, start=1):
         try:
             images = read_images(case)
-            prediction = model.predict(images.voxels, images.grid, name=str(case.images[0]))
+            prediction = model.predict(
+                images.voxels, images.grid, name=str(case.images[0]), keep_probabilities=probabilities
+            )
             volumes = _volumes(prediction, model, images.grid.voxel_volume_ml)
             scan = PredictedScan(case.name, targets[case.name], volumes, images.notes)
             before = manifest.get(case.name)

@@ -23,7 +23,7 @@ from duoseg.prediction.model import Model, PredictionSettings
 from duoseg.scans.limits import memory_limit
 from duoseg.scans.texts import shape_text
 from duoseg.training.checkpoint import WEIGHTS, load_weights
-from duoseg.training.engine import DeviceName
+from duoseg.training.devices import DeviceName
 from duoseg.version import __version__
 
 PLAN = "plan.json"

@@ -38,14 +38,8 @@ from duoseg.training.checkpoint import (
     load_checkpoint,
     load_weights,
 )
-from duoseg.training.engine import (
-    DeviceName,
-    join_fabric,
-    ranks_of,
-    resolve_device,
-    resolve_precision,
-    use_threads,
-)
+from duoseg.training.devices import DeviceName, resolve_device, resolve_precision, use_threads
+from duoseg.training.engine import join_fabric, ranks_of
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices
-from duoseg.planning.orient import canonical_spacing, from_canonical, to_canonical
+from duoseg.planning.orient import canonical_spacing, from_canonical, laid_out, to_canonical
 from duoseg.planning.plan import Normalisation, Plan, Triple
 from duoseg.planning.resample import ordered_values, resample, resample_label, resample_masks, target_shape
+from duoseg.planning.slabs import Slabs
 from duoseg.planning.upright import Shear, as_matrix, sample, straighten, straighten_mask, upright_grid
 from duoseg.planning.winners import most_probable
 from duoseg.scans.limits import require_memory
@@ -109,7 +110,7 @@ def prepare_image(
     canonical = to_canonical(voxels, permutation, flips)
     crop = content_box(canonical)
     # a copy in C order: sums then run in the same order however the scan was stored
-    inner = np.array(canonical[(slice(None), *(slice(*pair) for pair in crop))], np.float32, order="C")
+    inner = laid_out(canonical[(slice(None), *(slice(*pair) for pair in crop))], np.float32)
     prepared = target_shape(inner.shape[1:], canonical_spacing(upright), plan.spacing)
     require_memory(Path(name), inner.itemsize * len(inner) * math.prod(prepared))
     placement = Placement(tuple(upright.shape), permutation, flips, crop, prepared, shear)
@@ -136,7 +137,7 @@ def prepare_label(voxels: np.ndarray, placement: Placement, plan: Plan, *, name:
     if placement.shear is not None:
         return _prepare_sheared_label(indices, placement.shear, placement)
     canonical = to_canonical(indices, placement.permutation, placement.flips)
-    inner = canonical[placement.box].copy(order="C")
+    inner = laid_out(canonical[placement.box])
     return resample_label(torch.from_numpy(inner), placement.prepared).numpy()
 
 
@@ -151,19 +152,22 @@ def _prepare_sheared_label(indices: np.ndarray, shear: Shear, placement: Placeme
     return resample_masks(((value, shares(value)) for value in values), placement.prepared).numpy()
 
 
-def restore_mask(probabilities: Tensor, placement: Placement) -> np.ndarray:
+def restore_mask(probabilities: Tensor | Slabs, placement: Placement) -> np.ndarray:
     """Return the most probable class per voxel of the scan's own grid, uint8 class indices.
 
     Outside the crop is background. ``probabilities`` has the shape ``(K + 1, x, y, z)``. Beside the mask, memory
-    holds little: a tile, or where the scan is sheared a few volumes of one class. A tie goes to the smaller class.
+    holds little: a slab and a tile; where the scan is sheared all slabs and a few volumes of one class. A tie goes to
+    the smaller class.
     """
-    _require_prepared(probabilities.shape[1:], placement)
+    slabs = probabilities if isinstance(probabilities, Slabs) else Slabs.of(probabilities)
+    _require_prepared(slabs.shape, placement)
     if placement.shear is None:
-        return _put_back(most_probable(probabilities, _inner_shape(placement)), placement, 0)
-    best = _to_sheared(probabilities[0], placement, 1.0)
+        return _put_back(most_probable(slabs, _inner_shape(placement)), placement, 0)
+    volume = slabs.whole()
+    best = _to_sheared(volume[0], placement, 1.0)
     winner = np.zeros(best.shape, np.uint8)
-    for index in range(1, len(probabilities)):
-        value = _to_sheared(probabilities[index], placement, 0.0)
+    for index in range(1, len(volume)):
+        value = _to_sheared(volume[index], placement, 0.0)
         winner[value > best] = index
         np.maximum(best, value, out=best)
     return winner
@@ -230,4 +234,4 @@ def _inner_shape(placement: Placement) -> Triple:
 def _put_back(inner: np.ndarray, placement: Placement, outside: float) -> np.ndarray:
     whole = np.full([placement.shape[axis] for axis in placement.permutation], outside, dtype=inner.dtype)
     whole[placement.box] = inner
-    return from_canonical(whole, placement.permutation, placement.flips).copy(order="C")
+    return laid_out(from_canonical(whole, placement.permutation, placement.flips))

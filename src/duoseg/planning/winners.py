@@ -16,6 +16,7 @@ from torch import Tensor
 
 from duoseg.planning.plan import Triple
 from duoseg.planning.resample import axis_order, axis_weights, weigh_taps
+from duoseg.planning.slabs import Slabs
 
 Table = tuple[np.ndarray, np.ndarray]
 """Of one axis: for each output voxel the input voxels that it reads, and their weights."""
@@ -25,29 +26,54 @@ ROUNDING = 1e-5
 """Relative; far above that of a sum of products in 32 bits, far below any difference that matters."""
 
 
-def most_probable(probabilities: Tensor, shape: Triple) -> np.ndarray:
+def most_probable(probabilities: Tensor | Slabs, shape: Triple) -> np.ndarray:
     """Return the class with the greatest probability after linear resampling, (X, Y, Z) uint8.
 
-    A tie goes to the smaller class.
+    A tie goes to the smaller class. Of slabs, only the one at hand and a few rows of the last one are held.
 
     Args:
         probabilities: (K + 1, x, y, z), on any device, 256 classes at most; they need not sum to 1.
         shape: of the result; the volume keeps its extent, as in `resample`.
     """
-    sizes = probabilities.shape[1:]
-    order = axis_order(sizes, shape)
-    tables = [None if n == m else axis_weights(n, m) for n, m in zip(sizes, shape, strict=True)]
+    slabs = probabilities if isinstance(probabilities, Slabs) else Slabs.of(probabilities)
+    order = axis_order(slabs.shape, shape)
+    tables = [None if n == m else axis_weights(n, m) for n, m in zip(slabs.shape, shape, strict=True)]
     result = np.empty(shape, np.uint8)
-    for tile in _tiles(shape):
-        parts = [_part(table, side) for table, side in zip(tables, tile, strict=True)]
-        source = probabilities[(slice(None), *(read for read, _ in parts))].float().cpu()
-        taps = [(axis, *rows) for axis in order if (rows := parts[axis][1]) is not None]
-        result[tile] = _winner(source, _candidates(source), taps)
+    for rows, source, first in _ready(slabs, tables[slabs.axis], shape[slabs.axis]):
+        for tile in _tiles(shape, slabs.axis, rows):
+            parts = [_part(table, side) for table, side in zip(tables, tile, strict=True)]
+            reads = [read for read, _ in parts]
+            across = reads[slabs.axis]
+            reads[slabs.axis] = slice(across.start - first, across.stop - first)
+            seen = source[(slice(None), *reads)].float().cpu()
+            taps = [(axis, *weights) for axis in order if (weights := parts[axis][1]) is not None]
+            result[tile] = _winner(seen, _candidates(seen), taps)
     return result
 
 
-def _tiles(shape: Triple) -> Iterator[tuple[slice, slice, slice]]:
-    sides = [[slice(first, min(first + TILE, size)) for first in range(0, size, TILE)] for size in shape]
+def _ready(slabs: Slabs, table: Table | None, size: int) -> Iterator[tuple[range, Tensor, int]]:
+    """The output rows across the slabs' axis that each slab completes, what they are made from, and its first row."""
+    index = np.arange(size)[:, None] if table is None else table[0]
+    lowest, highest = index.min(axis=1), index.max(axis=1)
+    held: Tensor | None = None
+    first = done = 0
+    for part in slabs.parts:
+        held = part if held is None else torch.cat([held, part], dim=1 + slabs.axis)
+        end = first + held.shape[1 + slabs.axis]
+        ready = int(np.searchsorted(highest, end))
+        if ready > done:
+            yield range(done, ready), held, first
+        done = ready
+        following = int(lowest[done]) if done < size else end
+        held = held.narrow(1 + slabs.axis, following - first, end - following).clone()
+        first = following
+
+
+def _tiles(shape: Triple, axis: int, rows: range) -> Iterator[tuple[slice, slice, slice]]:
+    """The tiles of some rows across an axis."""
+    spans = [range(size) for size in shape]
+    spans[axis] = rows
+    sides = [[slice(first, min(first + TILE, span.stop)) for first in span[::TILE]] for span in spans]
     return itertools.product(*sides)  # pyrefly: ignore[bad-return]
 
 

@@ -1,25 +1,30 @@
-"""Sliding-window prediction of a prepared volume."""
+"""Sliding-window prediction of a prepared volume, slab by slab."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from duoseg.planning.plan import Triple, WindowPlan
+from duoseg.planning.slabs import Slabs
+from duoseg.prediction.windows import window_corners, window_weight
 
 WINDOWS_AT_ONCE = 4
-GAUSSIAN_SIGMA = 1 / 8
-"""Of the patch side, as nnU-Net has it (Isensee et al., Nature Methods 2021)."""
+MOST_BYTES = 2**31
+"""Of probabilities that are held in memory at once; more than that lie in a temporary file."""
 
 Predictor = Callable[[Tensor], Tensor]
+Box = tuple[slice, ...]
 
 
-def predict_volume(
+def predict_slabs(
     image: Tensor,
     predict: Predictor,
     *,
@@ -28,8 +33,12 @@ def predict_volume(
     window: WindowPlan,
     mirror_axes: Sequence[int] = (),
     device: torch.device,
-) -> Tensor:
+) -> Slabs:
     """Class probabilities of a whole prepared volume, from overlapping windows blended by weight.
+
+    Windows sweep along the axis that holds most of them, and each slab is given away as soon as no further window
+    touches it: memory holds as much of the volume as a window is thick, 2 GiB at most, beside the image itself.
+    Windows of one value throughout, such as air, are predicted once for each value.
 
     Args:
         image: (C, x, y, z) float32, on the CPU.
@@ -41,75 +50,127 @@ def predict_volume(
         device: where ``predict`` computes.
 
     Returns:
-        (K + 1, x, y, z) float32 on the CPU, summing to 1 over classes.
+        (K + 1, x, y, z) float32 in slabs, to be taken once, summing to 1 over classes.
     """
+    x, y, z = image.shape[1:]
+    axis = min(range(3), key=lambda side: patch[side] / image.shape[1 + side])
+    sweep = _Sweep(predict, classes, patch, window, tuple(mirror_axes), device, axis)
+    return Slabs((x, y, z), axis, sweep.slabs(image))
+
+
+def room_for(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Zeros, float32, on ``device``; where they would be more than 2 GiB, in a temporary file."""
+    if 4 * math.prod(shape) <= MOST_BYTES:
+        return torch.zeros(tuple(shape), device=device)
+    with tempfile.TemporaryFile() as file:  # the mapping outlives the file's name
+        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=tuple(shape)))
+
+
+class _Sweep:
+    """Windows in the order of their place along one axis, and the sums of what they say."""
+
+    def __init__(
+        self,
+        predict: Predictor,
+        classes: int,
+        patch: Triple,
+        window: WindowPlan,
+        mirror_axes: tuple[int, ...],
+        device: torch.device,
+        axis: int,
+    ) -> None:
+        self._predict = predict
+        self._classes = classes
+        self._patch = patch
+        self._window = window
+        self._flips = [c for count in range(len(mirror_axes) + 1) for c in itertools.combinations(mirror_axes, count)]
+        self._device = device
+        self._axis = axis
+        self._weight = window_weight(patch, window.blending).to(device)
+        self._even: dict[tuple[float, ...], Tensor] = {}
+
+    def slabs(self, image: Tensor) -> Iterator[Tensor]:
+        """The volume's probabilities, slab by slab."""
+        axis, thickness = self._axis, self._patch[self._axis]
+        padded, inner = _padded(image, self._patch)
+        shape = list(padded.shape[1:])
+        corners = window_corners(shape, self._patch, self._window)
+        ends = [*corners[axis][1:], shape[axis]]
+        shape[axis] = thickness
+        total = room_for((self._classes, *shape), self._device)
+        coverage = total.new_zeros(shape)
+        weight = self._weight.to(total.device)
+        for start, end in zip(corners[axis], ends, strict=True):
+            across = [[start] if side == axis else found for side, found in enumerate(corners)]
+            for box, opinion in self._opinions(padded, list(itertools.product(*across))):
+                place = _placed(box, axis, slice(0, thickness))
+                total[(slice(None), *place)] += opinion.to(total.device)
+                coverage[place] += weight
+            rows = end - start
+            done = total.narrow(1 + axis, 0, rows) / coverage.narrow(axis, 0, rows)
+            first, last = (min(max(at - start, 0), rows) for at in (inner[axis].start, inner[axis].stop))
+            if last > first:
+                yield done[(slice(None), *_placed(inner, axis, slice(first, last)))]
+            for sums, dim in ((total, 1 + axis), (coverage, axis)):
+                rest = sums.narrow(dim, rows, thickness - rows).clone()
+                sums.narrow(dim, 0, thickness - rows).copy_(rest)
+                sums.narrow(dim, thickness - rows, rows).zero_()
+
+    def _opinions(self, padded: Tensor, corners: Sequence[tuple[int, ...]]) -> Iterator[tuple[Box, Tensor]]:
+        """Each window and what the network says there, weighed, (K + 1, *patch)."""
+        waiting: list[tuple[Box, Tensor]] = []
+        for corner in corners:
+            box = tuple(slice(at, at + side) for at, side in zip(corner, self._patch, strict=True))
+            patch = padded[(slice(None), *box)]
+            value = _even_value(patch)
+            if value is None:
+                waiting.append((box, patch))
+                if len(waiting) == WINDOWS_AT_ONCE:
+                    yield from self._asked(waiting)
+                    waiting = []
+                continue
+            if value not in self._even:
+                ((_, self._even[value]),) = self._asked([(box, patch)])
+            yield box, self._even[value]
+        if waiting:
+            yield from self._asked(waiting)
+
+    def _asked(self, windows: Sequence[tuple[Box, Tensor]]) -> Iterator[tuple[Box, Tensor]]:
+        patches = torch.stack([patch for _, patch in windows]).to(self._device)
+        weighted = self._mirrored(patches).float() * self._weight
+        return zip((box for box, _ in windows), weighted, strict=True)
+
+    def _mirrored(self, patches: Tensor) -> Tensor:
+        """The mean prediction over all combinations of flips (the identity is one of them)."""
+        total: Tensor | None = None
+        for flip in self._flips:
+            dims = [2 + axis for axis in flip]
+            opinion = self._predict(patches.flip(dims)).flip(dims)
+            total = opinion if total is None else total + opinion
+        assert total is not None
+        return total / len(self._flips)
+
+
+def _padded(image: Tensor, patch: Triple) -> tuple[Tensor, Box]:
+    """An image at least as large as the patch, and where in it the given one lies."""
     shape = image.shape[1:]
     missing = [max(p - n, 0) for p, n in zip(patch, shape, strict=True)]
     before = [m // 2 for m in missing]
-    padding = [side for b, m in zip(reversed(before), reversed(missing), strict=True) for side in (b, m - b)]
-    padded = F.pad(image, padding)
-    weight = window_weight(patch, window.blending).to(device)
-    total = torch.zeros((classes, *padded.shape[1:]))
-    coverage = torch.zeros(padded.shape[1:])
-    for boxes in _batches(list(window_boxes(tuple(padded.shape[1:]), patch, window)), WINDOWS_AT_ONCE):
-        patches = torch.stack([padded[(slice(None), *box)] for box in boxes]).to(device)
-        weighted = (_mirrored(predict, patches, mirror_axes).float() * weight).cpu()
-        for box, part in zip(boxes, weighted, strict=True):
-            total[(slice(None), *box)] += part
-            coverage[box] += weight.cpu()
     inner = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
-    return total[(slice(None), *inner)] / coverage[inner]
+    if not any(missing):
+        return image, inner
+    padding = [side for b, m in zip(reversed(before), reversed(missing), strict=True) for side in (b, m - b)]
+    return F.pad(image, padding), inner
 
 
-def window_boxes(shape: Sequence[int], patch: Triple, window: WindowPlan) -> Iterator[tuple[slice, slice, slice]]:
-    """The windows that cover a volume at least as large as the patch."""
-    starts = [
-        window_starts(n, p, step=window.step, stride=window.stride[axis] if window.stride else None)
-        for axis, (n, p) in enumerate(zip(shape, patch, strict=True))
-    ]
-    for corner in itertools.product(*starts):
-        x, y, z = (slice(start, start + side) for start, side in zip(corner, patch, strict=True))
-        yield x, y, z
+def _placed(box: Box, axis: int, along: slice) -> Box:
+    """A box with another span along one axis."""
+    return (*box[:axis], along, *box[axis + 1 :])
 
 
-def window_starts(size: int, side: int, *, step: float, stride: int | None) -> list[int]:
-    """First voxels of windows of ``side`` voxels that cover ``size`` voxels, the last one flush with the end.
-
-    With ``stride``, the fixed shift of the semi-supervised literature's test code; otherwise shifts of at most
-    ``step * side``, spread evenly.
-    """
-    room = size - side
-    if stride is not None:
-        return sorted({*range(0, room, stride), room})
-    count = min(room, math.ceil(room / (step * side))) + 1
-    return [round(room * index / max(count - 1, 1)) for index in range(count)]
-
-
-def window_weight(patch: Triple, blending: str) -> Tensor:
-    """Each window voxel's weight, (x, y, z), at most 1: uniform, or a Gaussian that trusts the centre most."""
-    if blending == "uniform":
-        return torch.ones(patch)
-    axes = []
-    for side in patch:
-        offset = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
-        axes.append(torch.exp(-0.5 * (offset / (GAUSSIAN_SIGMA * side)) ** 2))
-    weight = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
-    # A floor keeps a voxel that only corners cover from being divided by almost nothing.
-    return (weight / weight.max()).clamp(min=1e-4)
-
-
-def _mirrored(predict: Predictor, patches: Tensor, axes: Sequence[int]) -> Tensor:
-    """The mean prediction over all combinations of flips (the identity is one of them)."""
-    flips = [combo for count in range(len(axes) + 1) for combo in itertools.combinations(axes, count)]
-    total: Tensor | None = None
-    for flip in flips:
-        dims = [2 + axis for axis in flip]
-        opinion = predict(patches.flip(dims)).flip(dims)
-        total = opinion if total is None else total + opinion
-    assert total is not None
-    return total / len(flips)
-
-
-def _batches(items: list[tuple[slice, slice, slice]], size: int) -> Iterator[list[tuple[slice, slice, slice]]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _even_value(patch: Tensor) -> tuple[float, ...] | None:
+    """The value of each channel where that is the same at every voxel."""
+    first = patch[:, :1, :1, :1]
+    if not torch.equal(patch[:, -1:, -1:, -1:], first) or not bool((patch == first).all()):
+        return None
+    return tuple(first.flatten().tolist())

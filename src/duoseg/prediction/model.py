@@ -14,9 +14,9 @@ from duoseg.methods.base import Method
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask
-from duoseg.prediction.inference import predict_volume
+from duoseg.prediction.inference import predict_slabs, room_for
 from duoseg.scans.scan import Grid
-from duoseg.training.engine import DeviceName, lay_out, memory_format, resolve_device
+from duoseg.training.devices import DeviceName, lay_out, memory_format, resolve_device
 
 
 class PredictionSettings(BaseModel):
@@ -38,16 +38,22 @@ class Prediction:
 
     Attributes:
         mask: (X, Y, Z) on the scan's own grid, with the label values of the training files.
-        probabilities: (K + 1, x, y, z) on the prepared grid.
+        probabilities: (K + 1, x, y, z) on the prepared grid; None where they were not to be kept.
         placement: the way from the prepared grid to the scan's.
     """
 
     mask: np.ndarray
-    probabilities: Tensor
+    probabilities: Tensor | None
     placement: Placement
 
     def class_map(self, index: int) -> np.ndarray:
-        """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32."""
+        """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32.
+
+        Raises:
+            ValueError: the probabilities were not kept.
+        """
+        if self.probabilities is None:
+            raise ValueError("the probabilities were not kept: predict with keep_probabilities=True")
         return restore_map(self.probabilities[index], self.placement, outside=float(index == 0))
 
 
@@ -76,13 +82,20 @@ class Model:
         for method in self._methods:
             lay_out(method, self._device)
 
-    def predict(self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan") -> Prediction:
+    def predict(
+        self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan", keep_probabilities: bool = True
+    ) -> Prediction:
         """Segment one scan.
+
+        Beside the voxels, memory holds the prepared image, the mask, and of probabilities 2 GiB at most: what is
+        more lies in a temporary file.
 
         Args:
             voxels: (C, X, Y, Z) in the scan's own axis order, or (X, Y, Z) where there is one channel.
             grid: where those voxels lie in the world.
             name: for error messages, the file.
+            keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
+                window is thick.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
@@ -90,19 +103,24 @@ class Model:
         if voxels.ndim == 3:
             voxels = voxels[None]
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
-        probabilities = predict_volume(
+        classes = len(self.plan.classes) + 1
+        slabs = predict_slabs(
             torch.from_numpy(image),
             self._probabilities,
-            classes=len(self.plan.classes) + 1,
+            classes=classes,
             patch=self.plan.patch,
             window=self.plan.window,
             mirror_axes=self.plan.augmentation.mirror_axes if self.settings.mirror else (),
             device=self._device,
         )
-        indices = restore_mask(probabilities, placement)
+        kept: Tensor | None = None
+        if keep_probabilities:
+            kept = room_for((classes, *slabs.shape), torch.device("cpu"))
+            slabs = slabs.kept_in(kept)
+        indices = restore_mask(slabs, placement)
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
-        return Prediction(self._file_values(indices), probabilities, placement)
+        return Prediction(self._file_values(indices), kept, placement)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:

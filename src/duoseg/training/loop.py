@@ -5,41 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, Field
 
 from duoseg.errors import InputError
 from duoseg.methods.base import Method
-from duoseg.model.draws import MOST_SEED
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
-from duoseg.training.engine import Precision, keep_freed_memory, lay_out, ranks_of
+from duoseg.training.devices import keep_freed_memory, lay_out
+from duoseg.training.engine import ranks_of
 from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.optimisation import learning_rate
 from duoseg.training.patches import PatchSampler, ReadAhead
 from duoseg.training.ranks import Agreement
 from duoseg.training.recorder import Recorder
+from duoseg.training.settings import TrainingSettings
 from duoseg.training.spans import Span, spans
 from duoseg.training.steps import Steps
 
 REPORT_SECONDS = 0.5
-
-
-class TrainingSettings(BaseModel):
-    """How to compute, none of it part of the experiment but ``seed`` and ``precision``.
-
-    ``checkpoint_seconds`` bounds the work that an interruption can cost.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
-    precision: Precision = "auto"
-    checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 60.0
 
 
 class Trainer:

@@ -12,7 +12,8 @@ from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
 from duoseg.model.draws import MOST_SEED, SampleGenerator
 from duoseg.planning.plan import Plan
-from duoseg.training.engine import memory_format, ranks_of
+from duoseg.training.devices import memory_format
+from duoseg.training.engine import ranks_of
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
 

@@ -14,7 +14,8 @@ import torch
 from duoseg.methods.base import Method, Stage
 from duoseg.planning.budget import StepCost
 from duoseg.planning.plan import Plan, Triple
-from duoseg.training.engine import DeviceName, Precision, keep_freed_memory, lay_out, make_fabric
+from duoseg.training.devices import DeviceName, Precision, keep_freed_memory, lay_out
+from duoseg.training.engine import make_fabric
 from duoseg.training.memory import PeakMemory, release_freed_memory
 from duoseg.training.patches import Box, PatchSampler, ReadAhead, margin
 from duoseg.training.steps import Steps

@@ -17,7 +17,7 @@ from duoseg.files import write_text
 from duoseg.study.folds import Part, Scored, person_texts
 from duoseg.study.grid import Combination, Entry
 from duoseg.study.records import Result
-from duoseg.training.engine import DeviceName
+from duoseg.training.devices import DeviceName
 
 COMBINATION = "duoseg.commands.comparing.combination"
 LOG = "stderr.log"

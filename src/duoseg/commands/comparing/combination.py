@@ -30,7 +30,7 @@ from duoseg.files import read_json
 from duoseg.scans.dataset import load_dataset
 from duoseg.study.grid import Combination
 from duoseg.study.records import Cost, EntryRecord, Result, Row, write_result
-from duoseg.training.engine import DeviceName, resolve_device
+from duoseg.training.devices import DeviceName, resolve_device
 
 REQUEST = "request.json"
 MASKS = "masks"

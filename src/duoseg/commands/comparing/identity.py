@@ -18,7 +18,7 @@ from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.records import Result
 from duoseg.training.checkpoint import differences
-from duoseg.training.engine import DeviceName, resolve_precision
+from duoseg.training.devices import DeviceName, resolve_precision
 
 SHOWN = 6
 SHARED = ("on", "folds", "precision", "prediction")

@@ -22,7 +22,7 @@ from duoseg.planning.reading import read_images, read_label
 from duoseg.prediction.model import Model
 from duoseg.scans.dataset import load_dataset
 from duoseg.scores.evaluate import score_masks
-from duoseg.training.engine import DeviceName, use_threads
+from duoseg.training.devices import DeviceName, use_threads
 from duoseg.training.timing import measure_step
 
 STEP_SECONDS = 10.0

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from duoseg.cli.options import EVERYWHERE, METHODS, Cache, Computing, ConfigFile, Data, Labelled, Steps
+from duoseg.cli.options import EVERYWHERE, METHODS, Cache, Computing, ConfigFile, Data, Labelled, Steps, share
 
 
 def demo(
@@ -93,6 +93,11 @@ def predict(
     largest_component: Annotated[
         bool | None, Parameter(help="Keep each class's largest body; the run's setting where absent.")
     ] = None,
+    resume: Annotated[bool, Parameter(negative="", help="Leave out scans that this command has already done.")] = False,
+    part: Annotated[
+        tuple[int, int],
+        Parameter(converter=share, n_tokens=1, help="`2/5`: the second of five equal shares of the scans."),
+    ] = (1, 1),
     computing: Computing = EVERYWHERE,
 ) -> None:
     """Write a mask for each scan, on that scan's own grid. Several runs are averaged.
@@ -115,6 +120,8 @@ def predict(
                 format=format,
                 mirror=mirror,
                 largest_component=largest_component,
+                resume=resume,
+                part=part,
                 device=computing.device,
                 threads=computing.threads,
                 progress=progress,

@@ -47,6 +47,14 @@ def three(kind: type, tokens: Sequence[Token]) -> tuple:
     return x, y, z
 
 
+def share(kind: type, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Read "2/5" into the number of a part and how many there are."""
+    number, _, count = tokens[0].value.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ValueError("give which part of how many, such as 2/5")
+    return int(number), int(count)
+
+
 def names(kind: type, tokens: Sequence[Token]) -> list[str]:
     """Read "a,b,c" into a list."""
     values = [part.strip() for token in tokens for part in token.value.split(",")]

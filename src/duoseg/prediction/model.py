@@ -16,7 +16,8 @@ from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask
 from duoseg.prediction.inference import predict_slabs, room_for
 from duoseg.scans.scan import Grid
-from duoseg.training.devices import DeviceName, lay_out, memory_format, resolve_device
+from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
+from duoseg.training.places import find_place
 
 
 class PredictionSettings(BaseModel):
@@ -30,6 +31,19 @@ class PredictionSettings(BaseModel):
 
     mirror: bool = False
     largest_component: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan as the network will see it.
+
+    Attributes:
+        image: (C, x, y, z) float32.
+        placement: the way back to the scan's grid.
+    """
+
+    image: np.ndarray
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ class Model:
     ) -> None:
         self.plan = plan
         self.settings = settings or PredictionSettings()
-        self._device = torch.device(resolve_device(device))
+        self._device = device_of(device, find_place().here)
         self._methods = [method.eval() for method in methods]
         for method in self._methods:
             lay_out(method, self._device)
@@ -100,12 +114,20 @@ class Model:
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
+        return self.segment(self.prepare(voxels, grid, name=name), keep_probabilities=keep_probabilities)
+
+    def prepare(self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan") -> Prepared:
+        """The first half of `predict`, which needs no network; arguments and errors are the same."""
         if voxels.ndim == 3:
             voxels = voxels[None]
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
+        return Prepared(image, placement)
+
+    def segment(self, prepared: Prepared, *, keep_probabilities: bool = True) -> Prediction:
+        """The second half of `predict`."""
         classes = len(self.plan.classes) + 1
         slabs = predict_slabs(
-            torch.from_numpy(image),
+            torch.from_numpy(prepared.image),
             self._probabilities,
             classes=classes,
             patch=self.plan.patch,
@@ -117,10 +139,10 @@ class Model:
         if keep_probabilities:
             kept = room_for((classes, *slabs.shape), torch.device("cpu"))
             slabs = slabs.kept_in(kept)
-        indices = restore_mask(slabs, placement)
+        indices = restore_mask(slabs, prepared.placement)
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
-        return Prediction(self._file_values(indices), kept, placement)
+        return Prediction(self._file_values(indices), kept, prepared.placement)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:

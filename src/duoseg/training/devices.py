@@ -54,6 +54,20 @@ def resolve_precision(device: DeviceName, precision: Precision) -> Literal["32",
     return precision
 
 
+def device_of(name: DeviceName, here: int) -> torch.device:
+    """The device of one of several processes on this machine: each has a GPU of its own while there are enough.
+
+    Args:
+        name: what was asked for.
+        here: the process's number among those on this machine.
+
+    Raises:
+        InputError: the device asked for is not here.
+    """
+    kind = resolve_device(name)
+    return torch.device(kind, here % torch.cuda.device_count()) if kind == "cuda" else torch.device(kind)
+
+
 def use_threads(threads: int | None) -> None:
     """Let torch use so many CPU threads; its own choice where None.
 

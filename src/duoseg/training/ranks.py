@@ -21,6 +21,7 @@ from torch import Tensor
 
 from duoseg.errors import InputError
 from duoseg.planning.plan import BatchPlan
+from duoseg.training.places import find_place
 
 Result = TypeVar("Result")
 
@@ -51,26 +52,23 @@ class Launch:
 
 
 def find_launch() -> Launch:
-    """Whether ``torchrun`` or SLURM's ``srun`` started this process as one of several.
-
-    A job that merely holds several places, or a shell within it, is one process: what counts is the step, which only
-    ``srun`` begins.
+    """How Fabric finds the processes that `find_place` tells of.
 
     Raises:
         InputError: SLURM does not say how many processes there are on a machine.
     """
-    if TorchElasticEnvironment.detect():
-        everywhere, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-        return Launch(TorchElasticEnvironment(), here, everywhere // here)
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
-    if tasks > 1 and "SLURM_PROCID" in os.environ:
+    place = find_place()
+    if place.launcher == "torchrun":
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return Launch(TorchElasticEnvironment(), here, place.count // here)
+    if place.launcher == "srun":
         if "SLURM_NTASKS_PER_NODE" not in os.environ:
             raise InputError(
-                f"SLURM started {tasks} processes without saying how many on each machine: give --ntasks-per-node "
-                "instead of --ntasks."
+                f"SLURM started {place.count} processes without saying how many on each machine: give "
+                "--ntasks-per-node instead of --ntasks."
             )
         machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
-        return Launch(SLURMEnvironment(), tasks // machines, machines)
+        return Launch(SLURMEnvironment(), place.count // machines, machines)
     return alone()
 
 

@@ -21,7 +21,8 @@ from duoseg.commands.comparing.attempts import Attempts
 from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
 from duoseg.commands.comparing.frozen import require_unchanged
 from duoseg.commands.evaluate import evaluate
-from duoseg.commands.predict import PREDICTIONS, predict
+from duoseg.commands.predict import predict
+from duoseg.commands.predicting.manifest import holds_predictions
 from duoseg.commands.runs import ENVIRONMENT, build_method, load_plan
 from duoseg.commands.train import Run, train
 from duoseg.config import CONFIG, Config, parse
@@ -126,7 +127,7 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
         progress=attempts.noting(progress),
     )
     attempts.note()
-    if (request.out / MASKS / PREDICTIONS).is_file():
+    if holds_predictions(request.out / MASKS):
         # Of an attempt that ended before it scored them, perhaps while the scans lay elsewhere.
         shutil.rmtree(request.out / MASKS)
     wall, cpu = time.perf_counter(), time.process_time()

@@ -1,0 +1,187 @@
+"""Which masks in a folder are ours, of which scans, by which runs: ``predictions.json``.
+
+While scans are predicted, each process appends one line a scan to a journal of its own, and adds the journal to the
+list at its end: a scan costs the same beside ten others or a hundred thousand, and several processes can fill one
+folder. The journal of a process that was killed is added by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from duoseg.errors import InputError
+from duoseg.files import read_json, write_text
+
+PREDICTIONS = "predictions.json"
+LOCK = ".predictions.lock"
+JOURNALS = ".predictions-*.jsonl"
+MOST_BYTES = 2**31
+"""A record has about 1 kB."""
+
+Entry = dict[str, Any]
+
+
+class Manifest:
+    """The records of a folder's masks, by case; a context that ends with all of them in ``predictions.json``.
+
+    Args:
+        folder: of the masks; made where it is not there.
+
+    Raises:
+        InputError: ``predictions.json`` cannot be read, or the folder not be written to or locked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._own: IO[str] | None = None
+        self._added: dict[str, Entry | None] = {}
+        self._entries: dict[str, Entry] = {}
+
+    def __enter__(self) -> Self:
+        """Read the records, those of processes that were killed or are still at work among them."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            self._entries = _read_list(self._folder / PREDICTIONS)
+            left, live = self._journals()
+            for path in left:
+                _apply(self._entries, _read_journal(path))
+            if left:
+                self._write()
+            for path in left:
+                path.unlink(missing_ok=True)
+        for path in live:
+            _apply(self._entries, _read_journal(path))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Add the own journal to the list."""
+        if self._own is None:
+            return
+        with self._locked():
+            self._entries = _read_list(self._folder / PREDICTIONS)
+            _apply(self._entries, self._added.items())
+            self._write()
+            Path(self._own.name).unlink(missing_ok=True)
+        self._own.close()
+        self._own = None
+
+    def get(self, case: str) -> Entry | None:
+        """The record of a case's mask; None where there is none."""
+        return self._entries.get(case)
+
+    @contextmanager
+    def recorded(self, case: str, entry: Entry) -> Iterator[None]:
+        """Record a mask before it is written, and take the record back where it cannot be.
+
+        The record comes first: a mask that has none would be taken for somebody else's file.
+        """
+        before = self.get(case)
+        self._add(case, entry)
+        try:
+            yield
+        except InputError:
+            self._add(case, before)
+            raise
+
+    def _add(self, case: str, entry: Entry | None) -> None:
+        _apply(self._entries, [(case, entry)])
+        self._added[case] = entry
+        own = self._own or self._begin()
+        own.write(json.dumps({"case": case, "entry": entry}) + "\n")
+        own.flush()
+        os.fsync(own.fileno())
+
+    def _begin(self) -> IO[str]:
+        """Make the own journal; the lock on it tells other processes that this one is still at work."""
+        with self._locked():
+            self._own = (self._folder / JOURNALS.replace("*", secrets.token_hex(4))).open("x", encoding="utf-8")
+            fcntl.flock(self._own, fcntl.LOCK_EX)
+        return self._own
+
+    def _journals(self) -> tuple[list[Path], list[Path]]:
+        """The journals of processes that are no more, and of those that are at work."""
+        left, live = [], []
+        for path in sorted(self._folder.glob(JOURNALS)):
+            with suppress(FileNotFoundError), path.open(encoding="utf-8") as journal:
+                try:
+                    fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    live.append(path)
+                else:
+                    left.append(path)
+        return left, live
+
+    def _write(self) -> None:
+        write_text(self._folder / PREDICTIONS, json.dumps({"scans": list(self._entries.values())}, indent=2) + "\n")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the list for this process.
+
+        Raises:
+            InputError: the folder cannot be written to, or its file system has no locks.
+        """
+        path = self._folder / LOCK
+        try:
+            lock = _lock(path)
+        except OSError as fault:
+            raise InputError(
+                f"{self._folder}: cannot be written to, or not be locked ({fault.strerror}); choose another --out."
+            ) from fault
+        with lock:
+            yield
+            path.unlink(missing_ok=True)
+
+
+def holds_predictions(folder: Path) -> bool:
+    """Whether masks in a folder are ours, finished or not."""
+    return (folder / PREDICTIONS).is_file() or any(folder.glob(JOURNALS))
+
+
+def _lock(path: Path) -> IO[str]:
+    """A file that no other process holds, open; whoever holds it may remove it."""
+    while True:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()  # its holder removed it while this process waited
+
+
+def _read_list(path: Path) -> dict[str, Entry]:
+    if not path.is_file():
+        return {}
+    try:
+        return {entry["case"]: entry for entry in read_json(path, limit=MOST_BYTES)["scans"]}
+    except (KeyError, TypeError) as fault:
+        raise InputError(f"{path}: is no list of predictions: move it away, or choose another --out folder.") from fault
+
+
+def _read_journal(path: Path) -> Iterator[tuple[str, Entry | None]]:
+    """The records of a journal; a last line that was not written to its end is none."""
+    with suppress(FileNotFoundError), path.open(encoding="utf-8") as journal:
+        for line in journal:
+            try:
+                record = json.loads(line)
+                yield record["case"], record["entry"]
+            except (ValueError, KeyError, TypeError):
+                return
+
+
+def _apply(entries: dict[str, Entry], records: Any) -> None:
+    for case, entry in records:
+        if entry is None:
+            entries.pop(case, None)
+        else:
+            entries[case] = entry

@@ -1,0 +1,144 @@
+"""The files that a predicted scan gets, and whose files those already there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duoseg.commands.predicting.manifest import Entry, Manifest
+from duoseg.errors import InputError
+from duoseg.files import StrPath
+from duoseg.prediction.model import Model, Prediction
+from duoseg.scans.cases import Case
+from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
+from duoseg.training.checkpoint import WEIGHTS
+
+LONGEST_CLASS = 40
+"""Letters of a class name in a file name."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the files of scans go, and what made them.
+
+    Attributes:
+        out: the folder.
+        runs: as they were named.
+        model: made from them.
+        format: of masks.
+        probabilities: whether there are maps, too.
+        weights: digests of the runs' weights.
+    """
+
+    out: Path
+    runs: Sequence[StrPath]
+    model: Model
+    format: OutputFormat
+    probabilities: bool
+    weights: Sequence[str]
+
+    def mask(self, case: Case) -> Path:
+        """The mask's file; of some formats it has a second one."""
+        return self.out / f"{case.name}{mask_suffix(case.images[0], self.format)}"
+
+    def maps(self, case: Case) -> list[Path]:
+        """The files of each class's probability."""
+        safe = [_file_safe(name)[:LONGEST_CLASS] for name in ("background", *self.model.plan.classes)]
+        own = [name if safe.count(name) == 1 else f"{index}_{name}" for index, name in enumerate(safe)]
+        ending = map_suffix(case.images[0], self.format)
+        return [self.out / "probabilities" / f"{case.name}.{name}{ending}" for name in own]
+
+    def write(
+        self, case: Case, prediction: Prediction, volumes: dict[str, float], notes: Sequence[str], manifest: Manifest
+    ) -> Path:
+        """Record a scan's mask, and write it and what goes with it; return the mask's file.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        before, path = manifest.get(case.name), self.mask(case)
+        with manifest.recorded(case.name, self._entry(case, volumes, notes)):
+            write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
+        self._remove_other_format(before, path)
+        if self.probabilities:
+            for index, file in enumerate(self.maps(case)):
+                write_like(file, prediction.class_map(index), like=case.images[0])
+        return path
+
+    def require_own(self, case: Case, entry: Entry | None) -> None:
+        """Refuse to replace any file but a mask that an earlier prediction of the same scan wrote here.
+
+        Raises:
+            InputError: names the file.
+        """
+        mask = self.mask(case)
+        there = [file for file in written_files(mask) if file.exists()]
+        if there and entry is None:
+            raise InputError(
+                f"{there[0]}: is already there and was not written by `duoseg predict`: choose another --out folder."
+            )
+        earlier = [os.path.abspath(image) for image in (entry or {}).get("images", ())]
+        if entry is not None and earlier != [os.path.abspath(image) for image in case.images]:
+            raise InputError(
+                f"{mask}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
+                "choose another --out folder."
+            )
+
+    def finished(self, case: Case, entry: Entry | None) -> bool:
+        """Whether all files of a case are there, made in this way from images that have not changed since."""
+        if entry is None or any(entry.get(key) != value for key, value in self._way.items()):
+            return False
+        files = [self.mask(case), *(self.maps(case) if self.probabilities else ())]
+        if entry.get("mask") != files[0].name or not all(file.is_file() for file in files):
+            return False
+        sources = [file for image in case.images for file in source_files(image)]
+        return max(file.stat().st_mtime_ns for file in sources) < min(file.stat().st_mtime_ns for file in files)
+
+    @property
+    def _way(self) -> dict[str, Any]:
+        """What makes a mask what it is; weights by their content, since a run can be trained anew in its folder."""
+        return {"weights": list(self.weights), "settings": self.model.settings.model_dump()}
+
+    def _entry(self, case: Case, volumes: dict[str, float], notes: Sequence[str]) -> Entry:
+        """One scan's record in ``predictions.json``."""
+        return {
+            "case": case.name,
+            "images": [str(image) for image in case.images],
+            "mask": self.mask(case).name,
+            "classes": self.model.plan.classes,
+            "volume_ml": volumes,
+            "notes": list(notes),
+            "runs": [str(run) for run in self.runs],
+            **self._way,
+        }
+
+    def _remove_other_format(self, entry: Entry | None, mask: Path) -> None:
+        """Remove the mask that an earlier prediction of the same scan wrote in another format."""
+        earlier = "" if entry is None else str(entry.get("mask"))
+        if earlier and earlier != mask.name and Path(earlier).name == earlier:
+            for file in set(written_files(self.out / earlier)) - set(written_files(mask)):
+                file.unlink(missing_ok=True)
+
+
+def weights_of(runs: Sequence[StrPath]) -> list[str]:
+    """The SHA-256 of each run's weights."""
+    digests = []
+    for run in runs:
+        with (Path(run) / WEIGHTS).open("rb") as file:
+            digests.append(file_digest(file, "sha256").hexdigest())
+    return digests
+
+
+def volumes_of(mask: np.ndarray, classes: dict[str, int], voxel_ml: float) -> dict[str, float]:
+    """Each class's volume in millilitres."""
+    return {name: round(float(np.count_nonzero(mask == value)) * voxel_ml, 4) for name, value in classes.items()}
+
+
+def _file_safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -1,0 +1,224 @@
+"""Many scans into one folder: going on after an end, several processes at once, and what is done side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+import duoseg
+from duoseg.commands.predicting.manifest import JOURNALS, PREDICTIONS, Manifest
+from duoseg.commands.predicting.overlap import overlapped
+from duoseg.errors import InputError
+
+QUIETLY = {"device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def scans(phantoms, tmp_path):
+    return shutil.copytree(phantoms / "imagesTs", tmp_path / "scans")
+
+
+def predicted(*words, **options) -> list[str]:
+    return [scan.case for scan in duoseg.predict(*words, **QUIETLY, **options)]
+
+
+def listed(folder) -> set[str]:
+    return {entry["case"] for entry in json.loads((folder / PREDICTIONS).read_text())["scans"]}
+
+
+def names(scans) -> list[str]:
+    return sorted(path.name.split("_0000")[0] for path in scans.iterdir())
+
+
+def test_resuming_leaves_out_what_is_done(trained, scans, tmp_path):
+    first = min(scans.iterdir())
+    assert predicted(trained, first, tmp_path / "masks") == names(scans)[:1]
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == names(scans)[1:]
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == []
+    assert listed(tmp_path / "masks") == set(names(scans))
+
+
+def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp_path):
+    out, all_names = tmp_path / "masks", names(scans)
+    first = min(scans.iterdir())
+    predicted(trained, scans, out)
+    assert predicted(trained, scans, out, resume=True, mirror=True) == all_names
+    assert predicted(trained, scans, out, resume=True, mirror=True, probabilities=True) == all_names
+    again = {"resume": True, "mirror": True, "probabilities": True}
+    assert predicted(trained, scans, out, **again) == []
+    next((out / "probabilities").glob(f"{all_names[0]}.*")).unlink()
+    assert predicted(trained, scans, out, **again) == all_names[:1]
+    os.utime(first, (time.time() + 5, time.time() + 5))
+    assert predicted(trained, scans, out, **again) == all_names[:1]
+    os.utime(first, (0, 0))
+    run = shutil.copytree(trained, tmp_path / "run")
+    weights = run / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert predicted(run, scans, out, **again) == all_names
+
+
+def test_parts_are_all_scans_and_each_once(run, trained, scans, tmp_path):
+    one, both = tmp_path / "one", []
+    for number in (1, 2):
+        both += predicted(trained, scans, one, part=(number, 2))
+    assert sorted(both) == names(scans)
+    assert listed(one) == set(both)
+    assert predicted(trained, scans, one, part=(99, 100)) == []
+    for wrong in ("3/2", "0/2", "1", "a/b"):
+        status, _, err = run("predict", trained, scans, "--out", one, "--part", wrong)
+        assert status == 2 and "2/5" in err
+
+
+def process(trained, scans, out, *words, **environment) -> subprocess.Popen:
+    command = [sys.executable, "-m", "duoseg", "predict", trained, scans, "--out", out, "--device", "cpu"]
+    return subprocess.Popen(
+        [*map(str, command), "--threads", "1", "--quiet", *words],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_processes_that_were_started_together_share_the_scans(trained, scans, tmp_path, launcher):
+    out, expected = tmp_path / "masks", tmp_path / "expected"
+    predicted(trained, scans, expected)
+    told = [
+        {"TORCHELASTIC_RUN_ID": "x", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        if launcher == "torchrun"
+        else {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        for rank in range(2)
+    ]
+    started = [process(trained, scans, out, **own) for own in told]
+    for one in started:
+        assert one.wait() == 0, one.stderr.read()
+    assert listed(out) == set(names(scans))
+    assert {path.name for path in out.iterdir()} == {path.name for path in expected.iterdir()}
+    for path in expected.glob("*.nii.gz"):
+        assert (out / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_had_done_counts(trained, scans, tmp_path):
+    out = tmp_path / "masks"
+    for index in range(40):
+        shutil.copy(min(scans.iterdir()), scans / f"copy{index:02d}_0000.nii.gz")
+    killed = process(trained, scans, out)
+    while not list(out.glob("copy*.nii.gz")):
+        assert killed.poll() is None, killed.stderr.read()
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert list(out.glob(JOURNALS)) and not (out / PREDICTIONS).exists()
+    done = {path.name.split(".")[0] for path in out.glob("copy*.nii.gz")}
+    rest = predicted(trained, scans, out, resume=True)
+    assert done and rest and not done & set(rest)
+    assert listed(out) == set(names(scans))
+    assert not list(out.glob(".*"))
+
+
+def test_the_records_of_a_process_at_work_stay_its_own(tmp_path):
+    with Manifest(tmp_path) as first:
+        with first.recorded("a", {"case": "a", "mask": "a.nii"}):
+            pass
+        with Manifest(tmp_path) as second:
+            assert second.get("a") is not None
+            with second.recorded("b", {"case": "b", "mask": "b.nii"}):
+                pass
+        assert len(list(tmp_path.glob(JOURNALS))) == 1
+        with first.recorded("c", {"case": "c", "mask": "c.nii"}):
+            pass
+    assert listed(tmp_path) == {"a", "b", "c"}
+    assert [path.name for path in tmp_path.iterdir()] == [PREDICTIONS]
+
+
+def test_a_record_is_taken_back_where_its_mask_cannot_be_written(tmp_path):
+    old = {"case": "a", "mask": "old.nii"}
+    with Manifest(tmp_path) as manifest, manifest.recorded("a", old):
+        pass
+    with Manifest(tmp_path) as manifest:
+        for case in ("a", "b"):
+            with pytest.raises(InputError), manifest.recorded(case, {"case": case, "mask": "new.nii"}):
+                raise InputError("full")
+        assert manifest.get("a") == old and manifest.get("b") is None
+    assert json.loads((tmp_path / PREDICTIONS).read_text())["scans"] == [old]
+
+
+def test_a_line_that_a_killed_process_did_not_finish_is_no_record(tmp_path):
+    line = json.dumps({"case": "a", "entry": {"case": "a", "mask": "a.nii"}})
+    (tmp_path / JOURNALS.replace("*", "dead")).write_text(f"{line}\n{line[:20]}")
+    with Manifest(tmp_path) as manifest:
+        assert manifest.get("a") is not None
+    assert listed(tmp_path) == {"a"}
+
+
+def test_neighbours_are_read_made_and_written_at_the_same_time():
+    meeting = threading.Barrier(3, timeout=30)
+
+    def meet(item, own):
+        if item + own == 3:  # item 3 is read while 2 is made and 1 written
+            meeting.wait()
+
+    outcomes = overlapped(
+        list(range(5)),
+        lambda item: meet(item, 0) or item * 10,
+        lambda item, given: meet(item, 1) or given + 1,
+        lambda item, made: meet(item, 2) or made,
+    )
+    assert list(outcomes) == [(item, item * 10 + 1) for item in range(5)]
+
+
+def test_a_failure_of_any_step_is_its_own_items():
+    def step(name):
+        def work(item, *given):
+            if item == name:
+                raise InputError(name)
+            return item
+
+        return work
+
+    items = ["a", "read", "make", "write", "read", "b"]
+    outcomes = list(overlapped(items, step("read"), step("make"), step("write")))
+    assert [item for item, _ in outcomes] == items
+    assert [str(outcome) for _, outcome in outcomes] == items
+    assert [isinstance(outcome, InputError) for _, outcome in outcomes] == [False, True, True, True, True, False]
+
+
+def test_no_more_than_three_items_are_at_hand():
+    begun, ended, most = [], [], []
+
+    def read(item):
+        begun.append(item)
+        most.append(len(begun) - len(ended))
+
+    def write(item, made):
+        time.sleep(0.002)
+        ended.append(item)
+
+    assert len(list(overlapped(list(range(20)), read, lambda item, given: None, write))) == 20
+    assert max(most) <= 3
+
+
+def test_side_work_uses_as_many_threads_as_the_rest():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        seen = overlapped(
+            [0], lambda _: torch.get_num_threads(), lambda _, n: n, lambda _, n: (n, torch.get_num_threads())
+        )
+        assert list(seen) == [(0, (1, 1))]
+    finally:
+        torch.set_num_threads(before)

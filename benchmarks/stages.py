@@ -2,10 +2,10 @@
 
     python benchmarks/stages.py [--data DATA/left_atrium --config protocols/left-atrium-cpu.toml] [--flame DIR]
 
-Trains `dtml` and `duo` for some steps, predicts and scores the test scans, each as a command in a process of its own on
-one thread, without prepared scans, and prints the seconds and the most memory of each stage, as seen by a sampler within
-the process. Without ``--data`` on phantoms. ``--flame`` also writes flame graphs by py-spy (``pip install py-spy``). It
-is not called ``profile.py``, which Python's own profiler would take for the module of that name.
+Trains `dtml` and `duo` for some steps, predicts and scores the test scans, each as a command in a process of its own
+on one thread, without prepared scans, and prints the seconds and the most memory of each stage, as seen by a sampler
+within the process. Without ``--data`` on phantoms. ``--flame`` also writes flame graphs by py-spy (``pip install
+py-spy``). It is not called ``profile.py``, which Python's own profiler would take for the module of that name.
 """
 
 from __future__ import annotations

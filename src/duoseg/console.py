@@ -139,6 +139,12 @@ class Console:
                 self._out.print(note, markup=False)
         if study.content["hours"] is not None:
             self._say(study.content["hours"]["reason"])
+        if study.elsewhere:
+            self._out.print(
+                f"{study.elsewhere} of {study.asked} combinations are being computed by other commands; the last of "
+                "them completes the page.",
+                markup=False,
+            )
         self._out.print(f"Results: {study.results}", markup=False)
         if study.report is not None:
             self._out.print(f"Report: {study.report}", markup=False)

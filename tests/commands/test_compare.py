@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 import re
 import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,7 @@ import pytest
 
 import duoseg
 from duoseg.commands.comparing.children import run_children
+from duoseg.commands.comparing.locks import Claims, locked
 from duoseg.commands.comparing.outputs import StudyInterrupted, Unfinished
 from duoseg.commands.comparing.setup import diagonal_mm
 from duoseg.config import load_config
@@ -362,12 +364,33 @@ def test_a_missing_combination_stays_listed_when_a_later_call_does_not_ask_for_i
     assert "wild" not in content(copy)["entries"] and "wild" not in (copy / "tables.md").read_text()
 
 
-def test_one_study_is_worked_on_by_one_command_at_a_time(copy, compare):
-    with (copy / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another `duoseg compare` is at work in this folder"):
-            compare(copy, ["soft"])
+def test_a_combination_that_another_command_computes_is_left_to_it(copy, compare):
+    (copy / "soft-2-seed1").mkdir()
+    claims = Claims(copy)
+    assert claims.take("soft-2-seed1")
+    study = compare(copy, ["soft"], seeds=[0, 1])
+    assert study.elsewhere == 1 and not study.failed
+    states = {one["name"]: one["status"] for one in content(copy)["combinations"]}
+    assert states["soft-2-seed0"] == "done" and states["soft-2-seed1"] == "waiting"
+    claims.release("soft-2-seed1")
+    assert compare(copy, ["soft"], seeds=[0, 1]).elsewhere == 0
+
+
+def test_a_command_waits_while_another_one_prepares_the_study(copy, compare):
+    begun = threading.Event()
+
+    def hold():
+        with locked(copy):
+            begun.set()
+            time.sleep(0.5)
+            (copy / "held").touch()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    begun.wait()
     compare(copy, ["soft"])
+    assert (copy / "held").exists()
+    holder.join()
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def start(data: Path, out: Path, protocol: Path, cache: Path, **options) -> subprocess.Popen:
+def start(data: Path, out: Path, protocol: Path, cache: Path, *, jobs: int = 2, **options) -> subprocess.Popen:
     words = ["compare", data, "--out", out, "--methods", "supervised,dtml", "--labelled", 2, "--seeds", 0]
-    words += ["--config", protocol, "--cache", cache, "--threads", 1, "--jobs", 2, "--device", "cpu", "--quiet"]
+    words += ["--config", protocol, "--cache", cache, "--threads", 1, "--jobs", jobs, "--device", "cpu", "--quiet"]
     command = [sys.executable, "-m", "duoseg", *map(str, words)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)
 
@@ -100,6 +100,22 @@ def test_a_study_that_is_killed_three_times_gives_the_table_of_one_that_is_not(p
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
     costs = [one["cost"] for one in json.loads((out / "study.json").read_text())["combinations"]]
     assert any(cost["resumed"] and cost["train_wall_s"] > 0 for cost in costs)
+
+
+@pytest.mark.slow
+def test_two_commands_in_one_folder_give_the_table_of_one(phantoms, protocol, cache, tmp_path):
+    assert start(phantoms, tmp_path / "one", protocol, cache).wait(timeout=240) == 0
+    out = tmp_path / "two"
+    both = [start(phantoms, out, protocol, cache, jobs=1) for _ in range(2)]
+    for process in both:
+        assert process.wait(timeout=240) == 0, process.stderr.read()
+    assert (out / "results.csv").read_bytes() == (tmp_path / "one" / "results.csv").read_bytes()
+    for run in out.glob("*-seed0"):
+        steps = [record["step"] for record in read_log(run)]
+        assert steps == sorted(set(steps))
+    combinations = json.loads((out / "study.json").read_text())["combinations"]
+    assert [one["status"] for one in combinations] == ["done", "done"]
+    assert not any(one["cost"]["resumed"] for one in combinations)
 
 
 @pytest.fixture

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.hours import fit, refit, stored_choice
 from duoseg.commands.comparing.known import read_known
+from duoseg.commands.comparing.locks import LOCK, Claims, locked
 from duoseg.commands.comparing.machine import Machine, make_machine
 from duoseg.commands.comparing.outputs import Board, StudyFolder, StudyInterrupted, Unfinished, describe
 from duoseg.commands.comparing.setup import make_setups, prepare
@@ -26,12 +25,11 @@ from duoseg.planning.requests import checked_request
 from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.study.folds import Labelled, On, Scored, divide, label_counts
-from duoseg.study.grid import find_entries, make_grid
+from duoseg.study.grid import Combination, find_entries, make_grid
 from duoseg.study.records import read_result, read_results, with_persons
 from duoseg.training.devices import DeviceName, resolve_device
 
 BASELINE = "supervised"
-LOCK = ".lock"
 WORK = "combinations"
 """What progress calls the whole; what goes on side by side is called ``job 1``, ``job 2``, ..."""
 
@@ -61,7 +59,8 @@ def compare(
 
     All methods get the same plan, so the same network, patches, batch, augmentation and steps. Each combination is a
     process of its own. Started again, finished combinations count as done and begun ones go on; a study may be extended
-    by further methods, label counts and seeds.
+    by further methods, label counts and seeds. Several calls at the same time, on one machine or on many that see the
+    folder, divide what is left.
 
     Args:
         data: data set folder or CSV table.
@@ -104,7 +103,7 @@ def compare(
     checked_request(steps=steps, spacing=None, patch=None, hours=hours)
     where = resolve_device(device)
     _require_own_folder(out, dataset)
-    with _locked(out):
+    with locked(out):
         known = read_known(out, on=scored, folds=folds)
         results = {result.combination.name: result for result in read_results(out)}
         done = {one.name: results[one.name] for one in grid if one.name in results}
@@ -153,18 +152,30 @@ def compare(
             against=baseline,
             hours=None if choice is None else choice.model_dump(include={"hours", "steps", "reason"}),
         )
-        board = Board(out, about, asked, results, known)
-        tasks = [asked.task(one, prepared, machine.threads) for one in asked.in_turn(left)]
-        return _compute(board, tasks, machine, progress)
+    board = Board(out, about, asked, results, known)
+    return _compute(board, left, machine, prepared, progress)
 
 
-def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Progress | None) -> StudyFolder:
-    """Run what is left, and write the study's files after each combination."""
+def _compute(
+    board: Board, left: Sequence[Combination], machine: Machine, cache: Path, progress: Progress | None
+) -> StudyFolder:
+    """Run what is left and no other process runs, and write the study's files after each combination."""
     total = len(board.asked.grid)
     warned: set[str] = set()
+    claims = Claims(board.out)
+
+    def tasks() -> Iterator[Task]:
+        # twice: what another process had at first may since have lost it
+        for one in [*board.asked.in_turn(left), *board.asked.in_turn(left)]:
+            if one.name in board.begun or not claims.take(one.name):
+                continue
+            if read_result(board.out / one.name) is None:
+                board.begun.add(one.name)
+                yield board.asked.task(one, cache, machine.threads)
+            else:
+                claims.release(one.name)
 
     def told(task: Task, slot: int, event: Event) -> None:
-        board.begun.add(task.name)
         if "warning" in event:
             if event["warning"] not in warned:
                 logger.warning(event["warning"])
@@ -175,6 +186,7 @@ def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Pr
             progress(f"job {slot + 1}", event["done"], event["total"], f"{task.name}{what}")
 
     def ended(one: Ended) -> None:
+        claims.release(one.task.name)
         result = read_result(board.out / one.task.name)
         if result is not None:
             board.results[one.task.name] = with_persons(result, board.asked.persons)
@@ -191,7 +203,7 @@ def _compute(board: Board, tasks: Sequence[Task], machine: Machine, progress: Pr
     board.write()
     if progress is not None:
         progress(WORK, board.count_done(), total, "")
-    interrupted = run_children(tasks, jobs=machine.jobs, environment=machine.environment, told=told, ended=ended)
+    interrupted = run_children(tasks(), jobs=machine.jobs, environment=machine.environment, told=told, ended=ended)
     study = board.finish()
     if interrupted:
         raise StudyInterrupted(
@@ -222,22 +234,3 @@ def _require_own_folder(out: Path, dataset: Dataset) -> None:
     if inside:
         raise InputError(f"{out}: {min(inside)} holds scans of the data set; choose an --out elsewhere.")
     require_writable(out / LOCK)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold a study's folder for this process; the lock ends with it, however it ends.
-
-    Raises:
-        InputError: another process holds it, or the file system has no locks.
-    """
-    with (out / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise InputError(
-                f"{out}: another `duoseg compare` is at work in this folder; wait for it, or choose another --out."
-            ) from fault
-        except OSError as fault:
-            raise InputError(f"{out}: cannot be locked ({fault.strerror}); choose an --out on another disk.") from fault
-        yield

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ class _Child:
 
 
 def run_children(
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     *,
     jobs: int,
     environment: Callable[[int], Mapping[str, str]],
@@ -124,28 +124,32 @@ def run_children(
     ended at once.
 
     Args:
-        tasks: what to do.
+        tasks: what to do; the next one is asked for when there is room for it.
         jobs: how many at a time.
         environment: variables for the child in a slot, 0 to ``jobs`` - 1.
         told: called with what a child tells, in this thread.
         ended: called when a child has ended, in this thread.
     """
-    waiting = list(tasks)
+    waiting: Iterator[Task] | None = iter(tasks)
     slots = list(range(jobs))
     running: list[_Child] = []
     events: queue.Queue[tuple[_Child, Event | None]] = queue.Queue()
     asked = False
     try:
         with Interruption() as interruption:
-            while waiting or running:
+            while waiting is not None or running:
                 if interruption.requested and not asked:
                     asked = True
-                    waiting.clear()
+                    waiting = None
                     for child in running:
                         child.process.send_signal(signal.SIGTERM)
-                while waiting and slots:
+                while waiting is not None and slots:
+                    task = next(waiting, None)
+                    if task is None:
+                        waiting = None
+                        break
                     slot = slots.pop(0)
-                    running.append(_Child(waiting.pop(0), slot, environment(slot), events))
+                    running.append(_Child(task, slot, environment(slot), events))
                 with suppress(queue.Empty):
                     child, event = events.get(timeout=POLL_SECONDS)
                     if event is None:

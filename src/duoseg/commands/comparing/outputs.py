@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.commands.comparing.asked import Asked
-from duoseg.commands.comparing.known import Known
+from duoseg.commands.comparing.known import Known, read_known
+from duoseg.commands.comparing.locks import locked
 from duoseg.commands.report import REPORT
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
@@ -22,7 +23,7 @@ from duoseg.study.content import Status
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.reading import STUDY
-from duoseg.study.records import RESULTS, Result, write_results
+from duoseg.study.records import RESULTS, Result, read_results, with_persons, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables
 from duoseg.version import __version__
@@ -39,6 +40,7 @@ class StudyFolder:
         content: that of ``study.json``.
         failed: what went wrong now, by name of the combination.
         asked: how many combinations were asked for.
+        elsewhere: how many of them other commands are computing.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class StudyFolder:
     content: dict[str, Any]
     failed: dict[str, str]
     asked: int
+    elsewhere: int
 
 
 class Unfinished(InputError):
@@ -77,7 +80,7 @@ class Board:
         about: what of ``study.json`` does not change while it is computed.
         asked: what is computed.
         results: all that is finished, by name of the combination.
-        known: what the study has had so far, finished or not.
+        known: what the study has had so far, finished or not; read anew before each writing.
         errors: what went wrong, by name of the combination.
         begun: the combinations that were begun now: what went wrong with them earlier no longer counts.
     """
@@ -95,7 +98,20 @@ class Board:
         return sum(one.name in self.results for one in self.asked.grid)
 
     def write(self) -> dict[str, Any]:
-        """Write ``results.csv``, ``study.json`` and, where something is done, tables; return what the second holds."""
+        """Write ``results.csv``, ``study.json`` and, where something is done, tables; return what the second holds.
+
+        What other processes have finished in the meantime is there, too.
+        """
+        with locked(self.out):
+            self._refresh()
+            return self._write()
+
+    def _refresh(self) -> None:
+        self.known = read_known(self.out, on=self.asked.on, folds=self.asked.folds)
+        for result in read_results(self.out):
+            self.results[result.combination.name] = with_persons(result, self.asked.persons)
+
+    def _write(self) -> dict[str, Any]:
         listed = self._combinations()
         ordered = [self.results[one.name] for one in listed if one.name in self.results]
         write_results(self.out / RESULTS, ordered)
@@ -119,8 +135,12 @@ class Board:
         page = None
         if self.results:
             page = self.out / REPORT
-            write_study_page(self.out, page)
-        return StudyFolder(self.out, self.out / RESULTS, page, content, dict(self.errors), len(self.asked.grid))
+            with locked(self.out):
+                write_study_page(self.out, page)
+        asked = len(self.asked.grid)
+        unfinished = {one.name for one in self.asked.grid} - self.results.keys()
+        elsewhere = len(unfinished - self.begun)
+        return StudyFolder(self.out, self.out / RESULTS, page, content, dict(self.errors), asked, elsewhere)
 
     def _combinations(self) -> list[Combination]:
         """Those asked for now, then all others of the study, in an order that does not depend on time.

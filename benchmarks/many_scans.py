@@ -1,0 +1,123 @@
+"""What a scan costs among a hundred others and among thousands: time, memory, and the wait for the first step.
+
+    python benchmarks/many_scans.py [--scans 100,1000] [--data DIR]
+
+For each number of phantoms (one subject under so many noises): `duoseg check`; a training of one step, which plans and
+prepares; the same again with everything prepared; a training of 10 steps; `duoseg predict` of all. Each is a process of
+its own on one thread. Fails where a scan among many costs more than 10% above one among few, start-up apart; memory
+grows by 10% or more; or a training of one step on prepared scans takes 15 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from _common import Cost, duoseg, made_with
+
+from duoseg.scans.phantoms import make_phantom
+
+LABELLED = 4
+SHAPE = (48, 48, 32)
+GROWTH_LIMIT = 0.1
+START_LIMIT_S = 15.0
+WORKS = ("check", "prepare", "start", "train", "predict")
+BY_SCAN = ("check", "prepare", "predict")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scans", default="100,1000")
+    parser.add_argument("--data", type=Path, help="keep the phantoms here, and take them from here if they are there")
+    options = parser.parse_args()
+    counts = sorted(int(count) for count in options.scans.split(","))
+    costs: dict[int, dict[str, Cost]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = options.data or folder / "phantoms"
+        if not (whole / "dataset.json").is_file():
+            write_scans(whole, counts[-1])
+        for count in counts:
+            costs[count] = measure(first_scans(whole, folder / f"first-{count}", count), folder / f"out-{count}")
+    print(f"{made_with()}, one thread\n\n| scans | command | wall s | CPU s | peak memory (MiB) |")
+    print("| ---: | --- | ---: | ---: | ---: |")
+    for count, found in costs.items():
+        for work, cost in found.items():
+            print(f"| {count} | {work} | {cost.wall_s:.1f} | {cost.cpu_s:.1f} | {cost.peak_mib:.0f} |")
+    sys.exit(judge(costs))
+
+
+def judge(costs: dict[int, dict[str, Cost]]) -> bool:
+    """Print what grows; whether any limit is passed."""
+    failed = False
+    (few, *_, many) = costs
+    print()
+    for work in WORKS:
+        growth = costs[many][work].peak_mib / costs[few][work].peak_mib - 1
+        print(f"{work}: memory from {few} to {many} scans {growth:+.1%} (limit {GROWTH_LIMIT:.0%})")
+        failed |= growth >= GROWTH_LIMIT
+    steps = list(pairwise([0, *costs]))[1:]
+    for work in BY_SCAN:
+        each = [(costs[b][work].cpu_s - costs[a][work].cpu_s) / (b - a) for a, b in steps]
+        told = ", ".join(f"{1000 * one:.1f} ms from {a} to {b}" for one, (a, b) in zip(each, steps, strict=True))
+        print(f"{work}: CPU time a scan {told}")
+        failed |= len(each) > 1 and each[-1] > (1 + GROWTH_LIMIT) * each[0]
+    start = costs[many]["start"].wall_s
+    print(f"start, one step and end with {many} prepared scans: {start:.1f} s (limit {START_LIMIT_S:.0f} s)")
+    return failed or start >= START_LIMIT_S
+
+
+def measure(data: Path, out: Path) -> dict[str, Cost]:
+    """What each command costs on one data set."""
+    common = ("--threads", 1, "--device", "cpu", "--quiet")
+    config = data.with_suffix(".toml")
+    config.write_text("[plan]\npatch = [32, 32, 32]\n")
+
+    def train(name: str, steps: int) -> Cost:
+        words = ("--method", "dtml", "--steps", steps, "--config", config)
+        return duoseg("train", data, "--out", out / name, *words, "--cache", out / "cache", *common)
+
+    return {
+        "check": duoseg("check", data, "--quiet"),
+        "prepare": train("first", 1),
+        "start": train("second", 1),
+        "train": train("third", 10),
+        "predict": duoseg("predict", out / "third", data / "imagesTr", "--out", out / "masks", *common),
+    }
+
+
+def write_scans(folder: Path, count: int) -> None:
+    """A data set of one phantom under ``count`` different noises."""
+    image, label, affine = make_phantom(0, shape=SHAPE)
+    random = np.random.default_rng(0)
+    for kind in ("imagesTr", "labelsTr"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(count):
+        noisy = (image[0] + random.integers(0, 50, image[0].shape)).astype(np.int16)
+        nib.save(nib.Nifti1Image(noisy, affine), folder / "imagesTr" / f"case{index:05d}_0000.nii.gz")
+        if index < LABELLED:
+            nib.save(nib.Nifti1Image(label, affine), folder / "labelsTr" / f"case{index:05d}.nii.gz")
+    description = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(description))
+
+
+def first_scans(source: Path, folder: Path, count: int) -> Path:
+    """A data set of the first ``count`` scans of ``source``, as links to its files."""
+    for kind in ("imagesTr", "labelsTr"):
+        (folder / kind).mkdir(parents=True)
+        for path in sorted((source / kind).iterdir())[:count]:
+            os.symlink(path.resolve(), folder / kind / path.name)
+    (folder / "dataset.json").write_text((source / "dataset.json").read_text())
+    return folder
+
+
+if __name__ == "__main__":
+    main()

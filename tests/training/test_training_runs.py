@@ -151,6 +151,7 @@ def test_a_run_of_a_version_that_left_out_defaults_goes_on(phantoms, tiny_protoc
     train(phantoms, tmp_path, tiny_protocol, cache, method="dtml")
     state = load_checkpoint(tmp_path)
     assert state["identity"]["config"]["methods"].pop("dtml")
+    assert state["identity"]["plan"]["batch"].pop("accumulate") == 1
     state["step"] = 6  # so that steps are taken, from the state of the one optimiser that there was
     (state["optimiser"],) = state["optimiser"]["states"]
     save_checkpoint(tmp_path, state)

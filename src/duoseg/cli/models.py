@@ -37,6 +37,9 @@ def train(
     labelled: Labelled = None,
     steps: Steps = None,
     seed: Annotated[int | None, Parameter(help="Of initial weights and all random draws.")] = None,
+    accumulate: Annotated[
+        int | None, Parameter(help="Take each batch in so many parts, in about so much less memory.")
+    ] = None,
     plan: Annotated[Path | None, Parameter(help="A plan file, used as it is.")] = None,
     config: ConfigFile = None,
     splits: Annotated[Path | None, Parameter(help="A file to take instead of the data set's splits.json.")] = None,
@@ -62,6 +65,7 @@ def train(
             labelled=labelled,
             steps=steps,
             seed=seed,
+            accumulate=accumulate,
             plan=plan,
             config=config,
             splits=splits,

@@ -23,6 +23,7 @@ from duoseg.planning.budget import (
     ladder,
     time_text,
 )
+from duoseg.planning.fitting import total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Device, Size
 from duoseg.progress import Progress, counted
@@ -32,6 +33,9 @@ from duoseg.training.timing import measure_step
 
 PREPARING = 2.0
 """Preparing a scan takes about so many times as long as measuring it for the plan."""
+
+PATCHES_TRIED = 20
+"""Of those smaller than one that does not fit."""
 
 logger = logging.getLogger("duoseg")
 
@@ -81,15 +85,43 @@ def fit_to_hours(
 
 
 def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
-    """Log a warning where a step of the plan will need about more memory than there is."""
+    """Log a warning where a step of the plan will need about more memory than there is, with what would fit."""
     there = available_bytes(device)
+    if there is None or device != "cpu":
+        return
     need = _estimate(plan, settings)
-    if there is not None and device == "cpu" and need > MEMORY_SHARE * there:
-        logger.warning(
-            f"A step with a patch of {shape_text(plan.patch)} voxels will need about {bytes_text(need)} of memory, and "
-            f"{bytes_text(there)} are available: the system may end the training. Give a smaller --patch, or "
-            "free memory."
-        )
+    if need <= MEMORY_SHARE * there:
+        return
+    fitting = [
+        text for text in (_parts_that_fit(plan, settings, there), _patch_that_fits(plan, settings, there)) if text
+    ]
+    advice = f"What would fit: {', or '.join(fitting)}." if fitting else "Plan a smaller network, or free memory."
+    logger.warning(
+        f"A step with a patch of {shape_text(plan.patch)} voxels will need about {bytes_text(need)} of memory, and "
+        f"{bytes_text(there)} are available: the system may end the training. {advice}"
+    )
+
+
+def _parts_that_fit(plan: Plan, settings: Config, there: int) -> str:
+    batch = plan.batch
+    for parts in range(batch.accumulate + 1, math.gcd(batch.labelled, batch.unlabelled) + 1):
+        if batch.labelled % parts == batch.unlabelled % parts == 0:
+            smaller = plan.model_copy(update={"batch": batch.model_copy(update={"accumulate": parts})})
+            if _estimate(smaller, settings) <= MEMORY_SHARE * there:
+                return f"`duoseg train --accumulate {parts}`"
+    return ""
+
+
+def _patch_that_fits(plan: Plan, settings: Config, there: int) -> str:
+    """The largest of some smaller patches of about the same proportions that fits."""
+    multiples = total_stride(plan.network)
+    for share in range(PATCHES_TRIED - 1, 0, -1):
+        scale = (share / PATCHES_TRIED) ** (1 / 3)
+        patch = tuple(max(1, int(scale * side / of)) * of for side, of in zip(plan.patch, multiples, strict=True))
+        smaller = plan.model_copy(update={"patch": patch})
+        if math.prod(patch) > math.prod(multiples) and _estimate(smaller, settings) <= MEMORY_SHARE * there:
+            return f"`duoseg plan --patch {','.join(map(str, patch))}`"
+    return ""
 
 
 def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> StepCost:

@@ -39,6 +39,7 @@ def _completed(before: Mapping[str, Any]) -> dict[str, Any]:
     """An identity as this version would write it: earlier ones left out defaults, and knew one revision only."""
     completed = {"revision": 1, **before}
     try:
+        completed["plan"] = Plan.model_validate(before["plan"]).model_dump(mode="json", exclude={"reasons"})
         config = with_all_settings(Config.model_validate({**before["config"], "entries": {}}))
         completed["config"] = {**before["config"], "methods": config.methods}
     except (InputError, ValueError, KeyError, TypeError):  # of settings that there are no more: told as a difference

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from duoseg.commands.hours import warn_of_memory
-from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
+from duoseg.commands.choosing import choose_plan
 from duoseg.commands.preparing import prepare_training
 from duoseg.commands.report import report
 from duoseg.commands.resuming import Beginning, scans_identity, settings_identity
@@ -20,7 +19,6 @@ from duoseg.commands.runs import (
     PLAN,
     build_method,
     environment,
-    load_plan,
     save_plan,
     with_all_settings,
     write_json,
@@ -28,11 +26,9 @@ from duoseg.commands.runs import (
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
-from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
-from duoseg.progress import Progress, counted
-from duoseg.scans.copies import require_apart
-from duoseg.scans.dataset import Dataset, Split, load_dataset
+from duoseg.progress import Progress
+from duoseg.scans.dataset import Split, load_dataset
 from duoseg.training.checkpoint import (
     WEIGHTS,
     load_checkpoint,
@@ -71,6 +67,7 @@ def train(
     labelled: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    accumulate: int | None = None,
     plan: StrPath | None = None,
     config: StrPath | Config | None = None,
     splits: StrPath | None = None,
@@ -94,7 +91,8 @@ def train(
         labelled: use the labels of the first so many training scans only.
         steps: training steps.
         seed: of initial weights and all draws.
-        plan: a plan file to use as it is, but for ``steps``.
+        accumulate: go through each batch in so many parts, one after the other, in about so much less memory.
+        plan: a plan file to use as it is, but for ``steps`` and ``accumulate``.
         config: a TOML file with any of these and more, or its content; options here win.
         splits: a file to take instead of the data set's ``splits.json``; to be given again with ``resume``.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
@@ -121,7 +119,17 @@ def train(
     progress = progress if launch.first else None
     made: Plan | None = None
     if launch.first:
-        made = _checked_plan(dataset, split, settings, plan, out, state, resolve_device(device), progress)
+        made = choose_plan(
+            dataset,
+            split,
+            settings,
+            plan,
+            out,
+            accumulate=accumulate,
+            resume=state is not None,
+            device=resolve_device(device),
+            progress=progress,
+        )
         require_divisible(made.batch, launch.count)
     fabric = join_fabric(device, settings.training.precision, launch)
     ranks = ranks_of(fabric)
@@ -175,25 +183,6 @@ def train(
     return Run(out, settings, chosen, split)
 
 
-def _checked_plan(
-    dataset: Dataset,
-    split: Split,
-    settings: Config,
-    plan: StrPath | None,
-    out: Path,
-    state: dict[str, Any] | None,
-    device: Any,
-    progress: Progress | None,
-) -> Plan:
-    """The plan to train by, after a look at the data set and at the memory that it needs."""
-    warn_of_problems(dataset)
-    if state is None:  # a run that goes on compares the contents of its scans with those that it began with
-        require_apart(dataset, progress=counted(progress, "look for copies"))
-    chosen = _plan(dataset, split, settings, plan, out, state is not None, device, progress)
-    warn_of_memory(chosen, settings, device)
-    return chosen
-
-
 def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
     try:
         trainer.restore(state)
@@ -214,41 +203,6 @@ def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Confi
     if config is not None:
         return config if isinstance(config, Config) else load_checked_config(Path(config))
     return load_config(out / CONFIG) if resume else Config()
-
-
-def _plan(
-    dataset: Dataset,
-    split: Split,
-    settings: Config,
-    plan: StrPath | None,
-    out: Path,
-    resume: bool,
-    device: Any,
-    progress: Progress | None,
-) -> Plan:
-    given = plan
-    if plan is None and resume and (out / PLAN).is_file():
-        plan = out / PLAN
-    if plan is not None:
-        chosen = load_plan(Path(plan))
-        if given is not None:
-            _require_plan_of(dataset, chosen, Path(given))
-            warn_of_unused(given, chosen, settings)
-        return override(chosen, {"steps": settings.steps} if settings.steps else {})
-    return plan_dataset(dataset, split, settings, device=device, progress=progress)
-
-
-def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
-    """Refuse a plan for other classes than the data set declares."""
-    if dataset.classes and dataset.classes != plan.classes:
-        raise InputError(
-            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.root} declares "
-            f"{_text(dataset.classes)}; plan this data set anew."
-        )
-
-
-def _text(classes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({value})" for name, value in classes.items())
 
 
 def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None) -> list[Logger]:

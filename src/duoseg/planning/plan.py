@@ -6,9 +6,9 @@ unchanged by training and prediction. All triples are in the canonical axis orde
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Triple = tuple[int, int, int]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -65,11 +65,24 @@ class NetworkPlan(Section):
 
 
 class BatchPlan(Section):
-    """Patches in one step, over all devices together."""
+    """Patches in one step, over all devices together.
+
+    A step goes through them in ``accumulate`` equal parts, one after the other, and learns from the parts' mean.
+    """
 
     labelled: Annotated[int, Field(ge=1)] = 2
     unlabelled: Annotated[int, Field(ge=0)] = 2
     foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    accumulate: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Self:
+        if self.labelled % self.accumulate or self.unlabelled % self.accumulate:
+            raise ValueError(
+                f"{self.labelled} labelled and {self.unlabelled} unlabelled patches cannot be taken in "
+                f"{self.accumulate} equal parts"
+            )
+        return self
 
 
 class OptimiserPlan(Section):

@@ -50,7 +50,7 @@ def estimate_bytes(learner: Method, plan: Plan) -> int:
         learner: built under ``torch.device("meta")``: only shapes are computed.
         plan: patch and batch.
     """
-    batch = plan.batch.labelled + plan.batch.unlabelled
+    batch = (plan.batch.labelled + plan.batch.unlabelled) // plan.batch.accumulate
     total = STATES * sum(weights.numel() * weights.element_size() for weights in learner.parameters())
     image = torch.empty((batch, len(plan.channels), *plan.patch), device="meta")
     for network in learner.modules():

@@ -62,6 +62,19 @@ class RawBatch:
     label: Tensor
     positions: Sequence[int]
 
+    def parts(self, count: int) -> list[RawBatch]:
+        """The batch in so many equal parts; each has as many items with and without labels as every other."""
+        labelled, rest = len(self.label) // count, (len(self.image) - len(self.label)) // count
+        parts = []
+        for index in range(count):
+            first = index * labelled
+            other = len(self.label) + index * rest
+            items = [*range(first, first + labelled), *range(other, other + rest)]
+            image = self.image if count == 1 else self.image[items]
+            positions = [self.positions[item] for item in items]
+            parts.append(RawBatch(image, self.label[first : first + labelled], positions))
+        return parts
+
 
 def margin(patch: Triple, augmentation: AugmentationPlan) -> Triple:
     """Voxels read beyond each side of the patch: none where nothing is rotated or scaled."""

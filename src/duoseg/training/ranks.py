@@ -78,15 +78,17 @@ def alone() -> Launch:
 
 
 def require_divisible(batch: BatchPlan, processes: int) -> None:
-    """Refuse a batch of which not every process gets the same share.
+    """Refuse a batch of which not every process gets the same share, or whose shares are not taken in equal parts.
 
     Raises:
         InputError: says what batch there is and which would do.
     """
-    if batch.labelled % processes or batch.unlabelled % processes:
-        up = [-(-number // processes) * processes for number in (batch.labelled, batch.unlabelled)]
+    parts = processes * batch.accumulate
+    if batch.labelled % parts or batch.unlabelled % parts:
+        up = [-(-number // parts) * parts for number in (batch.labelled, batch.unlabelled)]
+        each = f", each in {batch.accumulate} parts," if batch.accumulate > 1 else ""
         raise InputError(
-            f"{processes} processes cannot share a batch of {batch.labelled} labelled and {batch.unlabelled} "
+            f"{processes} processes cannot share{each} a batch of {batch.labelled} labelled and {batch.unlabelled} "
             f"unlabelled patches evenly. Start as many as divide both, or plan a batch of {up[0]} and {up[1]} "
             "([plan.batch] in the configuration)."
         )

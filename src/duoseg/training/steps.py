@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,11 +70,10 @@ class Steps:
         """
         # Networks that draw (dropout) do so from the global generator: tie it to the step, so that resuming is exact.
         torch.manual_seed((self._seed * 1_000_003 + step + self._ranks.index * RANKS_APART) % (MOST_SEED + 1))
-        batch = self._batch(raw, step)
         for optimiser in self._optimisers:
             optimiser.zero_grad(set_to_none=True)
-        terms = self._module(batch, progress)
-        self._fabric.backward(torch.stack(list(terms.values())).sum())
+        parts = raw.parts(self._plan.batch.accumulate)
+        learned = [self._learn(part, step, progress, share=1 / len(parts), last=part is parts[-1]) for part in parts]
         if self._plan.optimiser.clip_norm > 0:
             self._fabric.clip_gradients(
                 self._module, self._optimisers[0], max_norm=self._plan.optimiser.clip_norm, error_if_nonfinite=False
@@ -81,7 +81,15 @@ class Steps:
         for optimiser in self._optimisers:
             optimiser.step()
         self._method.after_step(progress)
-        return self._ranks.mean({name: term.detach() for name, term in terms.items()})
+        return self._ranks.mean(learned[0] if len(learned) == 1 else _mean(learned))
+
+    def _learn(self, part: RawBatch, step: int, progress: float, *, share: float, last: bool) -> dict[str, Tensor]:
+        """Go forward and backward with a part of the batch; return its loss terms."""
+        batch = self._batch(part, step)
+        with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
+            terms = self._module(batch, progress)
+            self._fabric.backward(share * torch.stack(list(terms.values())).sum())
+        return {name: term.detach() for name, term in terms.items()}
 
     def _batch(self, raw: RawBatch, step: int) -> Batch:
         device = self._fabric.device
@@ -98,3 +106,9 @@ class Steps:
         assert label is not None  # augment gives back what it was given
         image = image.contiguous(memory_format=memory_format(device))
         return Batch(image, label, generator=generator, plan=self._plan)
+
+
+def _mean(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each term; one that a part lacks is 0 there."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: torch.stack([part[name] for part in parts if name in part]).sum() / len(parts) for name in names}

@@ -1,0 +1,92 @@
+"""The plan of a training: a file's, the one that its run has, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from duoseg.commands.hours import warn_of_memory
+from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
+from duoseg.commands.runs import PLAN, load_plan
+from duoseg.config import Config
+from duoseg.errors import InputError
+from duoseg.files import StrPath
+from duoseg.planning.overrides import override
+from duoseg.planning.plan import Plan
+from duoseg.planning.sizing import Device
+from duoseg.progress import Progress, counted
+from duoseg.scans.copies import require_apart
+from duoseg.scans.dataset import Dataset, Split
+
+
+def choose_plan(
+    dataset: Dataset,
+    split: Split,
+    settings: Config,
+    plan: StrPath | None,
+    out: Path,
+    *,
+    accumulate: int | None,
+    resume: bool,
+    device: Device,
+    progress: Progress | None,
+) -> Plan:
+    """The plan to train by, after a look at the data set and at the memory that it needs.
+
+    Args:
+        dataset: what is trained on.
+        split: the training cases.
+        settings: what the configuration and options ask for.
+        plan: a plan file, if there is one.
+        out: the run's folder.
+        accumulate: in how many parts a batch is taken, where that was asked for; it wins over a plan file.
+        resume: whether the run goes on, so by the plan that it has.
+        device: where to compute.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: the plan is for other classes, or cannot be what the settings ask for.
+    """
+    warn_of_problems(dataset)
+    if not resume:  # a run that goes on compares the contents of its scans with those that it began with
+        require_apart(dataset, progress=counted(progress, "look for copies"))
+    chosen = _plan(dataset, split, settings, plan, out, resume, device, progress)
+    if accumulate is not None:
+        chosen = override(chosen, {"batch": {"accumulate": accumulate}})
+    warn_of_memory(chosen, settings, device)
+    return chosen
+
+
+def _plan(
+    dataset: Dataset,
+    split: Split,
+    settings: Config,
+    plan: StrPath | None,
+    out: Path,
+    resume: bool,
+    device: Device,
+    progress: Progress | None,
+) -> Plan:
+    given = plan
+    if plan is None and resume and (out / PLAN).is_file():
+        plan = out / PLAN
+    if plan is not None:
+        chosen = load_plan(Path(plan))
+        if given is not None:
+            _require_plan_of(dataset, chosen, Path(given))
+            warn_of_unused(given, chosen, settings)
+        return override(chosen, {"steps": settings.steps} if settings.steps else {})
+    return plan_dataset(dataset, split, settings, device=device, progress=progress)
+
+
+def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
+    """Refuse a plan for other classes than the data set declares."""
+    if dataset.classes and dataset.classes != plan.classes:
+        raise InputError(
+            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.root} declares "
+            f"{_text(dataset.classes)}; plan this data set anew."
+        )
+
+
+def _text(classes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({value})" for name, value in classes.items())

@@ -27,7 +27,7 @@ def cases(tmp_path: Path) -> list:
 
 
 def files(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.prepared")}
 
 
 def test_cache_holds_what_preparing_gives(cases, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def choose_plan(
     accumulate: int | None,
     resume: bool,
     device: Device,
+    cache: Path,
     progress: Progress | None,
 ) -> Plan:
     """The plan to train by, after a look at the data set and at the memory that it needs.
@@ -42,6 +43,7 @@ def choose_plan(
         accumulate: in how many parts a batch is taken, where that was asked for; it wins over a plan file.
         resume: whether the run goes on, so by the plan that it has.
         device: where to compute.
+        cache: where prepared scans lie.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
@@ -50,7 +52,7 @@ def choose_plan(
     warn_of_problems(dataset)
     if not resume:  # a run that goes on compares the contents of its scans with those that it began with
         require_apart(dataset, progress=counted(progress, "look for copies"))
-    chosen = _plan(dataset, split, settings, plan, out, resume, device, progress)
+    chosen = _plan(dataset, split, settings, plan, out, resume, device, cache, progress)
     if accumulate is not None:
         chosen = override(chosen, {"batch": {"accumulate": accumulate}})
     warn_of_memory(chosen, settings, device)
@@ -65,6 +67,7 @@ def _plan(
     out: Path,
     resume: bool,
     device: Device,
+    cache: Path,
     progress: Progress | None,
 ) -> Plan:
     given = plan
@@ -76,7 +79,7 @@ def _plan(
             _require_plan_of(dataset, chosen, Path(given))
             warn_of_unused(given, chosen, settings)
         return override(chosen, {"steps": settings.steps} if settings.steps else {})
-    return plan_dataset(dataset, split, settings, device=device, progress=progress)
+    return plan_dataset(dataset, split, settings, device=device, cache=cache, progress=progress)
 
 
 def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from duoseg.commands.hours import fit_to_hours, warn_of_memory
 from duoseg.commands.runs import require_known_settings, save_plan
 from duoseg.config import Config, load_checked_config
-from duoseg.files import StrPath
+from duoseg.files import CACHE, StrPath
 from duoseg.planning.fingerprint import take_fingerprint
+from duoseg.planning.known import Known
 from duoseg.planning.overrides import differences, override
 from duoseg.planning.plan import Plan, Spacing, Triple
 from duoseg.planning.planner import make_plan
@@ -102,9 +103,13 @@ def plan_dataset(
     spacing: Spacing | None = None,
     patch: Triple | None = None,
     hours: float | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """The plan for these cases: automatic, then as ``settings`` and the arguments have it; see `plan`."""
+    """The plan for these cases: automatic, then as ``settings`` and the arguments have it; see `plan`.
+
+    What ``cache``, by default the data set's own, knows of scans is not measured again.
+    """
     asked: dict[str, Any] = dict(settings.plan)
     settled: dict[str, Any] = {"steps": settings.steps, "spacing": spacing, "patch": patch}
     for name, option in settled.items():
@@ -112,7 +117,13 @@ def plan_dataset(
         settled[name] = in_file if option is None else option
     checked_request(**settled, hours=hours)  # before the scans are read
     began = time.monotonic()
-    fingerprint = take_fingerprint(split, dataset, progress=counted(progress, "plan"))
+    with Known(cache or dataset.root / CACHE, make=cache is not None) as known:
+        fingerprint = take_fingerprint(
+            split,
+            dataset,
+            known=known if hours is None else None,  # how long reading takes tells how long preparing will
+            progress=counted(progress, "plan"),
+        )
     reading_seconds = time.monotonic() - began
 
     def make(size: Size) -> Plan:

@@ -115,6 +115,7 @@ def train(
     state = load_checkpoint(out) if resume else None
     dataset = load_dataset(data, splits=splits)
     split = dataset.split(labelled=settings.labelled)
+    folder = Path(cache) if cache else dataset.root / CACHE
     launch = find_launch()
     progress = progress if launch.first else None
     made: Plan | None = None
@@ -128,6 +129,7 @@ def train(
             accumulate=accumulate,
             resume=state is not None,
             device=resolve_device(device),
+            cache=folder,
             progress=progress,
         )
         require_divisible(made.batch, launch.count)
@@ -149,7 +151,7 @@ def train(
                 [learner],
                 split,
                 chosen,
-                Path(cache) if cache else dataset.root / CACHE,
+                folder,
                 cores=torch.get_num_threads(),
                 progress=progress,
             )

@@ -3,8 +3,9 @@
 One file holds a case's image (float16), one its label (int8). A file's name carries the hash of everything
 that made it: the bytes of its sources and the settings that matter. So a changed scan or setting finds no file
 and is prepared anew, while an unrelated setting finds the file it wants. Files appear by rename, complete or
-not at all; a digest finds those that were damaged later. What an intact file says of itself is believed only where
-it is possible, since a cache folder may have come from elsewhere.
+not at all; a digest finds those that were damaged later. Hashes and digests are looked at again only when a file has
+changed, so that a start among thousands of scans reads none of them. What an intact file says of itself is believed
+only where it is possible, since a cache folder may have come from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from duoseg.files import readable
-from duoseg.planning.frames import holds_array, intact_metadata, open_frame, read_metadata, write_frame
+from duoseg.planning.frames import holds_array, is_intact, metadata_of, open_frame, read_metadata, write_frame
+from duoseg.planning.known import Known
 from duoseg.planning.plan import Normalisation, Plan
 from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
@@ -106,29 +108,30 @@ def prepare_cases(
     _remove_stale(folder)
     prepared: list[PreparedCase] = []
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
-    try:
-        for case in pool.map(lambda one: prepare_case(one, plan, folder), cases):
-            prepared.append(case)
-            if progress is not None:
-                progress(len(prepared), len(cases))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with Known(folder) as known:
+        try:
+            for case in pool.map(lambda one: prepare_case(one, plan, folder, known), cases):
+                prepared.append(case)
+                if progress is not None:
+                    progress(len(prepared), len(cases))
+        finally:
+            pool.shutdown(cancel_futures=True)
     return prepared
 
 
-def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
+def prepare_case(case: Case, plan: Plan, folder: Path, known: Known) -> PreparedCase:
     """Prepare one case, or find it in the cache; see `prepare_cases`."""
-    image_bytes = [hash_source(path) for path in case.images]
+    image_bytes = [_hash(path, known) for path in case.images]
     image_key = _key("image", image_bytes, plan.spacing, [_rule(r) for r in plan.normalisation])
     image_path = folder / f"{case.name}.image.{image_key[:16]}.prepared"
     label_key, label_path = "", None
     if case.label is not None:
-        label_bytes = hash_source(case.label)
+        label_bytes = _hash(case.label, known)
         classes = list(plan.classes.items())  # names, too: a label may tell its values by them
         label_key = _key("label", image_bytes, plan.spacing, label_bytes, classes, plan.ignore_value)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
 
-    placement = _held_placement(image_path, image_key, channels=len(case.images))
+    placement = _held_placement(image_path, image_key, known, channels=len(case.images))
     grid = None
     if placement is None:
         voxels, grid = read_channels(case)
@@ -137,7 +140,9 @@ def prepare_case(case: Case, plan: Plan, folder: Path) -> PreparedCase:
         meta = {"placement": json.dumps(placement.to_dict()).encode()}
         write_frame(image_path, _half(image), key=image_key, meta=meta, patch=plan.patch)
         del image
-    if label_path is not None and not _holds_label(label_path, label_key, placement.prepared, len(plan.classes)):
+    if label_path is not None and not _holds_label(
+        label_path, label_key, known, shape=placement.prepared, classes=len(plan.classes)
+    ):
         voxels = read_label(case, grid or read_grid(case.images[0]), plan.classes)
         label = prepare_label(voxels, placement, plan, name=str(case.label))
         meta = _foreground_meta(label, len(plan.classes))
@@ -166,9 +171,25 @@ def hash_source(path: Path) -> str:
     return total.hexdigest()
 
 
-def _held_placement(path: Path, key: str, *, channels: int) -> Placement | None:
+def _hash(path: Path, known: Known) -> str:
+    return known.recall("sha256", source_files(path), lambda: hash_source(path), parse=_hexadecimal)
+
+
+def _hexadecimal(kept: Any) -> str:
+    if len(bytes.fromhex(kept)) != hashlib.sha256().digest_size:
+        raise ValueError(f"{kept} is no SHA-256")
+    return kept
+
+
+def _intact_metadata(path: Path, key: str, known: Known) -> dict[str, bytes] | None:
+    """Return a cached file's metadata, or None if the file is missing, damaged or another's."""
+    intact = known.recall("intact", [path], lambda: is_intact(path), parse=bool)
+    return metadata_of(path, key) if intact else None
+
+
+def _held_placement(path: Path, key: str, known: Known, *, channels: int) -> Placement | None:
     """Return the placement of a prepared image that the cache holds; None where it must be made (again)."""
-    meta = intact_metadata(path, key)
+    meta = _intact_metadata(path, key, known)
     if meta is None:
         return None
     try:
@@ -189,8 +210,8 @@ def _is_possible(placement: Placement) -> bool:
     return inside and all(isinstance(side, int) and side > 0 for side in (*placement.shape, *placement.prepared))
 
 
-def _holds_label(path: Path, key: str, shape: Sequence[int], classes: int) -> bool:
-    meta = intact_metadata(path, key)
+def _holds_label(path: Path, key: str, known: Known, *, shape: Sequence[int], classes: int) -> bool:
+    meta = _intact_metadata(path, key, known)
     if meta is None or not holds_array(path, shape, np.dtype(np.int8)):
         return False
     for index in range(1, classes + 1):

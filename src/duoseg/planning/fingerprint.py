@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from duoseg.errors import InputError
 from duoseg.planning.classes import class_indices, label_values
+from duoseg.planning.known import Known
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.planning.plan import Section, Spacing, Triple
 from duoseg.planning.reading import read_channels, read_label_scan
+from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, Split
+from duoseg.scans.formats import source_files
 from duoseg.scans.scan import Grid, content_box
 from duoseg.scans.segments import names_of_classes
 from duoseg.scans.strays import stray_text
@@ -79,8 +83,12 @@ class _Measured:
     samples: list[np.ndarray] = field(default_factory=list)
 
 
-def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | None = None) -> Fingerprint:
+def take_fingerprint(
+    split: Split, dataset: Dataset, *, known: Known | None = None, progress: Progress | None = None
+) -> Fingerprint:
     """Measure every image of the split and the labels of ``split.labelled``, one scan in memory at a time.
+
+    An unlabelled scan that was measured before, as ``known`` says, is not read again.
 
     Where the data set names no classes they are the values found in these labels, called as the labels' segments are
     where all agree, else "1", "2", ...
@@ -99,26 +107,10 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
     facts: list[CaseFacts] = []
     measured = _Measured()
     for done, case in enumerate(cases, start=1):
-        voxels, grid = read_channels(case)
-        order = grid.canonical()
-        voxels = to_canonical(voxels, *order)
-        spacing = canonical_spacing(grid)
-        x, y, z = voxels.shape[1:]
-        i, j, k = (stop - start for start, stop in content_box(voxels))
-        facts.append(
-            CaseFacts(
-                name=case.name,
-                labelled=case.label is not None,
-                shape=(x, y, z),
-                spacing=spacing,
-                content=(i, j, k),
-            )
-        )
-        if case.label is not None:
-            scan = read_label_scan(case, grid, dataset.classes)
-            measured.named.append(scan.segments)
-            label = to_canonical(scan.voxels, *order)
-            _measure_label(label, voxels, grid, dataset, measured, str(case.label))
+        if case.label is None and known is not None:
+            facts.append(_recalled_facts(case, known))
+        else:
+            facts.append(_measure(case, dataset, measured))
         if progress is not None:
             progress(done, len(cases))
     classes = dataset.classes or names_of_classes(sorted(measured.volumes), measured.named)
@@ -139,6 +131,46 @@ def take_fingerprint(split: Split, dataset: Dataset, *, progress: Progress | Non
             )
             for name, value in classes.items()
         ),
+    )
+
+
+def _recalled_facts(case: Case, known: Known) -> CaseFacts:
+    """The facts of an unlabelled scan, whatever it is called now."""
+
+    def parse(kept: dict[str, Any]) -> CaseFacts:
+        return CaseFacts.model_validate({**kept, "name": case.name, "labelled": False})
+
+    return known.recall(
+        "facts",
+        [file for image in case.images for file in source_files(image)],
+        lambda: _facts(case, *read_channels(case)),
+        parse=parse,
+        plain=lambda facts: facts.model_dump(mode="json", exclude={"name", "labelled"}),
+    )
+
+
+def _measure(case: Case, dataset: Dataset, measured: _Measured) -> CaseFacts:
+    """Measure a scan, and its label if it has one."""
+    voxels, grid = read_channels(case)
+    if case.label is not None:
+        scan = read_label_scan(case, grid, dataset.classes)
+        measured.named.append(scan.segments)
+        order = grid.canonical()
+        label, image = to_canonical(scan.voxels, *order), to_canonical(voxels, *order)
+        _measure_label(label, image, grid, dataset, measured, str(case.label))
+    return _facts(case, voxels, grid)
+
+
+def _facts(case: Case, voxels: np.ndarray, grid: Grid) -> CaseFacts:
+    voxels = to_canonical(voxels, *grid.canonical())
+    x, y, z = voxels.shape[1:]
+    i, j, k = (stop - start for start, stop in content_box(voxels))
+    return CaseFacts(
+        name=case.name,
+        labelled=case.label is not None,
+        shape=(x, y, z),
+        spacing=canonical_spacing(grid),
+        content=(i, j, k),
     )
 
 

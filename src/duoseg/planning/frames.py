@@ -89,15 +89,20 @@ def write_frame(path: Path, array: np.ndarray, *, key: str, meta: dict[str, byte
             stream.write(part)
 
 
-def intact_metadata(path: Path, key: str) -> dict[str, bytes] | None:
-    """Return a cached file's metadata, or None if the file is missing, damaged or another's."""
+def is_intact(path: Path) -> bool:
+    """Whether the digest of a file is that of its content; False where it is missing."""
     if not path.is_file():
-        return None
-    # the digest comes first: a damaged frame can make the decoder ask for any amount of memory
+        return False
     with path.open("rb") as stream:
         digest = stream.read(DIGEST_BYTES)
-        if hashlib.file_digest(stream, "sha256").digest() != digest:
-            return None
+        return hashlib.file_digest(stream, "sha256").digest() == digest
+
+
+def metadata_of(path: Path, key: str) -> dict[str, bytes] | None:
+    """Return the metadata of a file that is intact, or None if it is another's.
+
+    A damaged file is asked for no metadata: its frame can make the decoder ask for any amount of memory.
+    """
     try:
         meta = read_metadata(path)
     except ValueError:

@@ -61,7 +61,7 @@ check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: an hour
-	set -e; for script in scores error_rates restoring training_step published_step many_scans predicting fuzz_formats odd_scans; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+	set -e; for script in scores distances error_rates restoring training_step published_step many_scans predicting fuzz_formats odd_scans; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \

@@ -124,10 +124,12 @@ def test_what_a_killed_process_had_done_counts(trained, scans, tmp_path):
     killed.wait()
     assert list(out.glob(JOURNALS)) and not (out / PREDICTIONS).exists()
     done = {path.name.split(".")[0] for path in out.glob("copy*.nii.gz")}
+    (out / ".0123abcd.copy00.nii.gz").write_bytes(b"half")  # in case that the end came between two masks
+    (out / ".0123abcd.mine.nii.gz").write_bytes(b"of somebody else")
     rest = predicted(trained, scans, out, resume=True)
     assert done and rest and not done & set(rest)
     assert listed(out) == set(names(scans))
-    assert not list(out.glob(".*"))
+    assert [path.name for path in out.glob(".*")] == [".0123abcd.mine.nii.gz"]
 
 
 def test_the_records_of_a_process_at_work_stay_its_own(tmp_path):

@@ -8,17 +8,18 @@ folder. The journal of a process that was killed is added by the next one.
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from duoseg.errors import InputError
-from duoseg.files import read_json, write_text
+from duoseg.files import final_name, read_json, write_text
 
 PREDICTIONS = "predictions.json"
 LOCK = ".predictions.lock"
@@ -52,7 +53,9 @@ class Manifest:
             self._entries = _read_list(self._folder / PREDICTIONS)
             left, live = self._journals()
             for path in left:
-                _apply(self._entries, _read_journal(path))
+                records = list(_read_journal(path))
+                _apply(self._entries, records)
+                self._remove_unfinished([case for case, _ in records])
             if left:
                 self._write()
             for path in left:
@@ -120,6 +123,13 @@ class Manifest:
                 else:
                     left.append(path)
         return left, live
+
+    def _remove_unfinished(self, cases: Sequence[str]) -> None:
+        """Remove what a process that is no more had written half."""
+        for case in cases:
+            for path in self._folder.glob(f".????????.{glob.escape(case)}.*"):
+                if final_name(path) != path:
+                    path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         write_text(self._folder / PREDICTIONS, json.dumps({"scans": list(self._entries.values())}, indent=2) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def predict(
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
         scans: list[PredictedScan] = []
         failures: list[str] = []
-        for _, outcome in overlapped(left, *_steps(outputs, manifest)):
+        for outcome in _outcomes(left, outputs, manifest):
             if isinstance(outcome, InputError):
                 failures.append(str(outcome))
                 continue
@@ -132,8 +132,17 @@ class _Read:
     notes: tuple[str, ...]
 
 
-def _steps(outputs: Outputs, manifest: Manifest) -> tuple[Callable, Callable, Callable]:
-    """What is done to each scan: read and prepare it, segment it, write its mask."""
+@dataclass(frozen=True)
+class _Segmented:
+    """A scan whose mask is to be written; the scan itself is no longer needed."""
+
+    prediction: Prediction
+    voxel_ml: float
+    notes: tuple[str, ...]
+
+
+def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> Iterator[PredictedScan | InputError]:
+    """Read and prepare each scan, segment it, write its mask; yield what came of it."""
     model = outputs.model
 
     def read(case: Case) -> _Read:
@@ -141,16 +150,17 @@ def _steps(outputs: Outputs, manifest: Manifest) -> tuple[Callable, Callable, Ca
         prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
         return _Read(prepared, images.grid.voxel_volume_ml, images.notes)
 
-    def segment(case: Case, scan: _Read) -> tuple[_Read, Prediction]:
-        return scan, model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
+    def segment(case: Case, scan: _Read) -> _Segmented:
+        prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
+        return _Segmented(prediction, scan.voxel_ml, scan.notes)
 
-    def write(case: Case, made: tuple[_Read, Prediction]) -> PredictedScan:
-        scan, prediction = made
-        volumes = volumes_of(prediction.mask, model.plan.classes, scan.voxel_ml)
-        mask = outputs.write(case, prediction, volumes, scan.notes, manifest)
+    def write(case: Case, scan: _Segmented) -> PredictedScan:
+        volumes = volumes_of(scan.prediction.mask, model.plan.classes, scan.voxel_ml)
+        mask = outputs.write(case, scan.prediction, volumes, scan.notes, manifest)
         return PredictedScan(case.name, mask, volumes, scan.notes)
 
-    return read, segment, write
+    for _, outcome in overlapped(cases, read, segment, write):
+        yield outcome
 
 
 def _listed(paths: StrPath | Sequence[StrPath]) -> Sequence[StrPath]:

@@ -10,6 +10,7 @@ RIVALS := supervised_half_batch,supervised_longer,supervised_pair
 METHODS ?= supervised,boundary,dtml,duo,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duwm,dtc,mean_teacher,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
 METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,duo,$(RIVALS),ua_mt,dtc,mean_teacher,bcp,ad_mt
 SEEDS ?= 0,1,2
+BENCHMARKS := scores distances error_rates restoring training_step published_step many_scans predicting fuzz_formats odd_scans
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check-real bench accuracy docs clean
+.PHONY: help demo test lint format check-real bench bench-quick accuracy docs clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -60,8 +61,14 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: an hour
-	set -e; for script in scores distances error_rates restoring training_step published_step many_scans predicting fuzz_formats odd_scans; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: hours
+	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+
+bench-quick: $(VENV)/.dev  ## the ratios that three minutes suffice for, against the same limits
+	$(BIN)/python benchmarks/scores.py --runs 3
+	$(BIN)/python benchmarks/distances.py --runs 3
+	$(BIN)/python benchmarks/restoring.py --side 256 --repeats 3
+	$(BIN)/python benchmarks/training_step.py --repeats 1 --steps 5
 
 accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \

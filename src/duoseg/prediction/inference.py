@@ -38,7 +38,7 @@ def predict_slabs(
 
     Windows sweep along the axis that holds most of them, and each slab is given away as soon as no further window
     touches it: memory holds as much of the volume as a window is thick, 2 GiB at most, beside the image itself.
-    Windows of one value throughout, such as air, are predicted once for each value.
+    Windows of exactly one value throughout are predicted once for each value.
 
     Args:
         image: (C, x, y, z) float32, on the CPU.

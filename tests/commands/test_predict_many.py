@@ -68,6 +68,19 @@ def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp
     assert predicted(run, scans, out, **again) == all_names
 
 
+def test_an_earlier_mask_is_not_taken_for_one_whose_writing_was_stopped(trained, scans, tmp_path, monkeypatch):
+    out = tmp_path / "masks"
+    predicted(trained, scans, out)
+
+    def stopped(*given, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("duoseg.commands.predicting.outputs.write_like", stopped)
+        predicted(trained, scans, out, mirror=True)
+    assert predicted(trained, scans, out, resume=True, mirror=True) == names(scans)
+
+
 def test_parts_are_all_scans_and_each_once(run, trained, scans, tmp_path):
     one, both = tmp_path / "one", []
     for number in (1, 2):

@@ -8,11 +8,10 @@ folder. The journal of a process that was killed is added by the next one.
 from __future__ import annotations
 
 import fcntl
-import glob
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from duoseg.errors import InputError
 from duoseg.files import final_name, read_json, write_text
 
 PREDICTIONS = "predictions.json"
+WEIGHTS = "weights"
 LOCK = ".predictions.lock"
 JOURNALS = ".predictions-*.jsonl"
 MOST_BYTES = 2**31
@@ -55,7 +55,7 @@ class Manifest:
             for path in left:
                 records = list(_read_journal(path))
                 _apply(self._entries, records)
-                self._remove_unfinished([case for case, _ in records])
+                self._remove_unfinished({case for case, _ in records})
             if left:
                 self._write()
             for path in left:
@@ -86,15 +86,20 @@ class Manifest:
     def recorded(self, case: str, entry: Entry) -> Iterator[None]:
         """Record a mask before it is written, and take the record back where it cannot be.
 
-        The record comes first: a mask that has none would be taken for somebody else's file.
+        The record comes first: a mask that has none would be taken for somebody else's file. Until `complete` it does
+        not say by which weights the mask was made: it could still be that of an earlier call.
         """
         before = self.get(case)
-        self._add(case, entry)
+        self._add(case, {key: value for key, value in entry.items() if key != WEIGHTS})
         try:
             yield
         except InputError:
             self._add(case, before)
             raise
+
+    def complete(self, case: str, entry: Entry) -> None:
+        """Record that all files of a case are there."""
+        self._add(case, entry)
 
     def _add(self, case: str, entry: Entry | None) -> None:
         _apply(self._entries, [(case, entry)])
@@ -124,12 +129,12 @@ class Manifest:
                     left.append(path)
         return left, live
 
-    def _remove_unfinished(self, cases: Sequence[str]) -> None:
+    def _remove_unfinished(self, cases: Set[str]) -> None:
         """Remove what a process that is no more had written half."""
-        for case in cases:
-            for path in self._folder.glob(f".????????.{glob.escape(case)}.*"):
-                if final_name(path) != path:
-                    path.unlink(missing_ok=True)
+        for path in self._folder.glob(".????????.*"):
+            final = final_name(path)
+            if final != path and not cases.isdisjoint(_beginnings(final.name)):
+                path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         write_text(self._folder / PREDICTIONS, json.dumps({"scans": list(self._entries.values())}, indent=2) + "\n")
@@ -167,6 +172,11 @@ def _lock(path: Path) -> IO[str]:
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock
         lock.close()  # its holder removed it while this process waited
+
+
+def _beginnings(name: str) -> list[str]:
+    """What comes before each dot of a file's name: one of them is its case."""
+    return [name[:place] for place, letter in enumerate(name) if letter == "."]
 
 
 def _read_list(path: Path) -> dict[str, Entry]:

@@ -62,13 +62,14 @@ class Outputs:
         Raises:
             InputError: they cannot be written.
         """
-        before, path = manifest.get(case.name), self.mask(case)
-        with manifest.recorded(case.name, self._entry(case, volumes, notes)):
+        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, notes)
+        with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
         self._remove_other_format(before, path)
         if self.probabilities:
             for index, file in enumerate(self.maps(case)):
                 write_like(file, prediction.class_map(index), like=case.images[0])
+        manifest.complete(case.name, entry)
         return path
 
     def require_own(self, case: Case, entry: Entry | None) -> None:

@@ -27,7 +27,16 @@ def duoseg(*arguments: object) -> Cost:
     Raises:
         SystemExit: the command failed; carries what it said.
     """
-    command = [sys.executable, "-m", "duoseg", *map(str, arguments)]
+    return python("-m", "duoseg", *arguments)
+
+
+def python(*arguments: object) -> Cost:
+    """Run a Python program to its end and measure it.
+
+    Raises:
+        SystemExit: it failed; carries what it said.
+    """
+    command = [sys.executable, *map(str, arguments)]
     began = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
@@ -35,7 +44,7 @@ def duoseg(*arguments: object) -> Cost:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"duoseg {arguments[0]} failed:\n{errors}")
+        raise SystemExit(f"{' '.join(command)} failed:\n{errors}")
     return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak_mib(usage))
 
 

@@ -57,7 +57,9 @@ def main(file: Path, words: list[str]) -> None:
     finally:
         wall = time.perf_counter() - began
         sampler.stop()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        from duoseg.training.memory import process_peak_bytes
+
+        peak = (process_peak_bytes() or 0) / 2**20
         file.write_text(json.dumps({"wall_s": wall, "peak_mib": peak, "seconds": sampler.seconds, "mib": sampler.mib}))
 
 

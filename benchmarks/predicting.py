@@ -15,11 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -27,7 +24,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from _common import Cost, duoseg, made_with, peak_mib
+from _common import duoseg, made_with, python
 
 from duoseg.scans.formats import read_scan
 
@@ -92,7 +89,7 @@ def measure(run: Path, scans: Path, out: Path, repeats: int) -> dict[str, float]
     own, peer = [], []
     for _ in range(repeats):
         own.append(duoseg("predict", run, scans, "--out", out / "own", "--threads", 1, "--device", "cpu", "--quiet"))
-        peer.append(by_monai(run, scans, out / "peer"))
+        peer.append(python(PEER, run, scans, out / "peer"))
     return {
         "own_s": median(cost.cpu_s for cost in own),
         "peer_s": median(cost.cpu_s for cost in peer),
@@ -102,17 +99,6 @@ def measure(run: Path, scans: Path, out: Path, repeats: int) -> dict[str, float]
         "memory": median(b.peak_mib / a.peak_mib for a, b in zip(own, peer, strict=True)),
         "different": share_that_differs(out / "own", out / "peer"),
     }
-
-
-def by_monai(*arguments: object) -> Cost:
-    """MONAI's chain in a process of its own, measured as `duoseg` is."""
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(PEER), *map(str, arguments)])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit("MONAI's chain failed")
-    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak_mib(usage))
 
 
 def share_that_differs(own: Path, peer: Path) -> float:

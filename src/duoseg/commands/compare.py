@@ -26,7 +26,7 @@ from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.study.folds import Labelled, On, Scored, divide, label_counts
 from duoseg.study.grid import Combination, find_entries, make_grid
-from duoseg.study.records import read_result, read_results, with_persons
+from duoseg.study.records import read_result, read_results
 from duoseg.training.devices import DeviceName, resolve_device
 
 BASELINE = "supervised"
@@ -139,7 +139,6 @@ def compare(
             choice, asked = refit(choice, asked, left, machine)
         elif hours is not None:
             choice, asked = fit(asked, left, machine, hours=hours, steps=steps, began=began)
-        results = {name: with_persons(result, asked.persons) for name, result in results.items()}
         about = describe(
             data=data,
             on=scored,
@@ -152,7 +151,7 @@ def compare(
             against=baseline,
             hours=None if choice is None else choice.model_dump(include={"hours", "steps", "reason"}),
         )
-    board = Board(out, about, asked, results, known)
+    board = Board(out, about, asked)
     return _compute(board, left, machine, prepared, progress)
 
 
@@ -188,12 +187,10 @@ def _compute(
     def ended(one: Ended) -> None:
         claims.release(one.task.name)
         result = read_result(board.out / one.task.name)
-        if result is not None:
-            board.results[one.task.name] = with_persons(result, board.asked.persons)
-        elif not one.interrupted:
-            board.errors[one.task.name] = one.error or "it ended without a result"
-        else:
+        if result is None and one.interrupted:
             return
+        if result is None:
+            board.errors[one.task.name] = one.error or "it ended without a result"
         board.write()
         if progress is not None:
             dice = result.mean_dice() if result else None

@@ -79,8 +79,8 @@ class Board:
         out: the study's folder.
         about: what of ``study.json`` does not change while it is computed.
         asked: what is computed.
-        results: all that is finished, by name of the combination.
-        known: what the study has had so far, finished or not; read anew before each writing.
+        results: all that is finished, by name of the combination; like `known` read anew before each writing.
+        known: what the study has had so far, finished or not.
         errors: what went wrong, by name of the combination.
         begun: the combinations that were begun now: what went wrong with them earlier no longer counts.
     """
@@ -88,8 +88,8 @@ class Board:
     out: Path
     about: dict[str, Any]
     asked: Asked
-    results: dict[str, Result]
-    known: Known
+    results: dict[str, Result] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     errors: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
 

@@ -32,19 +32,13 @@ def overlapped(
         behind: tuple[Item, Future[Written]] | None = None
         for index, item in enumerate(items):
             assert ahead is not None
-            current, ahead = ahead, None
+            current, ahead = ahead, reader.submit(read, items[index + 1]) if index + 1 < len(items) else None
             outcome: Future[Written] | InputError
             try:
-                given = current.result()
-                del current  # and with it what was read
-                if index + 1 < len(items):
-                    ahead = reader.submit(read, items[index + 1])
-                outcome = writer.submit(write, item, make(item, given))
-                del given
+                outcome = writer.submit(write, item, make(item, current.result()))
             except InputError as fault:
                 outcome = fault
-                if ahead is None and index + 1 < len(items):
-                    ahead = reader.submit(read, items[index + 1])
+            del current  # and with it what was read
             if behind is not None:
                 yield behind[0], _settled(behind[1])
             behind = None

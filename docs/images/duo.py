@@ -96,13 +96,13 @@ def rows_of(method: Duo, plan: Plan, image: Tensor, label: Tensor) -> list[list[
     n = len(label)
     p, phi = class_probabilities(method.region(image)), method.distances(method.boundary(image))
     t = class_probabilities(method.scores(phi))
-    said = method.opinions(image[n:])
+    said = method.opinion(image[n:])
     views: dict[str, tuple[Tensor, Tensor]] = {}
     for step in range(99):
         generator = SampleGenerator(0, step, range(len(image)))
-        view, labels = method.changed(Batch(image, label, generator=generator, plan=plan), said)
+        view, carried = method.changed(Batch(image, label, generator=generator, plan=plan), said)
         # A box of another patch leaves the rest as it was.
-        views.setdefault("pasted" if bool((view == image[n:]).any()) else "strong", (view[0, 0], labels[0][0]))
+        views.setdefault("pasted" if bool((view == image[n:]).any()) else "strong", (view[0, 0], carried[0]))
 
     def cut(volume: Tensor) -> Tensor:
         return volume[..., volume.shape[-1] // 2].T.flip(0)
@@ -120,7 +120,7 @@ def rows_of(method: Duo, plan: Plan, image: Tensor, label: Tensor) -> list[list[
         ],
         [
             ("raw patch u", grey(raw)),
-            ("what S' is sure of;\nhatched: not sure", painted(raw, cut(said[0][0]))),
+            ("what S' is sure of;\nhatched: not sure", painted(raw, cut(said[0]))),
             ("both learn it on v:\nintensities changed, mirrored", told("strong")),
             ("or on v:\na box of another patch pasted in", told("pasted")),
         ],

@@ -33,17 +33,16 @@ PARTS_OFF = {
     "ramp": 1.0,
     "predict": "region",
 }
-CHOICES = [{}, {"opinion": "mean"}, {"opinion": "own"}, {"opinion": "other"}, PARTS_OFF]
+CHOICES = [{}, PARTS_OFF]
 
 
 pytestmark = pytest.mark.usefixtures("views_in_double_precision")
 
 
 def unlike(classes=1, **settings):
-    """A method whose averages are not its students."""
+    """A method whose average is not its student."""
     method, other = build(Duo, classes, **settings), build(Duo, classes, seed=1, **settings)
     method.region_average.network.load_state_dict(other.region.state_dict())
-    method.boundary_average.network.load_state_dict(other.boundary.state_dict())
     return method
 
 
@@ -107,23 +106,19 @@ def test_distances_that_a_voxel_without_annotation_may_change_are_not_learned():
     assert build(Duo, **settings)(batch, 0.5)["map"] == 0
 
 
-@pytest.mark.parametrize("opinion", ["region", "mean", "own", "other"])
 @pytest.mark.parametrize("classes", [1, 3])
-def test_unlabelled_patches_teach_what_the_averages_are_sure_of(classes, opinion):
+def test_unlabelled_patches_teach_both_students_what_the_average_of_the_region_student_is_sure_of(classes):
     threshold = {1: 0.6, 3: 0.4}[classes]
-    method = unlike(classes, opinion=opinion, views=(), weight=0.3, threshold=threshold, by_class=False)
+    method = unlike(classes, views=(), weight=0.3, threshold=threshold, by_class=False)
     batch = a_batch(classes)
     u = batch.image[2:]
-    p = torch.softmax(method.region_average(u), dim=1)
-    t = probabilities(method.boundary_average(u))
-    teachers = {"region": (p, p), "mean": ((p + t) / 2,) * 2, "own": (p, t), "other": (t, p)}[opinion]
+    confidence, label = torch.softmax(method.region_average(u), dim=1).max(dim=1)
+    sure = confidence >= threshold
+    assert 0 < sure.double().mean() < 1
+    right = F.one_hot(label, classes + 1).movedim(-1, 1)
     students = (torch.softmax(method.region(u), dim=1), probabilities(method.boundary(u)))
     terms = method(batch, 0.5)
-    for name, q, student in zip(("region_unlabelled", "boundary_unlabelled"), teachers, students, strict=True):
-        confidence, label = q.max(dim=1)
-        sure = confidence >= threshold
-        assert 0 < sure.double().mean() < 1
-        right = F.one_hot(label, classes + 1).movedim(-1, 1)
+    for name, student in zip(("region_unlabelled", "boundary_unlabelled"), students, strict=True):
         losses = -(student.log() * right).sum(dim=1)
         torch.testing.assert_close(terms[name], 0.3 * losses[sure].mean())
     assert terms.keys() == {"region", "boundary", "map", "region_unlabelled", "boundary_unlabelled"}
@@ -139,8 +134,8 @@ def test_a_class_that_is_less_sure_on_average_has_that_as_its_threshold():
     assert build(Duo, threshold=0.0).sure(q).flatten().tolist() == organ.int().tolist()
 
 
-def test_without_averages_the_students_themselves_are_asked():
-    method, batch = unlike(opinion="region", views=(), decay=0.0, threshold=0.6, by_class=False), a_batch()
+def test_without_an_average_the_region_student_itself_is_asked():
+    method, batch = unlike(views=(), decay=0.0, threshold=0.6, by_class=False), a_batch()
     confidence, label = torch.softmax(method.region(batch.image[2:]), dim=1).max(dim=1)
     target = label.masked_fill(confidence < 0.6, -1)
     losses = F.cross_entropy(method.region(batch.image[2:]), target, ignore_index=-1)
@@ -153,7 +148,7 @@ def test_opinions_are_of_plain_patches_and_are_carried_to_the_changed_ones():
     for step in range(20):
         batch = a_batch(step=step)
         place = torch.arange(2 * 8**3).view(2, 8, 8, 8)
-        image, (carried,) = method.changed(batch, [place])
+        image, carried = method.changed(batch, place)
         plain = batch.image[2:].flatten()[carried].unsqueeze(1)  # what lay where each label comes from
         if torch.equal(image, plain):
             foreign = carried // 8**3 != torch.arange(2).view(2, 1, 1, 1)
@@ -169,26 +164,24 @@ def test_opinions_are_of_plain_patches_and_are_carried_to_the_changed_ones():
 @pytest.mark.parametrize("kind", ["strong", "pasted"])
 def test_a_view_that_is_not_asked_for_never_comes(kind):
     for step in range(8):
-        image, _ = build(Duo, views=(kind,)).changed(a_batch(step=step), [])
+        image, _ = build(Duo, views=(kind,)).changed(a_batch(step=step), torch.zeros(2, 8, 8, 8))
         plain = a_batch().image[2:]
         values = set(plain.flatten().tolist())
         assert set(image.flatten().tolist()) <= values if kind == "pasted" else not torch.equal(image, plain)
 
 
-def test_no_gradient_reaches_the_averages_and_they_follow():
-    method = unlike(opinion="mean")
+def test_no_gradient_reaches_the_average_and_it_follows():
+    method = unlike()
     total(method(a_batch(), 0.5)).backward()
-    averages = (method.region_average, method.boundary_average)
-    assert all(weight.grad is None for average in averages for weight in average.parameters())
+    average = method.region_average
+    assert all(weight.grad is None for weight in average.parameters())
     for student in (method.region, method.boundary):
         assert any(weight.grad.abs().max() > 0 for weight in student.parameters())
-    before = [weights(average.network) for average in averages]
-    for average in averages:
-        average.updates.fill_(1000)
+    before = weights(average.network)
+    average.updates.fill_(1000)
     method.after_step(0.5)
-    for average, then, student in zip(averages, before, (method.region, method.boundary), strict=True):
-        for now, was, is_ in zip(weights(average.network), then, weights(student), strict=True):
-            torch.testing.assert_close(now, 0.99 * was + 0.01 * is_, rtol=1e-5, atol=1e-7)
+    for now, was, is_ in zip(weights(average.network), before, weights(method.region), strict=True):
+        torch.testing.assert_close(now, 0.99 * was + 0.01 * is_, rtol=1e-5, atol=1e-7)
 
 
 def test_labelled_patches_come_first_and_the_schedule_goes_on():

@@ -67,12 +67,10 @@ class DuoSettings(Settings):
         reach_mm: where distances are cut off.
         unlabelled: what unlabelled patches teach: ``opinions`` as above, or as in DTML that the squared ``difference``
             of p and T(phi), of all patches as they are, be small.
-        opinion: who says y~: the average of the ``region`` student, the ``mean`` of both averages, to each student its
-            ``own`` or the ``other`` one's.
         threshold: the least probability at which an opinion counts.
         by_class: whether a class whose opinions are less probable than that on average has their average as its own
             threshold; otherwise young students, sure of the background long before any organ, would unlearn the organ.
-        decay: of the averages; with 0 they are the students themselves.
+        decay: of the average; with 0 it is the student itself.
         views: the changes that take turns; without any, v is u.
         weight: lambda.
         ramp: the share of the stage over which lambda rises, as in DTML; 0: it is full from the first step on.
@@ -86,7 +84,6 @@ class DuoSettings(Settings):
     regression: Annotated[float, Field(ge=0)] = 1.0
     reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
-    opinion: Literal["region", "mean", "own", "other"] = "region"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     by_class: bool = True
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -106,7 +103,6 @@ class Duo(Method):
         self.region = networks.region()
         self.boundary = networks.distance()
         self.region_average = Teacher(self.region)
-        self.boundary_average = Teacher(self.boundary)
         self.settings = settings
         self.classes = networks.classes
         self.stages = (Stage("mutual", share=1 - settings.pre_train, anew=False),)
@@ -116,9 +112,9 @@ class Duo(Method):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S, L_D and w L_map of labelled patches, and what unlabelled ones teach each student."""
         n, s, image = batch.labelled, self.settings, batch.image
-        opinions: list[Tensor] = []
+        opinion: Tensor | None = None
         if s.unlabelled == "opinions" and len(image) > n:
-            view, opinions = self.changed(batch, self.opinions(image[n:]))
+            view, opinion = self.changed(batch, self.opinion(image[n:]))
             image = torch.cat([image[:n], view])
         logits, phi = self.region(image), self.distances(self.boundary(image))
         scores = self.scores(phi)
@@ -135,9 +131,9 @@ class Duo(Method):
         if s.unlabelled == "difference":
             difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py
-        elif opinions:
-            terms["region_unlabelled"] = weight * cross_entropy(logits[n:], opinions[0])
-            terms["boundary_unlabelled"] = weight * cross_entropy(scores[n:], opinions[-1])
+        elif opinion is not None:
+            terms["region_unlabelled"] = weight * cross_entropy(logits[n:], opinion)
+            terms["boundary_unlabelled"] = weight * cross_entropy(scores[n:], opinion)
         return terms
 
     def distances(self, maps: Tensor) -> Tensor:
@@ -157,22 +153,13 @@ class Duo(Method):
         return mask_from_distance(phi, self.settings.k)
 
     @torch.no_grad()
-    def opinions(self, u: Tensor) -> list[Tensor]:
-        """y~ for S and for D, or one for both: classes (B, *spatial), -1 where unsure."""
-        s = self.settings
-        region, boundary = self.region, self.boundary
-        if s.decay:
-            region, boundary = self.region_average, self.boundary_average
-        p = class_probabilities(region(u))
-        if s.opinion == "region":
-            asked = [p]
-        else:
-            t = class_probabilities(self.scores(self.distances(boundary(u))))
-            asked = {"mean": [(p + t) / 2], "own": [p, t], "other": [t, p]}[s.opinion]
-        return [self.sure(q) for q in asked]
+    def opinion(self, u: Tensor) -> Tensor:
+        """y~: the most probable class of each voxel, (B, *spatial), -1 where it is less probable than its threshold."""
+        asked = self.region_average if self.settings.decay else self.region
+        return self.sure(class_probabilities(asked(u)))
 
     def sure(self, q: Tensor) -> Tensor:
-        """The most probable class of each voxel, -1 where it is less probable than its threshold."""
+        """As above, of probabilities q (B, K + 1, *spatial)."""
         confidence, label = q.max(dim=1)
         thresholds = torch.full((q.shape[1],), self.settings.threshold, dtype=q.dtype, device=q.device)
         if self.settings.by_class:
@@ -180,25 +167,24 @@ class Duo(Method):
             thresholds = torch.minimum(thresholds, means)
         return label.masked_fill(confidence < thresholds[label], IGNORE)
 
-    def changed(self, batch: Batch, labels: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """V of the unlabelled patches, and their labels carried to it; one kind of change for the whole batch."""
+    def changed(self, batch: Batch, label: Tensor) -> tuple[Tensor, Tensor]:
+        """V of the unlabelled patches, and their label carried to it; one kind of change for the whole batch."""
         n, views = batch.labelled, self.settings.views
         image = batch.image[n:]
         if not views:
-            return image, labels
+            return image, label
         streams = batch.generator.select(range(n, len(batch.image)))
         turn = views[int(streams.host.uniform(0.0, 1.0)[0] * len(views))]
         if turn == "strong":
             view = batch.strong_view(first=n)
-            return view.image, [view.apply(label) for label in labels]
+            return view.image, view.apply(label)
         inside = cutmix_boxes(streams, image.shape[2:])
         pasted = torch.where(inside.unsqueeze(1), image.roll(1, dims=0), image)
-        return pasted, [torch.where(inside, label.roll(1, dims=0), label) for label in labels]
+        return pasted, torch.where(inside, label.roll(1, dims=0), label)
 
     def after_step(self, progress: float) -> None:
-        """The averages follow."""
+        """The average follows."""
         self.region_average.follow(self.region, self.settings.decay)
-        self.boundary_average.follow(self.boundary, self.settings.decay)
 
     def inference_modules(self) -> dict[str, nn.Module]:
         """Both students."""

@@ -38,6 +38,12 @@ def test_mirrored_input_gives_mirrored_output(size: int, new_size: int) -> None:
     torch.testing.assert_close(there, resample(line, (new_size, 1, 1)).flip(1))
 
 
+@given(SIZES, SIZES, st.floats(-1e3, 1e3, width=32))
+def test_what_is_even_stays_even_to_the_last_digit(size: int, new_size: int, value: float) -> None:
+    even = torch.full((1, size, size, 3), value)
+    assert (resample(even, (new_size, 7, 5)) == value).all()
+
+
 def test_equal_shape_changes_nothing() -> None:
     volume = torch.rand(1, 4, 5, 6)
     assert torch.equal(resample(volume, (4, 5, 6)), volume)

@@ -32,7 +32,7 @@ from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_grid, source_files
 
-FORMAT = 2  # raise it when the same sources and settings give other voxels or another layout
+FORMAT = 3  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000
 VOXEL_BYTES = 12  # three indices of 32 bits
 STALE_SECONDS = 3600  # no file takes so long to write

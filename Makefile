@@ -38,6 +38,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	touch $@
+
 $(VENV)/.docs: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
@@ -61,7 +65,7 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev  ## the benchmarks of speed, memory and robustness, one script a claim: hours
+bench: $(VENV)/.bench  ## the benchmarks of speed, memory and robustness, one script a claim: hours
 	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 bench-quick: $(VENV)/.dev  ## the ratios that three minutes suffice for, against the same limits

@@ -6,7 +6,8 @@ All compute Dice, HD95 and ASSD of the same pairs of masks on one thread, duoseg
 that a slow moment of the machine hits all; medians of the ratios count. Pairs are the labels of a data set's test scans
 (or one phantom chamber) and the same with walls about two voxels off. Values that mean the same must be the same:
 MedPy's HD95 is that of both surfaces together, its ASSD the mean of two means, so of MedPy that is Dice alone.
-``pip install medpy`` for its column. Fails where MONAI is not 2 times, or MedPy 5 times, as slow, or a value differs.
+`make bench` installs MedPy; without it its column is left out. Fails where MONAI is not 2 times, or MedPy 5 times, as
+slow, or a value differs.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Trains `dtml` and `duo` for some steps, predicts and scores the test scans, each as a command in a process of its own
 on one thread, without prepared scans, and prints the seconds and the most memory of each stage, as seen by a sampler
-within the process. Without ``--data`` on phantoms. ``--flame`` also writes flame graphs by py-spy (``pip install
-py-spy``). It is not called ``profile.py``, which Python's own profiler would take for the module of that name.
+within the process. Without ``--data`` on phantoms. ``--flame`` also writes flame graphs by py-spy, which
+`make bench` installs. It is not called ``profile.py``, which Python's own profiler would take for the module of that
+name.
 """
 
 from __future__ import annotations

@@ -88,6 +88,18 @@ def test_each_gpu_has_a_job_that_sees_no_other(setup, monkeypatch, visible, name
     assert "CUDA_VISIBLE_DEVICES" not in machine(setup).environment(0)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "here", "names"), [(5, 0, ("0", "2", "4")), (5, 1, ("1", "3")), (1, 0, ("0",)), (1, 1, ("0",))]
+)
+def test_commands_that_were_started_together_have_gpus_of_their_own(setup, monkeypatch, gpus, here, names):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    for name, value in {"RUN_ID": "x", "RANK": here, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}" if name == "RUN_ID" else name, str(value))
+    monkeypatch.setenv("LOCAL_RANK", str(here))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert machine(setup, "cuda").gpus == names
+
+
 def test_a_plan_is_made_once_and_anew_where_its_settings_changed(setup, phantoms, tmp_path, monkeypatch):
     parts, settings = divide(load_dataset(phantoms)), setup[1]
     (first,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")

@@ -1,7 +1,8 @@
-"""Several processes, started by torchrun, train one method: as one would, or not at all."""
+"""Several processes, started by torchrun, train one method as one would, or not at all; or share a study."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -14,8 +15,13 @@ import pytest
 import torch
 
 import duoseg
+from duoseg.commands.preparing import prepare_training
+from duoseg.commands.runs import build_method
+from duoseg.config import load_config
+from duoseg.scans.dataset import load_dataset
 from duoseg.training.checkpoint import load_checkpoint
 from duoseg.training.log import read_log
+from duoseg.training.ranks import Ranks
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,6 +102,33 @@ def together(processes: int, data: Path, out: Path, *words: object, **options) -
 
 def losses(run: Path) -> list[float]:
     return [record["loss"] for record in read_log(run)]
+
+
+def test_processes_that_train_together_prepare_a_part_of_the_scans_each(phantoms, protocol, tmp_path, monkeypatch):
+    split = load_dataset(phantoms).split(labelled=2)
+    plan = duoseg.plan(phantoms, labelled=2, config=protocol, device="cpu")
+    learner, there = build_method(load_config(protocol).with_options(method="dtml"), plan), []
+    monkeypatch.setattr(Ranks, "wait", lambda ranks: there.append({file.name for file in tmp_path.glob("*.prepared")}))
+    cases = [*split.labelled, *split.unlabelled]
+    for index in range(2):
+        prepared, more = prepare_training(
+            [learner], split, plan, tmp_path, cores=1, ranks=Ranks(index, 2), progress=None
+        )
+        assert [case.name for case in (*prepared, *more)] == [case.name for case in cases]
+    assert {name.split(".")[0] for name in there[0]} == {case.name for case in cases[::2]}
+
+
+def test_commands_that_were_started_together_share_a_study(phantoms, protocol, cache, tmp_path):
+    words = ("--methods", "supervised,dtml", "--labelled", 2, "--seeds", 0, "--cache", cache, "--jobs", 1)
+    process = torchrun(
+        2,
+        *("-m", "duoseg", "compare", phantoms, "--config", protocol, "--out", tmp_path / "study", *words),
+        *("--threads", 1, "--device", "cpu", "--quiet"),
+    )
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    with (tmp_path / "study" / "results.csv").open() as stream:
+        assert {row["method"] for row in csv.DictReader(stream)} == {"supervised", "dtml"}
 
 
 @pytest.mark.parametrize("method", ["dtml", "duo"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
@@ -9,6 +11,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from duoseg.errors import InputError
 from duoseg.model.everywhere import everywhere
 from duoseg.planning.plan import BatchPlan
+from duoseg.training.places import Place, find_place, without_place
 from duoseg.training.ranks import Agreement, Ranks, find_launch, require_divisible
 
 LAUNCHERS = (
@@ -56,6 +59,21 @@ def test_srun_says_how_many_there_are_on_how_many_machines(started):
     launch = find_launch()
     assert isinstance(launch.environment, SLURMEnvironment)
     assert (launch.here, launch.machines, launch.first) == (4, 2, True)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": 6, "LOCAL_WORLD_SIZE": 3, "RANK": 4, "LOCAL_RANK": 1},
+        {"SLURM_STEP_NUM_TASKS": 8, "SLURM_PROCID": 1, "SLURM_LOCALID": 1},
+    ],
+)
+def test_what_one_of_several_starts_can_be_alone(started, monkeypatch, variables):
+    started(**variables)
+    assert find_place().index == int(variables.get("RANK", 1))
+    monkeypatch.setattr("os.environ", without_place(os.environ))
+    assert find_place() == Place()
+    assert os.environ.keys() > variables.keys() - {"TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"}
 
 
 def test_a_command_in_a_job_that_srun_did_not_start_is_alone(started):

@@ -11,6 +11,7 @@ from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Split
 from duoseg.scans.texts import count_text
+from duoseg.training.ranks import Ranks
 
 MOST_WORKERS = 4  # each holds a scan: more cores must not mean more memory
 
@@ -28,6 +29,7 @@ def prepare_training(
     *,
     cores: int,
     described: str = "",
+    ranks: Ranks | None = None,
     progress: Progress | None,
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
     """Prepare the labelled cases, and the unlabelled ones where a stage of a method looks at them.
@@ -39,15 +41,18 @@ def prepare_training(
         cache: where they will lie.
         cores: how many may work.
         described: what they are for, on the line of progress.
+        ranks: this process among those that train together: each prepares its part, and finds those of the others.
         progress: called with how many are done.
     """
     cases, told = [*split.labelled], count_text(len(split.labelled), "labelled scan")
     if any(looks_at_unlabelled(learner) for learner in learners):
         cases += split.unlabelled
         told += f" and {len(split.unlabelled)} unlabelled"
-    workers = min(MOST_WORKERS, cores)
-    prepared = prepare_cases(
-        cases, plan, cache, workers=workers, progress=counted(progress, "prepare", described or told)
-    )
+    workers, shown = min(MOST_WORKERS, cores), counted(progress, "prepare", described or told)
+    if ranks is not None and ranks.count > 1:
+        prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=workers, progress=shown)
+        ranks.wait()
+        shown = None
+    prepared = prepare_cases(cases, plan, cache, workers=workers, progress=shown)
     count = len(split.labelled)
     return prepared[:count], prepared[count:]

@@ -146,15 +146,8 @@ def train(
         learner = build_method(settings, chosen)
         if start_from is not None:
             load_weights(Path(start_from) / WEIGHTS, learner)
-        labelled_cases, unlabelled_cases = ranks.first_then_others(
-            lambda: prepare_training(
-                [learner],
-                split,
-                chosen,
-                folder,
-                cores=torch.get_num_threads(),
-                progress=progress,
-            )
+        labelled_cases, unlabelled_cases = prepare_training(
+            [learner], split, chosen, folder, cores=torch.get_num_threads(), ranks=ranks, progress=progress
         )
         identity |= scans_identity([*labelled_cases, *unlabelled_cases])
         if beginning is not None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from duoseg.errors import InputError
+
 Item = TypeVar("Item")
+
+# By these `find_place` knows who started the processes.
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+SRUN = "SLURM_STEP_NUM_TASKS"
 
 
 @dataclass(frozen=True)
@@ -18,13 +24,29 @@ class Place:
         index: its number, from 0.
         count: how many there are, on all machines.
         here: its number among those on its machine.
+        neighbours: how many there are on its machine, itself among them; None where SLURM does not say.
         launcher: who started them; None for a process alone.
     """
 
     index: int = 0
     count: int = 1
     here: int = 0
+    neighbours: int | None = 1
     launcher: Literal["torchrun", "srun"] | None = None
+
+    @property
+    def on_its_machine(self) -> int:
+        """How many there are on its machine.
+
+        Raises:
+            InputError: SLURM does not say.
+        """
+        if self.neighbours is None:
+            raise InputError(
+                f"SLURM started {self.count} processes without saying how many on each machine: give "
+                "--ntasks-per-node instead of --ntasks."
+            )
+        return self.neighbours
 
     def share(self, items: Sequence[Item], *, part: int = 0, parts: int = 1) -> Sequence[Item]:
         """Every so-manieth of the items: this process's own.
@@ -44,9 +66,17 @@ def find_place() -> Place:
     ``srun`` begins.
     """
     told = os.environ
-    if "TORCHELASTIC_RUN_ID" in told:
-        return Place(int(told["RANK"]), int(told["WORLD_SIZE"]), int(told["LOCAL_RANK"]), "torchrun")
-    tasks = int(told.get("SLURM_STEP_NUM_TASKS", 1))
+    if TORCHRUN in told:
+        index, count, here = (int(told[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        return Place(index, count, here, int(told["LOCAL_WORLD_SIZE"]), "torchrun")
+    tasks = int(told.get(SRUN, 1))
     if tasks > 1 and "SLURM_PROCID" in told:
-        return Place(int(told["SLURM_PROCID"]), tasks, int(told.get("SLURM_LOCALID", 0)), "srun")
+        machines = int(told.get("SLURM_STEP_NUM_NODES", 1))
+        neighbours = tasks // machines if "SLURM_NTASKS_PER_NODE" in told else None
+        return Place(int(told["SLURM_PROCID"]), tasks, int(told.get("SLURM_LOCALID", 0)), neighbours, "srun")
     return Place()
+
+
+def without_place(variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a process that is to be one alone, though whoever starts it is one of several."""
+    return {name: value for name, value in variables.items() if name not in (TORCHRUN, SRUN)}

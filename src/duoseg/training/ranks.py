@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,8 +20,6 @@ from torch import Tensor
 from duoseg.errors import InputError
 from duoseg.planning.plan import BatchPlan
 from duoseg.training.places import find_place
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -58,18 +54,11 @@ def find_launch() -> Launch:
         InputError: SLURM does not say how many processes there are on a machine.
     """
     place = find_place()
-    if place.launcher == "torchrun":
-        here = int(os.environ["LOCAL_WORLD_SIZE"])
-        return Launch(TorchElasticEnvironment(), here, place.count // here)
-    if place.launcher == "srun":
-        if "SLURM_NTASKS_PER_NODE" not in os.environ:
-            raise InputError(
-                f"SLURM started {place.count} processes without saying how many on each machine: give "
-                "--ntasks-per-node instead of --ntasks."
-            )
-        machines = int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
-        return Launch(SLURMEnvironment(), place.count // machines, machines)
-    return alone()
+    if place.launcher is None:
+        return alone()
+    here = place.on_its_machine
+    environment = TorchElasticEnvironment() if place.launcher == "torchrun" else SLURMEnvironment()
+    return Launch(environment, here, place.count // here)
 
 
 def alone() -> Launch:
@@ -111,16 +100,10 @@ class Ranks:
         """Whether this is the process that writes."""
         return self.index == 0
 
-    def first_then_others(self, work: Callable[[], Result]) -> Result:
-        """Do the same in the first process, and then in all others, which find its files."""
-        if self.count == 1:
-            return work()
-        if not self.first:
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.count > 1:
             dist.barrier()
-        result = work()
-        if self.first:
-            dist.barrier()
-        return result
 
     def share(self, positions: range) -> range:
         """This process's part of positions in the global batch, as many as every other's."""

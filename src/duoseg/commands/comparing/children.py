@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from duoseg.training.interruption import Interruption
+from duoseg.training.places import without_place
 
 POLL_SECONDS = 0.2
 LAST_LINES = 5
@@ -77,7 +78,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **environment},
+                env={**without_place(os.environ), **environment},
                 start_new_session=True,
             )
         threading.Thread(target=self._listen, args=(events,), daemon=True).start()

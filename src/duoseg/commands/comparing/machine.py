@@ -15,6 +15,7 @@ from duoseg.errors import InputError
 from duoseg.planning.budget import MEMORY_SHARE
 from duoseg.study.grid import Entry
 from duoseg.training.memory import available_bytes, estimate_bytes
+from duoseg.training.places import find_place
 
 PROCESS_BYTES = 600_000_000
 """Of a process beside its training steps: the libraries, and a scan that is read."""
@@ -95,6 +96,13 @@ def make_machine(
 
 
 def _gpus() -> tuple[str, ...]:
-    """The names by which processes are given one GPU each: those that this process may use."""
+    """The names by which processes are given one GPU each: those that this process may use.
+
+    Of several that were started together, each has its part of the machine's, or one with others where there are fewer.
+
+    Raises:
+        InputError: SLURM does not say how many processes there are on a machine.
+    """
     visible = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    return tuple(visible or map(str, range(torch.cuda.device_count())))
+    names, place = visible or [str(index) for index in range(torch.cuda.device_count())], find_place()
+    return tuple(names[place.here :: place.on_its_machine]) or (names[place.here % len(names)],)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -13,8 +14,9 @@ import pytest
 from duoseg.errors import InputError
 from duoseg.scans.formats import write
 from duoseg.scans.scan import Grid
-from duoseg.scores.evaluate import evaluate
+from duoseg.scores.evaluate import FEWEST_CASES, PROCESS_BYTES, VOXEL_BYTES, evaluate
 from duoseg.scores.output import format_table, to_json, write_csv, write_json
+from duoseg.scores.side_by_side import side_by_side
 
 METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
 AFFINE = np.diag([0.5, 1.0, 2.0, 1.0])
@@ -43,6 +45,54 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     labels = {"background": 0, "posterior": 2, "anterior": 1}
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
     return tmp_path / "masks", tmp_path / "labelsTs"
+
+
+def many(tmp_path: Path, cases: int) -> tuple[Path, Path]:
+    """As many cases, some of which have values without a name, and one no prediction."""
+    rng = np.random.default_rng(0)
+    for index in range(cases):
+        save(tmp_path / "labelsTs" / f"{index}.nii.gz", block(1, 3) + block(4, 6, 2))
+        mask = rng.integers(0, 4 if index % 5 == 0 else 3, (8, 8, 8)).astype(np.uint8)
+        save(tmp_path / "masks" / f"{index}.nii.gz", mask)
+    (tmp_path / "masks" / "0.nii.gz").unlink()
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "anterior": 1, "posterior": 2}}))
+    return tmp_path / "masks", tmp_path / "labelsTs"
+
+
+def test_processes_that_share_the_cases_find_what_one_finds(tmp_path: Path) -> None:
+    folders, told = many(tmp_path, 2 * FEWEST_CASES), []
+    shared = evaluate(*folders, threads=2, progress=lambda *numbers: told.append(numbers))
+    assert shared == evaluate(*folders)
+    assert len(shared.problems) == 4
+    assert told == [(done, 2 * FEWEST_CASES) for done in range(1, 2 * FEWEST_CASES + 1)]
+
+
+def test_more_cases_than_memory_is_there_for_are_not_read_at_once(tmp_path: Path, monkeypatch) -> None:
+    folders, used = many(tmp_path, 4 * FEWEST_CASES), []
+
+    def noted(work, items, *, workers):
+        used.append(workers)
+        return map(work, items)
+
+    monkeypatch.setattr("duoseg.scores.evaluate.side_by_side", noted)
+    evaluate(*folders, threads=16)
+    monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 2 * PROCESS_BYTES + 3 * VOXEL_BYTES * 8**3)
+    evaluate(*folders, threads=16)
+    monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 1)
+    evaluate(*folders, threads=16)
+    assert used == [4, 2, 1]
+
+
+def test_a_fault_in_another_process_is_told_as_in_this_one(tmp_path: Path) -> None:
+    folders = many(tmp_path, 2 * FEWEST_CASES)
+    (folders[0] / "7.nii.gz").write_bytes((folders[0] / "7.nii.gz").read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"7\.nii\.gz"):
+        evaluate(*folders, threads=2)
+
+
+def test_a_process_that_the_system_ends_is_told() -> None:
+    with pytest.raises(InputError, match="try fewer --threads"):
+        list(side_by_side(os._exit, [0, 1], workers=2))
 
 
 def test_json_holds_names_keys_and_order_of_the_contract(folders: tuple[Path, Path], tmp_path: Path) -> None:

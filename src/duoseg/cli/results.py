@@ -27,6 +27,7 @@ def evaluate(
     """
     import duoseg
     from duoseg.console import Console
+    from duoseg.scans.limits import cores
 
     console = Console(quiet=computing.quiet)
     with console.progress() as progress:
@@ -37,6 +38,7 @@ def evaluate(
             csv=csv,
             tolerance_mm=tolerance_mm,
             dataset=dataset,
+            threads=computing.threads or cores(),
             progress=progress,
         )
     console.evaluate(scores)

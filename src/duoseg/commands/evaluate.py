@@ -20,6 +20,7 @@ def evaluate(
     csv: StrPath | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     dataset: StrPath | None = None,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a mask against its reference, or a folder of masks against a folder of references.
@@ -31,6 +32,8 @@ def evaluate(
         csv: write one row per case and class here.
         tolerance_mm: of the normalised surface distance.
         dataset: a ``dataset.json`` that names the classes; by default the one beside the references.
+        threads: at most so many processes share the cases. With more than 1 a script must keep what it does behind
+            ``if __name__ == "__main__":``, as for Python's `multiprocessing`.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
@@ -44,6 +47,7 @@ def evaluate(
         Path(reference),
         dataset_json=Path(dataset) if dataset else None,
         tolerance_mm=tolerance_mm,
+        threads=threads,
         progress=counted(progress, "evaluate"),
     )
     if json is not None:

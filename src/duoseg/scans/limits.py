@@ -1,4 +1,4 @@
-"""What fits into this machine's memory, asked before anything is allocated for a file's announcement."""
+"""What this machine has: memory, asked before anything is allocated for a file's announcement, and cores."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def require_memory(path: Path, nbytes: int) -> None:
             f"{path}: to read its voxels takes {nbytes / _GIB:.3g} GiB of memory, and this machine has "
             f"{limit / _GIB:.3g} GiB; crop or downsample it, or take a larger machine."
         )
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _group_limits() -> list[int]:

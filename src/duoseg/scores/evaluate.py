@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Problem
+from duoseg.scans.description import Description
 from duoseg.scans.formats import read_scan
+from duoseg.scans.limits import memory_limit
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name
@@ -21,9 +24,19 @@ from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
 from duoseg.scores.pairing import RESAMPLE, Pair, check_grids, find_names, pair_masks
 from duoseg.scores.policy import METRICS, Values
+from duoseg.scores.side_by_side import side_by_side
 from duoseg.scores.statistics import defined_mean
 from duoseg.scores.surface import surface_distances
 from duoseg.scores.values import values_in
+
+PROCESS_BYTES = 200_000_000
+"""Of a process that scores, beside the masks."""
+
+VOXEL_BYTES = 24
+"""Of a voxel of a case that is being read and scored."""
+
+FEWEST_CASES = 8
+"""For each process: with fewer, starting it takes longer than it saves."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of cases done and the number of all cases."""
@@ -117,13 +130,22 @@ def evaluate(
     *,
     dataset_json: Path | None = None,
     tolerance_mm: float = policy.TOLERANCE_MM,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a mask file against a reference file, or a folder of masks against a folder of references.
 
     Files of folders pair by case name. Classes are named by ``dataset_json``, or by a ``dataset.json`` beside
-    the references; where none names any, every value found in a mask is a label, named by its value. One case
-    is in memory at a time.
+    the references; where none names any, every value found in a mask is a label, named by its value.
+
+    Args:
+        prediction: A mask file, or a folder of them.
+        reference: The true mask, or a folder or table of them.
+        dataset_json: Names the classes.
+        tolerance_mm: Of the normalised surface distance.
+        threads: At most so many processes share the cases, one in memory each, as far as memory allows; few cases
+            are not shared.
+        progress: Called after each case.
 
     Raises:
         InputError: Files are absent or unreadable, do not pair, hold fractions or (without class names) more than
@@ -131,35 +153,44 @@ def evaluate(
     """
     pairs, problems = pair_masks(prediction, reference)
     names = find_names(reference, dataset_json)
-    check_grids(pairs)
-    ignore_value = names.ignore_value
+    largest = check_grids(pairs)
+    room = memory_limit() // (PROCESS_BYTES + VOXEL_BYTES * largest)
+    workers = max(1, min(threads, len(pairs) // FEWEST_CASES, room))
+    work = partial(_score_pair, names=names, tolerance_mm=tolerance_mm)
     cases: list[CaseScores] = []
-    for done, pair in enumerate(pairs, start=1):
-        predicted, expected, grid = _read_pair(pair, names.classes, problems)
-        labels = names.classes
-        if not labels:
-            found = _label_values(pair.prediction, predicted) | _label_values(pair.reference, expected)
-            labels = {str(value): value for value in found - {ignore_value}}
-        else:
-            problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
-        scored = score_masks(
-            predicted,
-            expected,
-            grid.spacing,
-            labels,
-            tolerance_mm=tolerance_mm,
-            ignore_value=ignore_value,
-            voxel_volume_ml=grid.voxel_volume_ml,
-            axes=grid.affine[:3, :3] if grid.is_sheared else None,
-        )
-        cases.append(CaseScores(pair.case, scored))
+    for case, found in side_by_side(work, pairs, workers=workers):
+        cases.append(case)
+        problems += found
         if progress:
-            progress(done, len(pairs))
+            progress(len(cases), len(pairs))
     return Scores(
         cases=tuple(cases if names.classes else _with_same_labels(cases)),
-        policy=policy.describe(tolerance_mm=tolerance_mm, ignore_value=ignore_value),
+        policy=policy.describe(tolerance_mm=tolerance_mm, ignore_value=names.ignore_value),
         problems=tuple(problems),
     )
+
+
+def _score_pair(pair: Pair, names: Description, tolerance_mm: float) -> tuple[CaseScores, list[Problem]]:
+    """Read and score one case, and say what is wrong with its masks."""
+    problems: list[Problem] = []
+    predicted, expected, grid = _read_pair(pair, names.classes, problems)
+    labels, ignore_value = names.classes, names.ignore_value
+    if not labels:
+        found = _label_values(pair.prediction, predicted) | _label_values(pair.reference, expected)
+        labels = {str(value): value for value in found - {ignore_value}}
+    else:
+        problems += _unnamed(pair, predicted, expected, {*labels.values(), ignore_value, 0})
+    scored = score_masks(
+        predicted,
+        expected,
+        grid.spacing,
+        labels,
+        tolerance_mm=tolerance_mm,
+        ignore_value=ignore_value,
+        voxel_volume_ml=grid.voxel_volume_ml,
+        axes=grid.affine[:3, :3] if grid.is_sheared else None,
+    )
+    return CaseScores(pair.case, scored), problems
 
 
 def _score_label(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,22 +102,24 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description:
     return Description()
 
 
-def check_grids(pairs: Sequence[Pair]) -> None:
+def check_grids(pairs: Sequence[Pair]) -> int:
     """Compare the grids of all pairs from the file headers, before anything is scored; another axis order is fine.
+
+    Returns:
+        The voxels of the largest prediction.
 
     Raises:
         InputError: Grids differ; the message names each case and by how many voxels or mm.
     """
-    faults = []
+    faults, largest = [], 0
     for pair in pairs:
         if pair.prediction is None:
             continue
         found, expected = read_grid(pair.prediction), read_grid(pair.reference)
+        largest = max(largest, math.prod(found.shape))
         # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
         part = expected.box_of(found) is not None or found.box_of(expected) is not None
-        cropped = all(
-            path.is_dir() or path.name.lower().endswith(SEGMENTS) for path in (pair.prediction, pair.reference)
-        )
+        cropped = _may_be_cropped(pair.prediction) and _may_be_cropped(pair.reference)
         if not part and not (cropped and expected.union(found) is not None):
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
     if faults:
@@ -125,6 +128,7 @@ def check_grids(pairs: Sequence[Pair]) -> None:
             f"{'its' if len(faults) == 1 else 'their'} reference's grid: "
             f"{some_text(faults, SHOWN, '; ')}. {RESAMPLE}"
         )
+    return largest
 
 
 def _may_be_cropped(path: Path) -> bool:

@@ -168,13 +168,6 @@ def run_children(
     return asked
 
 
-def cores() -> int:
-    """How many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def end_with_parent() -> None:
     """End this process, at once, when the one that started it is gone: standard input then ends."""
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from duoseg.commands.comparing.children import cores
 from duoseg.commands.comparing.setup import Device, Setup, build_meta
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.planning.budget import MEMORY_SHARE
+from duoseg.scans.limits import cores
 from duoseg.study.grid import Entry
 from duoseg.training.memory import available_bytes, estimate_bytes
 from duoseg.training.places import find_place

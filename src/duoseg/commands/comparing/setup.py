@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from duoseg.commands.comparing.children import cores
 from duoseg.commands.comparing.frozen import scans_of, write_table
 from duoseg.commands.plan import plan_dataset
 from duoseg.commands.preparing import prepare_training
@@ -30,6 +29,7 @@ from duoseg.scans.cases import Case
 from duoseg.scans.copies import require_apart
 from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.formats import read_grid
+from duoseg.scans.limits import cores
 from duoseg.study.folds import Part
 from duoseg.study.grid import Entry
 from duoseg.version import __version__

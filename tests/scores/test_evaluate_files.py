@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +15,6 @@ from duoseg.scans.formats import write
 from duoseg.scans.scan import Grid
 from duoseg.scores.evaluate import FEWEST_CASES, PROCESS_BYTES, VOXEL_BYTES, evaluate
 from duoseg.scores.output import format_table, to_json, write_csv, write_json
-from duoseg.scores.side_by_side import side_by_side
 
 METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
 AFFINE = np.diag([0.5, 1.0, 2.0, 1.0])
@@ -70,11 +68,11 @@ def test_processes_that_share_the_cases_find_what_one_finds(tmp_path: Path) -> N
 def test_more_cases_than_memory_is_there_for_are_not_read_at_once(tmp_path: Path, monkeypatch) -> None:
     folders, used = many(tmp_path, 4 * FEWEST_CASES), []
 
-    def noted(work, items, *, workers):
-        used.append(workers)
+    def noted(work, items, *, processes):
+        used.append(processes)
         return map(work, items)
 
-    monkeypatch.setattr("duoseg.scores.evaluate.side_by_side", noted)
+    monkeypatch.setattr("duoseg.scores.evaluate.in_processes", noted)
     evaluate(*folders, threads=16)
     monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 2 * PROCESS_BYTES + 3 * VOXEL_BYTES * 8**3)
     evaluate(*folders, threads=16)
@@ -88,11 +86,6 @@ def test_a_fault_in_another_process_is_told_as_in_this_one(tmp_path: Path) -> No
     (folders[0] / "7.nii.gz").write_bytes((folders[0] / "7.nii.gz").read_bytes()[:-40])
     with pytest.raises(InputError, match=r"7\.nii\.gz"):
         evaluate(*folders, threads=2)
-
-
-def test_a_process_that_the_system_ends_is_told() -> None:
-    with pytest.raises(InputError, match="try fewer --threads"):
-        list(side_by_side(os._exit, [0, 1], workers=2))
 
 
 def test_json_holds_names_keys_and_order_of_the_contract(folders: tuple[Path, Path], tmp_path: Path) -> None:

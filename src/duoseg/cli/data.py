@@ -48,7 +48,7 @@ def check(data: Data, *, labelled: Labelled = None, computing: Computing = EVERY
 
     console = Console(quiet=computing.quiet)
     with console.progress() as progress:
-        report = duoseg.check(data, labelled=labelled, progress=progress)
+        report = duoseg.check(data, labelled=labelled, threads=computing.threads, progress=progress)
     console.check(report)
     if not report.ok:
         sys.exit(1)

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from duoseg.commands.hours import fit_to_hours, warn_of_memory
 from duoseg.commands.runs import require_known_settings, save_plan
 from duoseg.config import Config, load_checked_config
@@ -122,6 +124,7 @@ def plan_dataset(
             split,
             dataset,
             known=known if hours is None else None,  # how long reading takes tells how long preparing will
+            threads=torch.get_num_threads(),
             progress=counted(progress, "plan"),
         )
     reading_seconds = time.monotonic() - began

@@ -13,8 +13,6 @@ from duoseg.scans.dataset import Split
 from duoseg.scans.texts import count_text
 from duoseg.training.ranks import Ranks
 
-MOST_WORKERS = 4  # each holds a scan: more cores must not mean more memory
-
 
 def looks_at_unlabelled(method: Method | type[Method]) -> bool:
     """Whether any stage has patches of scans without labels."""
@@ -48,11 +46,11 @@ def prepare_training(
     if any(looks_at_unlabelled(learner) for learner in learners):
         cases += split.unlabelled
         told += f" and {len(split.unlabelled)} unlabelled"
-    workers, shown = min(MOST_WORKERS, cores), counted(progress, "prepare", described or told)
+    shown = counted(progress, "prepare", described or told)
     if ranks is not None and ranks.count > 1:
-        prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=workers, progress=shown)
+        prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=cores, progress=shown)
         ranks.wait()
         shown = None
-    prepared = prepare_cases(cases, plan, cache, workers=workers, progress=shown)
+    prepared = prepare_cases(cases, plan, cache, workers=cores, progress=shown)
     count = len(split.labelled)
     return prepared[:count], prepared[count:]

@@ -15,8 +15,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,13 @@ from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_grid, source_files
+from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 
 FORMAT = 3  # raise it when the same sources and settings give other voxels or another layout
 FOREGROUND_VOXELS = 5000
 VOXEL_BYTES = 12  # three indices of 32 bits
 STALE_SECONDS = 3600  # no file takes so long to write
+PREPARING_BYTES = 24  # of a voxel, before or after resampling, whichever has more of them; measured
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\..+\.prepared")  # the names that `atomic_path` writes ours under
 
 Box = tuple[slice, slice, slice]
@@ -96,9 +97,9 @@ def prepare_cases(
     """Prepare every case that the cache in ``folder`` does not hold yet, and return all in the order given.
 
     Files there are reused if their key and digest fit, and rewritten if not; an interrupted run goes on where
-    it stopped. The label of a case with ``label=None`` is never looked for. Memory holds ``workers`` scans,
-    however many cases there are. ``workers`` threads share the work (reading, decompressing and resampling
-    all leave the interpreter free). ``progress(done, all)`` is called after each case. What a run that was killed
+    it stopped. The label of a case with ``label=None`` is never looked for. ``workers`` threads share the work
+    (reading, decompressing and resampling all leave the interpreter free), each with one scan in memory, as far as
+    there is room. ``progress(done, all)`` is called after each case. What a run that was killed
     left half-written there is removed after an hour.
 
     Raises:
@@ -107,20 +108,25 @@ def prepare_cases(
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     prepared: list[PreparedCase] = []
-    pool = ThreadPoolExecutor(max_workers=max(1, workers))
+    room = Room() if workers > 1 else None
     with Known(folder) as known:
-        try:
-            for case in pool.map(lambda one: prepare_case(one, plan, folder, known), cases):
-                prepared.append(case)
-                if progress is not None:
-                    progress(len(prepared), len(cases))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for case in in_threads(lambda one: prepare_case(one, plan, folder, known, room), cases, threads=workers):
+            prepared.append(case)
+            if progress is not None:
+                progress(len(prepared), len(cases))
     return prepared
 
 
-def prepare_case(case: Case, plan: Plan, folder: Path, known: Known) -> PreparedCase:
-    """Prepare one case, or find it in the cache; see `prepare_cases`."""
+def prepare_case(case: Case, plan: Plan, folder: Path, known: Known, room: Room | None = None) -> PreparedCase:
+    """Prepare one case, or find it in the cache; see `prepare_cases`.
+
+    Args:
+        case: to be prepared.
+        plan: how.
+        folder: the cache.
+        known: what is known of files.
+        room: memory that those who prepare side by side share.
+    """
     image_bytes = [_hash(path, known) for path in case.images]
     image_key = _key("image", image_bytes, plan.spacing, [_rule(r) for r in plan.normalisation])
     image_path = folder / f"{case.name}.image.{image_key[:16]}.prepared"
@@ -134,12 +140,13 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known) -> Prepared
     placement = _held_placement(image_path, image_key, known, channels=len(case.images))
     grid = None
     if placement is None:
-        voxels, grid = read_channels(case)
-        image, placement = prepare_image(voxels, grid, plan, name=str(case.images[0]))
-        del voxels
-        meta = {"placement": json.dumps(placement.to_dict()).encode()}
-        write_frame(image_path, _half(image), key=image_key, meta=meta, patch=plan.patch)
-        del image
+        with room.taken(_bytes_to_prepare(case, plan)) if room else nullcontext():
+            voxels, grid = read_channels(case)
+            image, placement = prepare_image(voxels, grid, plan, name=str(case.images[0]))
+            del voxels
+            meta = {"placement": json.dumps(placement.to_dict()).encode()}
+            write_frame(image_path, _half(image), key=image_key, meta=meta, patch=plan.patch)
+            del image
     if label_path is not None and not _holds_label(
         label_path, label_key, known, shape=placement.prepared, classes=len(plan.classes)
     ):
@@ -156,6 +163,11 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known) -> Prepared
         image_path=image_path,
         label_path=label_path,
     )
+
+
+def _bytes_to_prepare(case: Case, plan: Plan) -> int:
+    """About how much memory it takes."""
+    return PREPARING_BYTES * sum(voxels_to_hold(image, spacing=plan.spacing) for image in case.images)
 
 
 def hash_source(path: Path) -> str:

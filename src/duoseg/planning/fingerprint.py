@@ -7,7 +7,9 @@ axis order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,11 @@ from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.formats import source_files
 from duoseg.scans.scan import Grid, content_box
 from duoseg.scans.segments import names_of_classes
+from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 from duoseg.scans.strays import stray_text
 
 SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
+VOXEL_BYTES = 10  # memory for a voxel: as stored, as 32-bit float, and whether it is content
 Progress = Callable[[int, int], None]
 
 
@@ -84,11 +88,17 @@ class _Measured:
 
 
 def take_fingerprint(
-    split: Split, dataset: Dataset, *, known: Known | None = None, progress: Progress | None = None
+    split: Split,
+    dataset: Dataset,
+    *,
+    known: Known | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> Fingerprint:
-    """Measure every image of the split and the labels of ``split.labelled``, one scan in memory at a time.
+    """Measure every image of the split and the labels of ``split.labelled``.
 
-    An unlabelled scan that was measured before, as ``known`` says, is not read again.
+    An unlabelled scan that was measured before, as ``known`` says, is not read again. ``threads`` share the unlabelled
+    scans, each with one of them in memory, as far as there is room.
 
     Where the data set names no classes they are the values found in these labels, called as the labels' segments are
     where all agree, else "1", "2", ...
@@ -106,13 +116,13 @@ def take_fingerprint(
         raise InputError(f"{dataset.root}: no training scan has a label; {stray}.")
     facts: list[CaseFacts] = []
     measured = _Measured()
-    for done, case in enumerate(cases, start=1):
-        if case.label is None and known is not None:
-            facts.append(_recalled_facts(case, known))
-        else:
-            facts.append(_measure(case, dataset, measured))
+    room = Room() if threads > 1 else None
+    labelled = (_measure(case, dataset, measured) for case in split.labelled)
+    unlabelled = in_threads(lambda case: _unlabelled_facts(case, known, room), split.unlabelled, threads=threads)
+    for one in chain(labelled, unlabelled):
+        facts.append(one)
         if progress is not None:
-            progress(done, len(cases))
+            progress(len(facts), len(cases))
     classes = dataset.classes or names_of_classes(sorted(measured.volumes), measured.named)
     return Fingerprint(
         channels=dataset.channels,
@@ -134,30 +144,35 @@ def take_fingerprint(
     )
 
 
-def _recalled_facts(case: Case, known: Known) -> CaseFacts:
-    """The facts of an unlabelled scan, whatever it is called now."""
+def _unlabelled_facts(case: Case, known: Known | None, room: Room | None) -> CaseFacts:
+    """The facts of an unlabelled scan, whatever it was called when they became known."""
+
+    def find() -> CaseFacts:
+        with room.taken(VOXEL_BYTES * sum(map(voxels_to_hold, case.images))) if room else nullcontext():
+            return _facts(case, *read_channels(case))
 
     def parse(kept: dict[str, Any]) -> CaseFacts:
         return CaseFacts.model_validate({**kept, "name": case.name, "labelled": False})
 
+    if known is None:
+        return find()
     return known.recall(
         "facts",
         [file for image in case.images for file in source_files(image)],
-        lambda: _facts(case, *read_channels(case)),
+        find,
         parse=parse,
         plain=lambda facts: facts.model_dump(mode="json", exclude={"name", "labelled"}),
     )
 
 
 def _measure(case: Case, dataset: Dataset, measured: _Measured) -> CaseFacts:
-    """Measure a scan, and its label if it has one."""
+    """Measure a scan and its label."""
     voxels, grid = read_channels(case)
-    if case.label is not None:
-        scan = read_label_scan(case, grid, dataset.classes)
-        measured.named.append(scan.segments)
-        order = grid.canonical()
-        label, image = to_canonical(scan.voxels, *order), to_canonical(voxels, *order)
-        _measure_label(label, image, grid, dataset, measured, str(case.label))
+    scan = read_label_scan(case, grid, dataset.classes)
+    measured.named.append(scan.segments)
+    order = grid.canonical()
+    label, image = to_canonical(scan.voxels, *order), to_canonical(voxels, *order)
+    _measure_label(label, image, grid, dataset, measured, str(case.label))
     return _facts(case, voxels, grid)
 
 

@@ -36,18 +36,25 @@ from duoseg.scans.inspection import (
 )
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.segments import by_name
+from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 
 __all__ = ["CheckReport", "Problem", "Role", "Row", "check_dataset"]
 
 Progress = Callable[[int, int], None]
 
+VOXEL_BYTES = 8
+"""Memory that a voxel of a scan takes, at most, while it is read and looked at; measured."""
 
-def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Progress | None = None) -> CheckReport:
+
+def check_dataset(
+    dataset: Dataset, *, labelled: int | None = None, threads: int = 1, progress: Progress | None = None
+) -> CheckReport:
     """Read every scan of a data set and tell what is there and what is wrong.
 
     Args:
         dataset: best loaded with ``tolerant=True``, so that errors of its layout are told with all others.
         labelled: keep the labels of the first so many training cases; those of the others are not opened.
+        threads: how many share the scans, as far as memory allows.
         progress: called with (scans read, scans in all) after each.
 
     Raises:
@@ -55,10 +62,20 @@ def check_dataset(dataset: Dataset, *, labelled: int | None = None, progress: Pr
     """
     cases = list(_cases(dataset, labelled))
     read: list[Inspected] = []
-    for done, (case, role) in enumerate(cases, start=1):
-        read.append(_inspect(dataset, case, role))
+    room = Room()
+
+    def inspect(one: tuple[Case, Role]) -> Inspected:
+        case, role = one
+        if threads == 1:
+            return _inspect(dataset, case, role)
+        largest = max(map(voxels_to_hold, case.images))  # one channel is read at a time
+        with room.taken(VOXEL_BYTES * largest):
+            return _inspect(dataset, case, role)
+
+    for one in in_threads(inspect, cases, threads=threads):
+        read.append(one)
         if progress is not None:
-            progress(done, len(cases))
+            progress(len(read), len(cases))
     inspected = [one for one, (case, _) in zip(read, cases, strict=True) if not _is_left_out(dataset, case)]
     found = [
         *dataset.problems,

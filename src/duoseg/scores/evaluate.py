@@ -18,13 +18,13 @@ from duoseg.scans.limits import memory_limit
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name
+from duoseg.scans.side_by_side import in_processes
 from duoseg.scans.texts import some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
 from duoseg.scores.pairing import RESAMPLE, Pair, check_grids, find_names, pair_masks
 from duoseg.scores.policy import METRICS, Values
-from duoseg.scores.side_by_side import side_by_side
 from duoseg.scores.statistics import defined_mean
 from duoseg.scores.surface import surface_distances
 from duoseg.scores.values import values_in
@@ -155,10 +155,10 @@ def evaluate(
     names = find_names(reference, dataset_json)
     largest = check_grids(pairs)
     room = memory_limit() // (PROCESS_BYTES + VOXEL_BYTES * largest)
-    workers = max(1, min(threads, len(pairs) // FEWEST_CASES, room))
+    processes = max(1, min(threads, len(pairs) // FEWEST_CASES, room))
     work = partial(_score_pair, names=names, tolerance_mm=tolerance_mm)
     cases: list[CaseScores] = []
-    for case, found in side_by_side(work, pairs, workers=workers):
+    for case, found in in_processes(work, pairs, processes=processes):
         cases.append(case)
         problems += found
         if progress:

@@ -113,6 +113,19 @@ def test_masks_have_their_scans_geometry_and_the_smallest_type(run, trained, pha
     }
 
 
+def test_uncertainty_is_what_the_probabilities_leave_to_other_classes(run, trained, phantoms, tmp_path):
+    scan = min((phantoms / "imagesTs").iterdir())
+    plain = ("predict", trained, scan, "--out", tmp_path / "plain")
+    assert run(*plain)[0] == 0 and not (tmp_path / "plain" / "uncertainty").exists()
+    assert run("predict", trained, scan, "--out", tmp_path / "masks", "--probabilities", "--uncertainty")[0] == 0
+    name = scan.name.split("_0000")[0]
+    assert (tmp_path / "plain" / f"{name}.nii.gz").read_bytes() == (tmp_path / "masks" / f"{name}.nii.gz").read_bytes()
+    maps = [np.asarray(nib.load(path).dataobj) for path in (tmp_path / "masks" / "probabilities").iterdir()]
+    found = nib.load(tmp_path / "masks" / "uncertainty" / f"{name}.nii.gz")
+    np.testing.assert_array_equal(found.affine, nib.load(scan).affine)
+    np.testing.assert_allclose(np.asarray(found.dataobj), 1 - np.max(maps, axis=0), atol=6e-4)
+
+
 def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(trained, phantoms, tmp_path):
     source = next((phantoms / "imagesTs").iterdir())
     image = nib.load(source)

@@ -93,10 +93,9 @@ def test_each_gpu_has_a_job_that_sees_no_other(setup, monkeypatch, visible, name
 )
 def test_commands_that_were_started_together_have_gpus_of_their_own(setup, monkeypatch, gpus, here, names):
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    for name, value in {"RUN_ID": "x", "RANK": here, "WORLD_SIZE": 2}.items():
-        monkeypatch.setenv(f"TORCHELASTIC_{name}" if name == "RUN_ID" else name, str(value))
-    monkeypatch.setenv("LOCAL_RANK", str(here))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    told = {"TORCHELASTIC_RUN_ID": "x", "RANK": here, "WORLD_SIZE": 2, "LOCAL_RANK": here, "LOCAL_WORLD_SIZE": 2}
+    for name, value in told.items():
+        monkeypatch.setenv(name, str(value))
     assert machine(setup, "cuda").gpus == names
 
 

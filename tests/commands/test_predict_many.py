@@ -57,6 +57,11 @@ def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp
     assert predicted(trained, scans, out, **again) == []
     next((out / "probabilities").glob(f"{all_names[0]}.*")).unlink()
     assert predicted(trained, scans, out, **again) == all_names[:1]
+    again |= {"uncertainty": True}
+    assert predicted(trained, scans, out, **again) == all_names
+    assert predicted(trained, scans, out, **again) == []
+    next((out / "uncertainty").glob(f"{all_names[0]}.*")).unlink()
+    assert predicted(trained, scans, out, **again) == all_names[:1]
     os.utime(first, (time.time() + 5, time.time() + 5))
     assert predicted(trained, scans, out, **again) == all_names[:1]
     os.utime(first, (0, 0))
@@ -110,7 +115,8 @@ def test_processes_that_were_started_together_share_the_scans(trained, scans, tm
     out, expected = tmp_path / "masks", tmp_path / "expected"
     predicted(trained, scans, expected)
     told = [
-        {"TORCHELASTIC_RUN_ID": "x", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        {"TORCHELASTIC_RUN_ID": "x", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         if launcher == "torchrun"
         else {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
         for rank in range(2)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from duoseg.planning.orient import canonical_spacing
-from duoseg.planning.prepare import prepare_image, prepare_label, restore_map, restore_mask
+from duoseg.planning.prepare import prepare_image, prepare_label, restore_map, restore_mask, restore_mask_and_doubt
 from duoseg.scans.scan import Grid
 
 DTYPES = ("uint8", "int16", "uint16", "int32", "float32", "float64")
@@ -79,6 +79,12 @@ def test_through_resampling_a_smooth_object_returns_to_its_place(affine, targets
     share = (image[0] - image[0].min()) / np.ptp(image[0])
     back = restore_map(torch.from_numpy(share), placement, outside=0.0) > 0.5
     assert 2 * (back & ball).sum() / (back.sum() + ball.sum()) >= 0.98
+
+    odds = torch.from_numpy(np.stack([1 - share, share]))
+    found, doubt = restore_mask_and_doubt(odds, placement)
+    np.testing.assert_array_equal(found, restore_mask(odds, placement))
+    maps = [restore_map(one, placement, outside=1.0 - index) for index, one in enumerate(odds)]
+    np.testing.assert_allclose(doubt, 1 - np.max(maps, axis=0), atol=1e-6)
 
     # The label that training sees has whole voxels only, but lies in the same place.
     label = torch.from_numpy(prepare_label(ball.astype(np.uint8), placement, plan)).clamp(min=0).long()

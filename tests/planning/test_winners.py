@@ -54,6 +54,17 @@ def test_slabs_give_the_mask_of_the_whole_volume(shape, new, axis, cuts, seed):
         np.testing.assert_array_equal(most_probable(slabs, new), whole(probabilities, new))
 
 
+@settings(max_examples=60, deadline=None)
+@given(SHAPE, SHAPE, st.sampled_from([0.5, 4.0, 400.0]), st.integers(0, 99))
+def test_how_probable_the_winners_are_is_that_of_the_whole_volume(shape, new, sharpness, seed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winners, "TILE", 5)
+        probabilities, shares = fields(3, shape, sharpness=sharpness, seed=seed), np.full(new, np.nan, np.float32)
+        mask = most_probable(Slabs(shape, 0, iter(probabilities.split(2, dim=1))), new, shares=shares)
+        np.testing.assert_array_equal(mask, whole(probabilities, new))
+        np.testing.assert_allclose(shares, resample(probabilities, new).amax(dim=0).numpy(), atol=1e-6)
+
+
 def test_slabs_are_kept_as_they_go_by():
     probabilities, kept = fields(3, (4, 9, 5)), torch.zeros(3, 4, 9, 5)
     slabs = Slabs((4, 9, 5), 1, iter(probabilities.split(2, dim=2))).kept_in(kept)

@@ -88,6 +88,9 @@ def predict(
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the masks.")],
+    uncertainty: Annotated[
+        bool, Parameter(negative="", help="Also write how probable it is that each voxel's class is wrong.")
+    ] = False,
     probabilities: Annotated[bool, Parameter(negative="", help="Also write each class's probability.")] = False,
     format: Annotated[
         Literal["same", "nii.gz", "nrrd", "dicom-seg"],
@@ -120,6 +123,7 @@ def predict(
                 runs,
                 inputs,
                 out,
+                uncertainty=uncertainty,
                 probabilities=probabilities,
                 format=format,
                 mirror=mirror,

@@ -59,6 +59,7 @@ def predict(
     inputs: StrPath | Sequence[StrPath],
     out: StrPath,
     *,
+    uncertainty: bool = False,
     probabilities: bool = False,
     format: OutputFormat = "same",
     mirror: bool | None = None,
@@ -78,6 +79,7 @@ def predict(
         runs: a run folder, or several.
         inputs: an image file, a DICOM series folder, a folder of either, a CSV table (its test scans), or several.
         out: folder for the masks, called after their cases, and ``predictions.json``.
+        uncertainty: also write, as ``uncertainty/<case>.<ending>``, how probable it is that a voxel's class is wrong.
         probabilities: also write each class's probability as ``probabilities/<case>.<class>.<ending>``.
         format: of the masks: "same" as each scan's (a DICOM series gets a DICOM SEG), "nii.gz", "nrrd" (a 3D Slicer
             segmentation), or "dicom-seg". Probabilities of DICOM scans are NIfTI.
@@ -102,7 +104,7 @@ def predict(
     model = load(*runs, device=device)
     changes = {"mirror": mirror, "largest_component": largest_component}
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    outputs = Outputs(Path(out), runs, model, format, probabilities, weights_of(runs))
+    outputs = Outputs(Path(out), runs, model, format, weights_of(runs), probabilities, uncertainty)
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     with Manifest(outputs.out) as manifest:
         for case in cases:
@@ -151,7 +153,9 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
         return _Read(prepared, images.grid.voxel_volume_ml, images.notes)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
-        prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
+        prediction = model.segment(
+            scan.prepared, keep_probabilities=outputs.probabilities, uncertainty=outputs.uncertainty
+        )
         return _Segmented(prediction, scan.voxel_ml, scan.notes)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:

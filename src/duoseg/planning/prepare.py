@@ -159,10 +159,26 @@ def restore_mask(probabilities: Tensor | Slabs, placement: Placement) -> np.ndar
     holds little: a slab and a tile; where the scan is sheared all slabs and a few volumes of one class. A tie goes to
     the smaller class.
     """
+    return _restored(probabilities, placement, None)
+
+
+def restore_mask_and_doubt(probabilities: Tensor | Slabs, placement: Placement) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask as `restore_mask` does, and for each voxel the probability that it is of another class.
+
+    The second is float32, 0 outside the crop.
+    """
+    shares = np.ones(_inner_shape(placement) if placement.shear is None else placement.shear.shape, np.float32)
+    mask = _restored(probabilities, placement, shares)
+    doubt = np.clip(1 - shares, 0, 1, out=shares)
+    return mask, doubt if placement.shear is not None else _put_back(doubt, placement, 0)
+
+
+def _restored(probabilities: Tensor | Slabs, placement: Placement, shares: np.ndarray | None) -> np.ndarray:
+    """The mask; ``shares`` is filled with the winners' probabilities within the crop, or of a whole sheared scan."""
     slabs = probabilities if isinstance(probabilities, Slabs) else Slabs.of(probabilities)
     _require_prepared(slabs.shape, placement)
     if placement.shear is None:
-        return _put_back(most_probable(slabs, _inner_shape(placement)), placement, 0)
+        return _put_back(most_probable(slabs, _inner_shape(placement), shares=shares), placement, 0)
     volume = slabs.whole()
     best = _to_sheared(volume[0], placement, 1.0)
     winner = np.zeros(best.shape, np.uint8)
@@ -170,6 +186,8 @@ def restore_mask(probabilities: Tensor | Slabs, placement: Placement) -> np.ndar
         value = _to_sheared(volume[index], placement, 0.0)
         winner[value > best] = index
         np.maximum(best, value, out=best)
+    if shares is not None:
+        shares[...] = best
     return winner
 
 

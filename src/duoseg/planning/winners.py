@@ -26,7 +26,7 @@ ROUNDING = 1e-5
 """Relative; far above that of a sum of products in 32 bits, far below any difference that matters."""
 
 
-def most_probable(probabilities: Tensor | Slabs, shape: Triple) -> np.ndarray:
+def most_probable(probabilities: Tensor | Slabs, shape: Triple, *, shares: np.ndarray | None = None) -> np.ndarray:
     """Return the class with the greatest probability after linear resampling, (X, Y, Z) uint8.
 
     A tie goes to the smaller class. Of slabs, only the one at hand and a few rows of the last one are held.
@@ -34,6 +34,7 @@ def most_probable(probabilities: Tensor | Slabs, shape: Triple) -> np.ndarray:
     Args:
         probabilities: (K + 1, x, y, z), on any device, 256 classes at most; they need not sum to 1.
         shape: of the result; the volume keeps its extent, as in `resample`.
+        shares: (X, Y, Z) float32, where given, to be filled with the winners' probabilities.
     """
     slabs = probabilities if isinstance(probabilities, Slabs) else Slabs.of(probabilities)
     order = axis_order(slabs.shape, shape)
@@ -47,7 +48,9 @@ def most_probable(probabilities: Tensor | Slabs, shape: Triple) -> np.ndarray:
             reads[slabs.axis] = slice(across.start - first, across.stop - first)
             seen = source[(slice(None), *reads)].float().cpu()
             taps = [(axis, *weights) for axis in order if (weights := parts[axis][1]) is not None]
-            result[tile] = _winner(seen, _candidates(seen), taps)
+            result[tile], best = _winner(seen, _candidates(seen), taps, shares is not None)
+            if shares is not None and best is not None:
+                shares[tile] = best
     return result
 
 
@@ -99,19 +102,22 @@ def _candidates(source: Tensor) -> list[int]:
 
 
 def _winner(
-    source: Tensor, candidates: Sequence[int], taps: Sequence[tuple[int, np.ndarray, np.ndarray]]
-) -> int | np.ndarray:
-    """The most probable of the candidates at each voxel of the tile; where there is one, that class."""
+    source: Tensor, candidates: Sequence[int], taps: Sequence[tuple[int, np.ndarray, np.ndarray]], always: bool
+) -> tuple[int | np.ndarray, Tensor | None]:
+    """The most probable of the candidates at each voxel of the tile, and how probable it is.
+
+    Where there is one candidate it is that one, and its probability is computed only where it is ``always`` asked for.
+    """
     first, *others = candidates
-    if not others:
-        return first
+    if not others and not always:
+        return first, None
     best = _resampled(source[first], taps)
     winner = torch.full(best.shape, first, dtype=torch.uint8)
     for index in others:
         value = _resampled(source[index], taps)
         winner.masked_fill_(value > best, index)
         best = torch.maximum(best, value)
-    return winner.numpy()
+    return winner.numpy(), best
 
 
 def _resampled(volume: Tensor, taps: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from duoseg.methods.base import Method
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
-from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask
+from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask, restore_mask_and_doubt
 from duoseg.prediction.inference import predict_slabs, room_for
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
@@ -54,11 +54,14 @@ class Prediction:
         mask: (X, Y, Z) on the scan's own grid, with the label values of the training files.
         probabilities: (K + 1, x, y, z) on the prepared grid; None where they were not to be kept.
         placement: the way from the prepared grid to the scan's.
+        uncertainty: (X, Y, Z) float32, how probable it is that a voxel's most probable class is not its own, between 0
+            and 1 - 1 / (K + 1); None where it was not asked for.
     """
 
     mask: np.ndarray
     probabilities: Tensor | None
     placement: Placement
+    uncertainty: np.ndarray | None = None
 
     def class_map(self, index: int) -> np.ndarray:
         """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32.
@@ -97,7 +100,13 @@ class Model:
             lay_out(method, self._device)
 
     def predict(
-        self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan", keep_probabilities: bool = True
+        self,
+        voxels: np.ndarray,
+        grid: Grid,
+        *,
+        name: str = "the scan",
+        keep_probabilities: bool = True,
+        uncertainty: bool = False,
     ) -> Prediction:
         """Segment one scan.
 
@@ -110,11 +119,13 @@ class Model:
             name: for error messages, the file.
             keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
                 window is thick.
+            uncertainty: for `Prediction.uncertainty`.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
-        return self.segment(self.prepare(voxels, grid, name=name), keep_probabilities=keep_probabilities)
+        prepared = self.prepare(voxels, grid, name=name)
+        return self.segment(prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty)
 
     def prepare(self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan") -> Prepared:
         """The first half of `predict`, which needs no network; arguments and errors are the same."""
@@ -123,7 +134,7 @@ class Model:
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
         return Prepared(image, placement)
 
-    def segment(self, prepared: Prepared, *, keep_probabilities: bool = True) -> Prediction:
+    def segment(self, prepared: Prepared, *, keep_probabilities: bool = True, uncertainty: bool = False) -> Prediction:
         """The second half of `predict`."""
         classes = len(self.plan.classes) + 1
         slabs = predict_slabs(
@@ -139,10 +150,14 @@ class Model:
         if keep_probabilities:
             kept = room_for((classes, *slabs.shape), torch.device("cpu"))
             slabs = slabs.kept_in(kept)
-        indices = restore_mask(slabs, prepared.placement)
+        doubt: np.ndarray | None = None
+        if uncertainty:
+            indices, doubt = restore_mask_and_doubt(slabs, prepared.placement)
+        else:
+            indices = restore_mask(slabs, prepared.placement)
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
-        return Prediction(self._file_values(indices), kept, prepared.placement)
+        return Prediction(self._file_values(indices), kept, prepared.placement, doubt)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:

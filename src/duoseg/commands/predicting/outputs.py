@@ -21,6 +21,8 @@ from duoseg.training.checkpoint import WEIGHTS
 
 LONGEST_CLASS = 40
 """Letters of a class name in a file name."""
+DECIMALS = 3
+"""Of uncertainties in a file: more of them mean nothing, and take five times the space."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,26 @@ class Outputs:
         runs: as they were named.
         model: made from them.
         format: of masks.
-        probabilities: whether there are maps, too.
         weights: digests of the runs' weights.
+        probabilities: whether there are maps of them, too.
+        uncertainty: whether there is a map of it, too.
     """
 
     out: Path
     runs: Sequence[StrPath]
     model: Model
     format: OutputFormat
-    probabilities: bool
     weights: Sequence[str]
+    probabilities: bool
+    uncertainty: bool
 
     def mask(self, case: Case) -> Path:
         """The mask's file; of some formats it has a second one."""
         return self.out / f"{case.name}{mask_suffix(case.images[0], self.format)}"
+
+    def doubt(self, case: Case) -> Path:
+        """The file of the uncertainty."""
+        return self.out / "uncertainty" / f"{case.name}{map_suffix(case.images[0], self.format)}"
 
     def maps(self, case: Case) -> list[Path]:
         """The files of each class's probability."""
@@ -69,6 +77,8 @@ class Outputs:
         if self.probabilities:
             for index, file in enumerate(self.maps(case)):
                 write_like(file, prediction.class_map(index), like=case.images[0])
+        if prediction.uncertainty is not None:
+            write_like(self.doubt(case), prediction.uncertainty.round(DECIMALS), like=case.images[0])
         manifest.complete(case.name, entry)
         return path
 
@@ -95,7 +105,11 @@ class Outputs:
         """Whether all files of a case are there, made in this way from images that have not changed since."""
         if entry is None or any(entry.get(key) != value for key, value in self._way.items()):
             return False
-        files = [self.mask(case), *(self.maps(case) if self.probabilities else ())]
+        files = [self.mask(case)]
+        if self.probabilities:
+            files += self.maps(case)
+        if self.uncertainty:
+            files.append(self.doubt(case))
         if entry.get("mask") != files[0].name or not all(file.is_file() for file in files):
             return False
         sources = [file for image in case.images for file in source_files(image)]

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from duoseg.reporting import CasePicture, RunSummary, write_report
-from duoseg.reporting.page import duration, plan_rows, render
+from duoseg.reporting.page import plan_rows, render
 from duoseg.reporting.run_verdict import case_rows, mean_rows, verdict
+from duoseg.scans.texts import duration_text
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
 VOID = {"meta", "link", "input", "br", "img", "hr", "image"}
@@ -250,4 +251,4 @@ def test_runs_of_one_plan_share_its_table():
 
 
 def test_durations_are_readable():
-    assert [duration(seconds) for seconds in (4.6, 75, 7265)] == ["5 s", "1 min 15 s", "2 h 1 min"]
+    assert [duration_text(seconds) for seconds in (4.6, 75, 7265)] == ["5 s", "1 min 15 s", "2 h 1 min"]

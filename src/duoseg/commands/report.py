@@ -35,8 +35,20 @@ def report(run: StrPath, *, out: StrPath | None = None) -> Path:
         page = Path(out) if out else folder / REPORT
         write_study_page(folder, page)
         return page
-    summary = summarise_run(folder)
-    return write_report(Path(out) if out else folder / REPORT, title=f"Run {folder.resolve().name}", runs=[summary])
+    return write_run_page(folder, Path(out) if out else folder / REPORT)
+
+
+def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds: int | None = None) -> Path:
+    """Write the page of a run, finished or not, and return its path.
+
+    Args:
+        folder: run folder.
+        page: the file.
+        note: a further paragraph for the summary.
+        refresh_seconds: of a page that is written again and again: how often a browser is to load it anew.
+    """
+    title, notes = f"Run {folder.resolve().name}", [note] if note else []
+    return write_report(page, title=title, runs=[summarise_run(folder)], notes=notes, refresh_seconds=refresh_seconds)
 
 
 def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None) -> RunSummary:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from duoseg.commands.choosing import choose_plan
+from duoseg.commands.live import LivePage
 from duoseg.commands.preparing import prepare_training
-from duoseg.commands.report import report
+from duoseg.commands.report import REPORT, report, write_run_page
 from duoseg.commands.resuming import Beginning, scans_identity, settings_identity
 from duoseg.commands.runs import (
     CASES,
@@ -36,6 +38,7 @@ from duoseg.training.checkpoint import (
 )
 from duoseg.training.devices import DeviceName, resolve_device, resolve_precision, use_threads
 from duoseg.training.engine import join_fabric, ranks_of
+from duoseg.training.interruption import Interrupted
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
@@ -172,7 +175,12 @@ def train(
             save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
         if ranks.first:
             write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
-        trainer.run()
+        try:
+            trainer.run()
+        except (InputError, Interrupted):
+            if ranks.first:
+                report(out)  # as far as it came, and no more to be loaded anew
+            raise
     if ranks.first:
         report(out)
     return Run(out, settings, chosen, split)
@@ -206,7 +214,12 @@ def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress
         loggers.append(TensorBoardLog(out, steps_done=steps_done))
     if progress is not None:
         loggers.append(ProgressLog(progress, steps=plan.steps))
+    loggers.append(LivePage(partial(_write_live_page, out)))
     return loggers
+
+
+def _write_live_page(out: Path, note: str, refresh_seconds: int) -> Path:
+    return write_run_page(out, out / REPORT, note=note, refresh_seconds=refresh_seconds)
 
 
 def _names(cases: Sequence[Any]) -> list[str]:

@@ -11,6 +11,8 @@ from markupsafe import Markup
 
 WIDTH, LEFT, RIGHT = 440, 46, 10
 SHAPES = ("circle", "diamond", "square", "triangle")
+LINE_STYLES = 6
+"""How many curves the style sheet can tell apart."""
 _LOG_RATIO = 20.0
 _POINTS = 160
 
@@ -108,7 +110,7 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str = "step", poin
     parts += [_x_tick(across(v), height - bottom, number_text(v)) for v in ticks(0, x_high)]
     for number, line in enumerate(drawn):
         path = "M" + "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
-        parts.append(Markup('<path class="curve s{}" d="{}"/>').format(number % 4, path))
+        parts.append(Markup('<path class="curve s{}" d="{}"/>').format(number % LINE_STYLES, path))
     axis = Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>')
     parts.append(axis.format(WIDTH - RIGHT, height - 3, x_label))
     summary = "; ".join(f"{line.name} from {number_text(line.y[0])} to {number_text(line.y[-1])}" for line in drawn)

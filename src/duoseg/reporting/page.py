@@ -11,13 +11,13 @@ from typing import Any
 from markupsafe import Markup
 
 from duoseg.files import write_text
-from duoseg.reporting import run_verdict
-from duoseg.reporting.charts import Line, Strip, line_chart, strip_plot
+from duoseg.reporting import run_progress, run_verdict
+from duoseg.reporting.charts import LINE_STYLES, Strip, line_chart, strip_plot
 from duoseg.reporting.pictures import planes
 from duoseg.reporting.records import CasePicture, RunSummary
 from duoseg.reporting.templating import asset, environment, script_hash
+from duoseg.scans.texts import duration_text
 from duoseg.scores.statistics import summarise
-from duoseg.training.log import CIRCUMSTANCES
 
 _SIZES = ("spacing", "patch", "stride", "strides")
 _MISSING = "–"
@@ -39,6 +39,7 @@ def write_report(
     runs: Sequence[RunSummary],
     pictures: Sequence[tuple[str, CasePicture]] = (),
     notes: Sequence[str] = (),
+    refresh_seconds: int | None = None,
 ) -> Path:
     """Write the page, atomically, and return its path.
 
@@ -48,8 +49,9 @@ def write_report(
         runs: In the order in which the page is to name them; where there are two, differences are second minus first.
         pictures: Scans to show, each with a label such as "best".
         notes: Further paragraphs of plain text for the summary.
+        refresh_seconds: Of a page that is written again and again: how often a browser is to load it anew.
     """
-    write_text(path, render(title=title, runs=runs, pictures=pictures, notes=notes))
+    write_text(path, render(title=title, runs=runs, pictures=pictures, notes=notes, refresh_seconds=refresh_seconds))
     return path
 
 
@@ -59,10 +61,11 @@ def render(
     runs: Sequence[RunSummary],
     pictures: Sequence[tuple[str, CasePicture]] = (),
     notes: Sequence[str] = (),
+    refresh_seconds: int | None = None,
 ) -> str:
     """The page as text; see `write_report`."""
     engine = environment()
-    engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration}
+    engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration_text}
     script = asset("report.js")
     labels = run_verdict.label_names(runs)
     return engine.get_template("report.html.j2").render(
@@ -77,6 +80,10 @@ def render(
         case_rows=run_verdict.case_rows(runs),
         strips=[chart for metric in ("dice", "hd95_mm") if (chart := _strips(runs, metric))],
         losses=[(run, names, chart) for run in runs for names, chart in [_losses(run)] if chart],
+        learned=[(run, names, chart) for run in runs for names, chart in [_learned(run)] if chart],
+        line_styles=LINE_STYLES,
+        warnings=[(run, text) for run in runs for text in run_progress.warnings(run)],
+        refresh_seconds=refresh_seconds,
         pictures=[(label, picture, planes(picture)) for label, picture in pictures],
         plans=_shared(runs, "plan", plan_rows),
         settings=_shared(runs, "settings", _rows),
@@ -98,15 +105,6 @@ def fixed(value: float | None, decimals: int) -> str:
 def signed(value: float | None, decimals: int) -> str:
     """A difference with its sign (a true minus sign); a dash where it is undefined."""
     return _MISSING if value is None else f"{value:+.{decimals}f}".replace("-", "−")
-
-
-def duration(seconds: float) -> str:
-    """A time in the two largest of hours, minutes and seconds."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def plan_rows(plan: Mapping[str, Any]) -> list[PlanRow]:
@@ -169,15 +167,16 @@ def _shared(runs: Sequence[RunSummary], attribute: str, to_rows: Any) -> list[tu
 
 
 def _losses(run: RunSummary) -> tuple[list[str], Markup]:
-    """The run's loss terms and their curves; the sum is left out where it is the only term said twice."""
-    names = list(dict.fromkeys(n for record in run.records for n in record if n not in CIRCUMSTANCES))
-    if len(names) == 2 and "loss" in names:
-        names.remove("loss")
-    lines: list[Line] = []
-    for name in names:
-        points = [(record["step"], record[name]) for record in run.records if name in record]
-        lines.append(Line(name, [x for x, _ in points], [y for _, y in points]))
-    return names, line_chart(lines, title=f"Loss terms of {run.name} by step")
+    """The run's loss terms and their curves."""
+    lines = [run_progress.curve(run.records, name) for name in run_progress.loss_names(run.records)]
+    return [line.name for line in lines], line_chart(lines, title=f"Loss terms of {run.name} by step")
+
+
+def _learned(run: RunSummary) -> tuple[list[str], Markup]:
+    """The run's classes and their Dice on training patches."""
+    lines = run_progress.dice_curves(run.records)
+    title = f"Dice of {run.name} on training patches by step"
+    return [line.name for line in lines], line_chart(lines, title=title)
 
 
 def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from duoseg.reporting.records import RunSummary
+from duoseg.reporting.run_progress import progress_sentences
 from duoseg.scans.texts import count_text
 from duoseg.scores.statistics import FEWEST_UNITS, Summary, defined_mean, summarise
 
@@ -14,6 +15,7 @@ ALL = "all"
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
 DECIMALS = {"dice": 3, "hd95_mm": 1, "assd_mm": 2, "nsd": 3}
 TITLES = {"dice": "Dice", "hd95_mm": "HD95, mm", "assd_mm": "ASSD, mm", "nsd": "NSD"}
+NOT_SCORED = "No scans were scored, so this page says nothing about accuracy."
 CaseValues = dict[str, float | None]
 
 
@@ -91,11 +93,14 @@ def case_rows(runs: Sequence[RunSummary]) -> list[CaseRow]:
 
 
 def verdict(runs: Sequence[RunSummary]) -> list[str]:
-    """Sentences that say which run scored higher, by how much, and whether the scans tell the two apart."""
+    """Sentences that say which run scored higher, by how much, and whether the scans tell the two apart.
+
+    Of runs that were not scored, how far they are.
+    """
     scored = [(run, defined_mean(list(case_values(run, "dice").values()))) for run in runs if run.scores]
     ranked = sorted([(mean, run) for run, mean in scored if mean is not None], key=lambda pair: -pair[0])
     if not ranked:
-        return ["No scores were given, so this page says nothing about accuracy."]
+        return [*(said for run in runs for said in progress_sentences(run)), NOT_SCORED]
     best = ranked[0]
     count = len(case_values(best[1], "dice"))
     if len(ranked) == 1:

@@ -24,3 +24,12 @@ def some_text(items: Sequence[object], most: int = 10, separator: str = ", ") ->
     """Return the first items, and how many more there are."""
     rest = f" and {len(items) - most} more" if len(items) > most else ""
     return separator.join(map(str, items[:most])) + rest
+
+
+def duration_text(seconds: float) -> str:
+    """A time in the two largest of hours, minutes and seconds."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -14,8 +14,15 @@ from duoseg.progress import Progress
 LOG = "log.jsonl"
 CIRCUMSTANCES = ("step", "learning_rate", "seconds", "waited_seconds")
 """What a record holds besides loss terms."""
+TRAINING_DICE = "training_dice/"
+"""Before the name of a class: its Dice on patches that were learned from; see `looks`."""
 MOST_LOG_BYTES = 2**30
 Record = dict[str, float]
+
+
+def is_loss(name: str) -> bool:
+    """Whether a value of a record is a loss term, or their sum."""
+    return name not in CIRCUMSTANCES and not name.startswith(TRAINING_DICE)
 
 
 class Logger(Protocol):
@@ -55,7 +62,7 @@ class ProgressLog:
     def write(self, records: Sequence[Record]) -> None:
         """Show the latest record."""
         last = records[-1]
-        terms = (f"{name} {value:.4f}" for name, value in last.items() if name not in CIRCUMSTANCES)
+        terms = (f"{name} {value:.4f}" for name, value in last.items() if is_loss(name))
         self._progress("train", int(last["step"]), self._steps, " ".join(terms))
 
 

@@ -18,6 +18,7 @@ from duoseg.training.devices import keep_freed_memory, lay_out
 from duoseg.training.engine import ranks_of
 from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
+from duoseg.training.looks import is_due
 from duoseg.training.optimisation import learning_rate
 from duoseg.training.patches import PatchSampler, ReadAhead
 from duoseg.training.ranks import Agreement
@@ -127,7 +128,8 @@ class Trainer:
             longest, before = max(longest, now - before), now
             self._seconds = seconds_before + now - began
             self._waited = waited_before + reader.waited
-            self._recorder.add(self._circumstances(rate), terms)
+            looked = steps.look() if self._ranks.first and is_due(self._step, self._plan.steps) else {}
+            self._recorder.add({**self._circumstances(rate), **looked}, terms)
             stop = self._agreement.stop(interruption.requested)  # once: a later request ends a later step
             last = self._step == span.last or stop
             # The next step and the saving itself must still fall within the limit.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from duoseg.errors import InputError
-from duoseg.training.log import CIRCUMSTANCES, Logger, Record
+from duoseg.training.log import CIRCUMSTANCES, TRAINING_DICE, Logger, Record
 
 LOSS = "loss"
 """What a record calls the sum of all terms."""
@@ -32,12 +32,12 @@ class Recorder:
         self._pending: list[tuple[Record, dict[str, Tensor]]] = []
 
     def add(self, circumstances: Record, terms: dict[str, Tensor]) -> None:
-        """Take over a finished step: its number, learning rate and clock, and its detached loss terms.
+        """Take over a finished step: its number, learning rate, clock and scores, and its detached loss terms.
 
         Raises:
             InputError: a term has the name of something else in the log.
         """
-        taken = [name for name in terms if name in RESERVED]
+        taken = [name for name in terms if name in RESERVED or name.startswith(TRAINING_DICE)]
         if taken:
             raise InputError(
                 f"{self._run}: the method calls a loss term '{taken[0]}', which the log uses for something else. Give "

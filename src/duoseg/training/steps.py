@@ -15,6 +15,8 @@ from duoseg.model.draws import MOST_SEED, SampleGenerator
 from duoseg.planning.plan import Plan
 from duoseg.training.devices import memory_format
 from duoseg.training.engine import ranks_of
+from duoseg.training.log import Record
+from duoseg.training.looks import training_dice
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
 
@@ -51,6 +53,7 @@ class Steps:
         self._method = method
         self._plan = plan
         self._seed = seed
+        self._learned: tuple[Tensor, Tensor] | None = None
 
     def optimiser_state(self) -> dict[str, Any]:
         """What another stretch of the same stage goes on from."""
@@ -83,9 +86,17 @@ class Steps:
         self._method.after_step(progress)
         return self._ranks.mean(learned[0] if len(learned) == 1 else _mean(learned))
 
+    def look(self) -> Record:
+        """Dice of each class in the annotated patches that were learned from last, as the method sees them now."""
+        if self._learned is None:
+            return {}
+        with self._fabric.autocast():
+            return training_dice(self._method, *self._learned, list(self._plan.classes))
+
     def _learn(self, part: RawBatch, step: int, progress: float, *, share: float, last: bool) -> dict[str, Tensor]:
         """Go forward and backward with a part of the batch; return its loss terms."""
         batch = self._batch(part, step)
+        self._learned = (batch.image[: batch.labelled], batch.label) if batch.labelled else None
         with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
             terms = self._module(batch, progress)
             self._fabric.backward(share * torch.stack(list(terms.values())).sum())

@@ -1,0 +1,48 @@
+"""A look, now and then, at what the method says of the patches that it has just learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from duoseg.methods.base import Method
+from duoseg.model.losses import IGNORE
+from duoseg.training.log import TRAINING_DICE, Record
+
+LOOKS = 50
+"""In a training, about: each costs less than a fifth of a step."""
+
+
+def is_due(step: int, steps: int) -> bool:
+    """Whether to look after so many steps of so many: at the end, and some fifty times before."""
+    return step == steps or step % max(1, steps // LOOKS) == 0
+
+
+@torch.no_grad()
+def training_dice(method: Method, image: Tensor, label: Tensor, classes: Sequence[str]) -> Record:
+    """Dice of each class in patches with a label, as predicted by the method as it is now.
+
+    It tells whether training goes on as it should, and not how good the method is on other scans. Nothing of the method
+    changes, and nothing is drawn.
+
+    Args:
+        method: as it is trained.
+        image: (B, C, x, y, z).
+        label: (B, x, y, z), classes from 0, `IGNORE` where unknown.
+        classes: names of classes 1, 2, ...; those that the label does not show are left out.
+    """
+    modes = [(module, module.training) for module in method.modules()]
+    method.eval()
+    try:
+        found = method.probabilities(image).argmax(dim=1)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    counts = []
+    for index in range(1, len(classes) + 1):
+        said, true = (found == index) & (label != IGNORE), label == index
+        counts.append(torch.stack([(said & true).sum(), said.sum() + true.sum(), true.sum()]))
+    shown = zip(classes, torch.stack(counts).tolist(), strict=True)
+    return {TRAINING_DICE + name: 2 * both / total for name, (both, total, true) in shown if true}

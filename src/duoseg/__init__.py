@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from duoseg.commands.predict import predict
     from duoseg.commands.report import report
     from duoseg.commands.runs import load
+    from duoseg.commands.suggest import suggest
     from duoseg.commands.train import train
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "plan",
     "predict",
     "report",
+    "suggest",
     "train",
 ]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duoseg.commands.comparing.outputs import StudyFolder
     from duoseg.commands.demo import Demo
     from duoseg.commands.predict import PredictedScan
+    from duoseg.commands.suggest import Suggestion
     from duoseg.commands.train import Run
     from duoseg.planning.plan import Plan
     from duoseg.progress import Progress
@@ -115,6 +116,17 @@ class Console:
         for note in (note for scan in scans for note in scan.notes):
             self._say(f"note: {note}")
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
+
+    def suggest(self, suggestions: Sequence[Suggestion], drafts: Path | None) -> None:
+        """The order, and why."""
+        rows = [
+            [str(one.rank), one.case, f"{one.doubt:.0%}", f"{one.distance:.2f}", one.nearest] for one in suggestions
+        ]
+        self._table(("", "annotate", "in doubt", "distance", "most like"), rows, text_columns=2)
+        for one in suggestions:
+            self._out.print(f"{one.rank}. {one.case}: {one.reason}", markup=False)
+        if drafts is not None:
+            self._say(f"Drafts to correct in {drafts}. Next: put the corrected ones with the labels, and train --from.")
 
     def evaluate(self, scores: Scores) -> None:
         """Mean scores per class, then the problems."""

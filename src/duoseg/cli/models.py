@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from duoseg.cli.options import EVERYWHERE, METHODS, Cache, Computing, ConfigFile, Data, Labelled, Steps, share
 
@@ -138,3 +138,41 @@ def predict(
         console.predict(fault.scans, out)
         raise
     console.predict(scans, out)
+
+
+def suggest(
+    run: Annotated[Path, Parameter(help="Run folder.")],
+    data: Data,
+    /,
+    *,
+    n: Annotated[
+        int, Parameter(name=["-n", "--n"], validator=validators.Number(gte=1), help="How many scans to suggest.")
+    ] = 5,
+    json: Annotated[Path | None, Parameter(help="Write the suggestions to this file.")] = None,
+    drafts: Annotated[Path | None, Parameter(help="Folder for the model's own masks of them, to be corrected.")] = None,
+    labelled: Labelled = None,
+    splits: Annotated[Path | None, Parameter(help="A splits.json to take instead of the data set's.")] = None,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Name the scans without annotation that it helps most to annotate next, and say why.
+
+    Example: `duoseg suggest runs/first scans -n 5 --drafts drafts`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        suggestions = duoseg.suggest(
+            run,
+            data,
+            n=n,
+            json=json,
+            drafts=drafts,
+            labelled=labelled,
+            splits=splits,
+            device=computing.device,
+            threads=computing.threads,
+            progress=progress,
+        )
+    console.suggest(suggestions, drafts)

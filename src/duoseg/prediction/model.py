@@ -15,6 +15,7 @@ from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask, restore_mask_and_doubt
 from duoseg.prediction.inference import predict_slabs, room_for
+from duoseg.prediction.watching import pooled, watched
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
 from duoseg.training.places import find_place
@@ -158,6 +159,12 @@ class Model:
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
         return Prediction(self._file_values(indices), kept, prepared.placement, doubt)
+
+    def look(self, prepared: Prepared) -> tuple[Prediction, np.ndarray]:
+        """What `segment` says, with its uncertainty, and what the encoders made of the scan, (F,) float32."""
+        with watched(self._methods) as seen:
+            prediction = self.segment(prepared, keep_probabilities=False, uncertainty=True)
+        return prediction, pooled(seen)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:

@@ -1,0 +1,169 @@
+"""``duoseg suggest``: which scans to annotate next, and the model's own masks of them as drafts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from duoseg.commands.predicting.overlap import overlapped
+from duoseg.commands.runs import load, require_file, write_json
+from duoseg.config import CONFIG, load_config
+from duoseg.errors import InputError
+from duoseg.files import StrPath, require_writable
+from duoseg.planning.reading import read_channels
+from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.suggesting import Seen, choose, doubt_of, reason_for
+from duoseg.progress import Progress
+from duoseg.scans.cases import Case
+from duoseg.scans.dataset import load_dataset
+from duoseg.scans.formats import mask_suffix, write_like
+from duoseg.training.devices import DeviceName, use_threads
+
+logger = logging.getLogger("duoseg")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A scan to annotate.
+
+    Attributes:
+        rank: 1 is the most useful.
+        case: its name.
+        images: its files.
+        doubt: about the share of its mask that is wrong, as the model sees it; 1 where nothing was found.
+        distance: how unlike it is to the nearest scan that is annotated or suggested before it, in units of the usual
+            distance between two scans.
+        nearest: that scan; empty where there is none.
+        reason: why it is suggested, in words.
+        draft: the model's mask of it, where drafts were asked for.
+    """
+
+    rank: int
+    case: str
+    images: tuple[Path, ...]
+    doubt: float
+    distance: float
+    nearest: str
+    reason: str
+    draft: Path | None
+
+
+def suggest(
+    run: StrPath,
+    data: StrPath,
+    *,
+    n: int = 5,
+    json: StrPath | None = None,
+    drafts: StrPath | None = None,
+    labelled: int | None = None,
+    splits: StrPath | None = None,
+    device: DeviceName = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Suggestion]:
+    """Name the scans without annotation that it helps most to annotate next; see `duoseg.prediction.suggesting`.
+
+    Args:
+        run: run folder.
+        data: data set folder or CSV table.
+        n: how many to name.
+        json: write them to this file.
+        drafts: write the model's masks of them into this folder, in their scans' formats, to be corrected. A file that
+            is already there is never replaced.
+        labelled: the first so many training scans with a label count as annotated; as in the run where absent.
+        splits: a file to take instead of the data set's ``splits.json``.
+        device: where to compute.
+        threads: CPU threads.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Returns:
+        The suggestions, the most useful first.
+
+    Raises:
+        InputError: the run or the data cannot be read, every scan is annotated, or a draft is already there.
+    """
+    if json is not None:
+        require_writable(Path(json))
+    use_threads(threads)
+    model = load(run, device=device)
+    asked = load_config(require_file(Path(run), CONFIG)).labelled if labelled is None else labelled
+    split = load_dataset(data, splits=splits).split(labelled=asked)
+    candidates = {case.name: case for case in split.unlabelled}
+    if not candidates:
+        raise InputError(f"{data}: every training scan is annotated; there is none to suggest.")
+    files = {} if drafts is None else {name: _draft(Path(drafts), case) for name, case in candidates.items()}
+    there = [str(file) for file in files.values() if file.exists()]
+    if there:
+        raise InputError(
+            f"{there[0]}: is already there, and may hold corrections. Move it to the labels or away, or choose another "
+            "--drafts folder."
+        )
+    seen = _look_at([*split.labelled, *split.unlabelled], model, progress)
+    annotated = [seen[case.name] for case in split.labelled if case.name in seen]
+    chosen = choose([seen[name] for name in candidates if name in seen], annotated, count=n)
+    suggestions = [
+        Suggestion(
+            rank=rank,
+            case=one.case,
+            images=tuple(candidates[one.case].images),
+            doubt=one.doubt,
+            distance=one.distance,
+            nearest=one.nearest,
+            reason=reason_for(one),
+            draft=files.get(one.case),
+        )
+        for rank, one in enumerate(chosen, start=1)
+    ]
+    for one in suggestions:
+        if one.draft is not None:
+            _write_draft(one.draft, candidates[one.case], model)
+    if json is not None:
+        content = {
+            "run": str(run),
+            "data": str(data),
+            "annotated": [case.name for case in split.labelled],
+            "candidates": len(candidates),
+            "suggestions": [_plain(one) for one in suggestions],
+        }
+        write_json(Path(json), content)
+    return suggestions
+
+
+def _look_at(cases: Sequence[Case], model: Model, progress: Progress | None) -> dict[str, Seen]:
+    """What the model makes of each scan that can be read, by name; the others are told of."""
+
+    def read(case: Case) -> Prepared:
+        return model.prepare(*read_channels(case), name=str(case.images[0]))
+
+    def look(case: Case, prepared: Prepared) -> Seen:
+        prediction, features = model.look(prepared)
+        assert prediction.uncertainty is not None
+        return Seen(case.name, doubt_of(prediction.mask, prediction.uncertainty), features)
+
+    seen: dict[str, Seen] = {}
+    for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, found: found), start=1):
+        if isinstance(outcome, InputError):
+            logger.warning("left out: %s", outcome)
+        else:
+            seen[case.name] = outcome
+        if progress is not None:
+            progress("look", done, len(cases))
+    if not seen:
+        raise InputError("None of the scans could be read; `duoseg check` lists why.")
+    return seen
+
+
+def _draft(folder: Path, case: Case) -> Path:
+    return folder / f"{case.name}{mask_suffix(case.images[0], 'same')}"
+
+
+def _write_draft(file: Path, case: Case, model: Model) -> None:
+    prediction = model.predict(*read_channels(case), name=str(case.images[0]), keep_probabilities=False)
+    write_like(file, prediction.mask, like=case.images[0], segments=model.plan.classes)
+
+
+def _plain(one: Suggestion) -> dict[str, object]:
+    draft = None if one.draft is None else str(one.draft)
+    return {**asdict(one), "images": [str(image) for image in one.images], "draft": draft}

@@ -1,0 +1,164 @@
+"""Does it pay to annotate what `duoseg suggest` names, rather than scans picked at random?
+
+    python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on holdout] [--seeds 5]
+
+For each seed two training scans, picked at random, are annotated and a method is trained. Then, twice, two more scans
+are annotated, by either rule: those that ``suggest`` names by the run before, or any at random. After each round the
+method is trained anew, with the same steps, and its masks of the test (or holdout) scans are scored. Prints the Dice
+after each round and the difference of both rules, with intervals over persons. What is done is kept in OUT, and left
+out when the command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from _common import made_with
+
+import duoseg
+from duoseg.scans.cases import Case
+from duoseg.scans.dataset import load_dataset
+from duoseg.scores.statistics import summarise
+from duoseg.study.folds import person_texts
+
+RULES = ("suggested", "random")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What does not change between trainings: the data, the protocol, where things lie."""
+
+    data: Path
+    out: Path
+    config: Path
+    method: str
+    steps: int | None
+    threads: int
+    pool: tuple[Case, ...]
+    scored: tuple[Case, ...]
+
+    def after(self, seed: int, rule: str, number: int, annotated: list[str]) -> Path:
+        """The run of a round; trained and scored unless it is there already."""
+        run = self.out / f"seed{seed}-{rule}-round{number}"
+        splits = run.with_suffix(".json")
+        rest = [case.name for case in self.pool if case.name not in annotated]
+        splits.write_text(json.dumps({"train": [*annotated, *rest], "test": [case.name for case in self.scored]}))
+        scores = run.with_suffix(".csv")
+        if not scores.exists():
+            duoseg.train(
+                self.data,
+                run,
+                config=self.config,
+                method=self.method,
+                labelled=len(annotated),
+                steps=self.steps,
+                seed=seed,
+                splits=splits,
+                cache=self.out / "cache",
+                resume=(run / "checkpoint.pt").exists(),
+                device="cpu",
+                threads=self.threads,
+            )
+            images = [image for case in self.scored for image in case.images]
+            duoseg.predict(run, images, run / "masks", device="cpu", threads=self.threads, resume=True)
+            duoseg.evaluate(run / "masks", self.references(), csv=scores)
+        return run
+
+    def references(self) -> Path:
+        """The true masks of the scored scans, and no others."""
+        folder = self.out / "references"
+        folder.mkdir(exist_ok=True)
+        for case in self.scored:
+            if case.label is not None and not (folder / case.label.name).exists():
+                (folder / case.label.name).symlink_to(case.label.absolute())
+        return folder
+
+    def suggested(self, run: Path, count: int) -> list[str]:
+        """Scans that the run of a round asks for."""
+        found = duoseg.suggest(
+            run, self.data, n=count, splits=run.with_suffix(".json"), device="cpu", threads=self.threads
+        )
+        return [one.case for one in found]
+
+
+def main() -> None:
+    """Train and score all rounds, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "protocols" / "hippocampus.toml")
+    parser.add_argument("--on", choices=("test", "holdout"), default="test")
+    parser.add_argument("--method", default="duo")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--each", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    data = load_dataset(options.data)
+    pool = tuple(case for case in data.train if case.name not in data.holdout)
+    scored = data.test if options.on == "test" else tuple(case for case in data.train if case.name in data.holdout)
+    options.out.mkdir(parents=True, exist_ok=True)
+    study = Study(
+        options.data, options.out, options.config, options.method, options.steps, options.threads, pool, tuple(scored)
+    )
+    for seed in range(options.seeds):
+        draws = random.Random(seed)
+        first = draws.sample([case.name for case in pool], options.each)
+        start = study.after(seed, "start", 0, first)
+        for rule in RULES:
+            annotated, run = list(first), start
+            for number in range(1, options.rounds + 1):
+                if rule == "random":
+                    left = [case.name for case in pool if case.name not in annotated]
+                    annotated += draws.sample(left, options.each)
+                else:
+                    annotated += study.suggested(run, options.each)
+                run = study.after(seed, rule, number, annotated)
+        show(study, seed + 1, options.rounds)
+
+
+def show(study: Study, seeds: int, rounds: int) -> None:
+    """Print what is known after so many seeds."""
+    persons = person_texts(study.scored)
+    print(f"\n{made_with()}; {len(study.scored)} scans of {len(set(persons.values()))} persons, {seeds} seeds\n")
+    print("| round | rule | Dice (%) of each seed | mean | suggested minus random |\n| ---: | --- | --- | ---: | --- |")
+    for number in range(rounds + 1):
+        found: dict[str, list[dict[str, float]]] = {}
+        for rule in RULES if number else ("start",):
+            found[rule] = [dice(study.out / f"seed{seed}-{rule}-round{number}.csv") for seed in range(seeds)]
+        for rule, scores in found.items():
+            each = [100 * mean(one.values()) for one in scores]
+            cells = (number, rule, ", ".join(f"{value:.2f}" for value in each), f"{mean(each):.2f}")
+            told = difference(found, persons) if rule == "suggested" else ""
+            print(f"| {' | '.join(map(str, cells))} | {told} |", flush=True)
+
+
+def dice(file: Path) -> dict[str, float]:
+    """Each scan's Dice, the mean over its classes."""
+    values = defaultdict(list)
+    with file.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            values[row["case"]].append(float(row["dice"]))
+    return {case: mean(found) for case, found in values.items()}
+
+
+def difference(found: dict[str, list[dict[str, float]]], persons: dict[str, str]) -> str:
+    """Mean over persons, seeds averaged first, with its interval."""
+    by_person = defaultdict(list)
+    for first, second in zip(found["suggested"], found["random"], strict=True):
+        for case, value in first.items():
+            by_person[persons[case]].append(100 * (value - second[case]))
+    summary = summarise([mean(values) for values in by_person.values()])
+    return f"{summary.mean:+.2f} ({summary.low:+.2f} to {summary.high:+.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check-real bench bench-quick accuracy docs clean
+.PHONY: help demo viewer test test-browser lint format check-real bench bench-quick accuracy docs clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -42,15 +42,25 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	touch $@
 
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	touch $@
+
 $(VENV)/.docs: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
-demo: $(VENV)/.runtime  ## phantoms, two methods, scores and a page, in a few minutes
+viewer:  ## the 3-D viewer of report pages, by npm where there is one
+	@$(PYTHON) hatch_build.py
+
+demo: $(VENV)/.runtime viewer  ## phantoms, two methods, scores and a page, in a few minutes
 	$(BIN)/duoseg demo --out $(DEMO)
 
 test: lint  ## lint, then every test that needs no data folder
-	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not real and not browser" $(PYTEST_ARGS)
+
+test-browser: $(VENV)/.browser viewer  ## the pages in Chromium, which must be installed
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## ruff, the type checker and the import contracts
 	$(BIN)/ruff check .

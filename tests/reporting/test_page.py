@@ -16,6 +16,13 @@ from duoseg.reporting.page import plan_rows, render
 from duoseg.reporting.run_verdict import case_rows, mean_rows, verdict
 from duoseg.scans.texts import duration_text
 
+
+@pytest.fixture(autouse=True)
+def without_viewer(monkeypatch):
+    """Pages are alike whether or not the viewer was fetched; `test_volumes.py` and the browser's tests are about it."""
+    monkeypatch.setattr("duoseg.reporting.page.viewer_script", lambda: None)
+
+
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
 VOID = {"meta", "link", "input", "br", "img", "hr", "image"}
 

@@ -16,6 +16,7 @@ from duoseg.reporting.charts import LINE_STYLES, Strip, line_chart, strip_plot
 from duoseg.reporting.pictures import planes
 from duoseg.reporting.records import CasePicture, RunSummary
 from duoseg.reporting.templating import asset, environment, script_hash
+from duoseg.reporting.volumes import inlined, viewer_script
 from duoseg.scans.texts import duration_text
 from duoseg.scores.statistics import summarise
 
@@ -66,7 +67,8 @@ def render(
     """The page as text; see `write_report`."""
     engine = environment()
     engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration_text}
-    script = asset("report.js")
+    niivue = viewer_script() if pictures else None
+    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     labels = run_verdict.label_names(runs)
     return engine.get_template("report.html.j2").render(
         title=title,
@@ -85,6 +87,7 @@ def render(
         warnings=[(run, text) for run in runs for text in run_progress.warnings(run)],
         refresh_seconds=refresh_seconds,
         pictures=[(label, picture, planes(picture)) for label, picture in pictures],
+        volumes=[inlined(picture) for _, picture in pictures] if niivue else [],
         plans=_shared(runs, "plan", plan_rows),
         settings=_shared(runs, "settings", _rows),
         sources=list({run.method: run.source for run in runs if run.source}.items()),
@@ -92,8 +95,8 @@ def render(
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
         style=Markup(asset("report.css")),
-        script=Markup(script),
-        script_hash=script_hash(script),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[script_hash(script) for script in scripts],
     )
 
 

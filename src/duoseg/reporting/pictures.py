@@ -48,8 +48,8 @@ _VIEWS = (
 def planes(picture: CasePicture) -> list[Plane]:
     """Axial, coronal and sagittal plane through the centre of the object (the truth, else the prediction)."""
     centre = object_centre(picture)
-    low, high = _window(picture.image)
-    box = _box(picture)
+    low, high = window_of(picture.image)
+    box = object_box(picture)
     result: list[Plane] = []
     for title, fixed, across, down, letters in _VIEWS:
         image, truth, prediction = (
@@ -135,7 +135,7 @@ def _slice(volume: np.ndarray, fixed: int, index: int, across: int, down: int, b
     return rows[::-1, ::-1]
 
 
-def _box(picture: CasePicture) -> list[slice]:
+def object_box(picture: CasePicture) -> list[slice]:
     """The part worth showing: both masks with a margin, or everything where there is no mask."""
     where = np.argwhere((picture.truth > 0) | (picture.prediction > 0))
     if not len(where):
@@ -148,7 +148,7 @@ def _box(picture: CasePicture) -> list[slice]:
     ]
 
 
-def _window(image: np.ndarray) -> tuple[float, float]:
+def window_of(image: np.ndarray) -> tuple[float, float]:
     """Intensities shown as black and white: the 1st and 99.5th percentile of the finite values."""
     finite = image[np.isfinite(image)]
     low, high = np.percentile(finite, (1, 99.5)) if finite.size else (0.0, 1.0)

@@ -1,0 +1,53 @@
+"""Volumes small enough to lie in a page, for its viewer: cropped around the object, in few bits, compressed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from importlib import resources
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from duoseg.reporting.pictures import object_box, window_of
+from duoseg.reporting.records import CasePicture
+
+CASE_BYTES = 3_000_000
+"""Of a scan with its masks, as they stand in the page."""
+COARSEST = 0.25
+"""Times the scan's voxels along each axis: below that there would be nothing to see."""
+
+
+def viewer_script() -> str | None:
+    """The text of NiiVue, one script; None where this installation lacks it."""
+    file = resources.files("duoseg.reporting") / "viewer" / "niivue.umd.js"
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
+    """A scan, its truth and its prediction as gzipped NIfTI in base64, by name; together within a limit.
+
+    Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
+    """
+    box = tuple(object_box(picture))
+    image, truth, prediction = (volume[box] for volume in (picture.image, picture.truth, picture.prediction))
+    low, high = window_of(picture.image)
+    grey = np.rint(np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    scale = 1.0
+    while True:
+        found = {"image": _packed(grey, picture.spacing, scale, order=1)}
+        for name, mask in (("truth", truth), ("prediction", prediction)):
+            found[name] = _packed(mask.astype(np.uint8), picture.spacing, scale, order=0)
+        if sum(map(len, found.values())) <= most_bytes or scale <= COARSEST:
+            return found
+        scale = max(COARSEST, 0.8 * scale)
+
+
+def _packed(volume: np.ndarray, spacing: tuple[float, float, float], scale: float, *, order: int) -> str:
+    """A volume at so many times its voxels, as NIfTI in right-anterior-superior order."""
+    if scale < 1:
+        volume = ndimage.zoom(volume, scale, order=order, mode="nearest", grid_mode=True)
+    affine = np.diag([*(side / scale for side in spacing), 1.0])
+    packed = gzip.compress(nib.Nifti1Image(volume, affine).to_bytes(), mtime=0)
+    return base64.b64encode(packed).decode("ascii")

@@ -1,0 +1,166 @@
+"""Pages as a browser shows them, from a file, without any network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from duoseg.reporting.page import write_report
+from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.volumes import viewer_script
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test-browser")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+def a_picture(case: str, side: int = 48) -> CasePicture:
+    """A bright ball in a dark noisy scan; the prediction is moved to the front."""
+    index = np.indices((side, side, side)) - side / 2
+    ball = (np.square(index).sum(axis=0) < (side / 5) ** 2).astype(int)
+    image = 200.0 * ball + np.random.default_rng(0).normal(60, 10, ball.shape)
+    return CasePicture(case, 0.8, image, ball, np.roll(ball, 6, axis=1), (1.0, 1.0, 1.0))
+
+
+def a_run(name: str, shift: float) -> RunSummary:
+    cases = [
+        {
+            "case": f"scan {i}",
+            "labels": {"organ": {"dice": 0.5 + 0.04 * i + shift, "hd95_mm": 9.0 - i, "assd_mm": 1.0, "nsd": 0.8}},
+        }
+        for i in range(8)
+    ]
+    records = [{"step": s, "loss": 1 / s, "region": 1 / s, "training_dice/organ": 1 - 1 / s} for s in range(1, 60)]
+    return RunSummary(
+        name, name, 59, 60.0, records, {"cases": cases, "problems": []}, plan={"steps": 59, "patch": [8, 8, 8]}
+    )
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    runs = [a_run("supervised", 0.0), a_run("duo", 0.05)]
+    return write_report(
+        path, title="Two methods", runs=runs, pictures=[("best", a_picture("a")), ("worst", a_picture("b"))]
+    )
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *SOFTWARE_GL])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, report):
+    """Opens the page; whatever the browser complains about fails the test at its end."""
+    complaints, contexts = [], []
+
+    def requested(request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            complaints.append(request.url)
+
+    def open_page(**options):
+        context = chromium.new_context(**{"offline": True, "viewport": {"width": 1100, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda fault: complaints.append(str(fault)))
+        page.on("request", requested)
+        page.goto(report.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def test_a_column_sorts_by_its_heading_with_the_keyboard_too(opened):
+    page = opened()
+    table = page.locator("#scans table")
+    dice = table.get_by_role("button", name="Dice, duo")
+
+    def column():
+        return [float(text) for text in table.locator("tbody tr td:nth-child(3)").all_inner_texts()]
+
+    dice.click()
+    assert column() == sorted(column())
+    dice.focus()
+    page.keyboard.press("Enter")
+    assert column() == sorted(column(), reverse=True)
+    assert table.locator("th[aria-sort=descending]").count() == 1
+
+
+def test_outlines_can_be_hidden(opened):
+    page = opened()
+    layer = page.locator("#pictures .layer-truth").first
+    assert layer.is_visible()
+    page.locator("[data-toggles=truth]").uncheck()
+    assert not layer.is_visible()
+
+
+def test_a_narrow_screen_scrolls_down_only(opened):
+    page = opened(viewport={"width": 375, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_dark_mode_is_dark(opened):
+    shades = []
+    for scheme in ("light", "dark"):
+        colour = opened(color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        shades.append(sum(int(part) for part in colour.strip("rgb()").split(",")))
+    assert shades[0] > 700 and shades[1] < 150
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(opened, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(opened(color_scheme=scheme)).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+@pytest.mark.skipif(viewer_script() is None, reason="needs the viewer: make viewer")
+def test_the_viewer_draws_image_and_masks_and_hides_them_again(opened, tmp_path):
+    page = opened()
+
+    def drawn(number: int) -> np.ndarray:
+        page.wait_for_selector(f"#viewer[data-shown='{number}']", timeout=60_000)
+        page.wait_for_timeout(500)
+        page.locator("#viewer canvas").screenshot(path=tmp_path / "canvas.png")
+        return np.asarray(Image.open(tmp_path / "canvas.png").convert("RGB")).astype(int)
+
+    def counted(pixels: np.ndarray) -> dict[str, int]:
+        red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+        return {
+            "grey": int(((abs(red - green) < 6) & (abs(green - blue) < 6) & (red > 30)).sum()),
+            "truth": int((blue - red > 40).sum()),
+            "prediction": int((red - blue > 40).sum()),
+        }
+
+    page.locator("[data-open]").click()
+    both = counted(drawn(0))
+    assert min(both.values()) > 500
+    page.locator("[data-layer=prediction]").uncheck()
+    truth = counted(drawn(0))
+    assert truth["prediction"] < 20 and truth["truth"] > both["truth"]
+    page.locator("[data-layer=truth]").uncheck()
+    assert counted(drawn(0))["truth"] < 20
+    page.locator("[name=scan]").nth(1).check()
+    page.locator("[data-layer=truth]").check()
+    assert counted(drawn(1))["truth"] > 500
+    page.locator("[data-render]").check()
+    alone = counted(drawn(1))
+    assert alone["truth"] > 500 and alone["grey"] < both["grey"] / 4

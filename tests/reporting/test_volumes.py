@@ -1,0 +1,78 @@
+"""Volumes in a page: the right voxels in the right place, within a limit."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from duoseg.reporting import page
+from duoseg.reporting.page import render
+from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.volumes import inlined
+
+RUN = RunSummary("a", "duo", 1, 1.0)
+SPACING = (1.0, 1.5, 2.0)
+
+
+def a_picture(side=60, *, noise=0.0) -> CasePicture:
+    """A body in the middle of a scan whose intensities rise along x, predicted one voxel too far to the front."""
+    truth = np.zeros((side, side, side), int)
+    middle = slice(side // 2 - 5, side // 2 + 5)
+    truth[middle, middle, middle] = 2
+    image = np.broadcast_to(np.arange(side, dtype=float)[:, None, None], truth.shape).copy()
+    image += noise * np.random.default_rng(0).normal(size=truth.shape)
+    return CasePicture("a", 0.8, image, truth, np.roll(truth, 1, axis=1), SPACING)
+
+
+def unpacked(text: str) -> nib.Nifti1Image:
+    return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
+
+
+def test_masks_are_those_of_the_scan_cropped_around_the_object():
+    picture = a_picture()
+    found = {name: unpacked(text) for name, text in inlined(picture).items()}
+    assert set(found) == {"image", "truth", "prediction"}
+    for volume in found.values():
+        assert volume.get_data_dtype() == np.uint8
+        np.testing.assert_allclose(volume.header.get_zooms(), SPACING)
+        assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
+        assert volume.shape == (46, 35, 28)  # both bodies and 18 mm around them
+    for name in ("truth", "prediction"):
+        mask = np.asarray(found[name].dataobj)
+        assert (mask == 2).sum() == 1000 and set(np.unique(mask)) == {0, 2}
+    moved = [np.argwhere(np.asarray(found[name].dataobj)).mean(axis=0) for name in ("prediction", "truth")]
+    np.testing.assert_allclose(moved[0] - moved[1], (0, 1, 0))
+    grey = np.asarray(found["image"].dataobj).astype(int)
+    assert (np.diff(grey[:, 0, 0]) >= 3).all()  # 256 greys over 60 voxels
+
+
+def test_what_is_too_large_becomes_coarser_in_the_same_place():
+    picture = a_picture(noise=30.0)
+    whole = inlined(picture)
+    limit = sum(map(len, whole.values())) // 3
+    small = inlined(picture, most_bytes=limit)
+    assert sum(map(len, small.values())) <= limit
+    first, second = unpacked(whole["truth"]), unpacked(small["truth"])
+    extents = [np.array(volume.shape) * volume.header.get_zooms() for volume in (first, second)]
+    np.testing.assert_allclose(extents[0], extents[1], rtol=0.05)
+    volumes = [(np.asarray(v.dataobj) > 0).sum() * np.prod(v.header.get_zooms()) for v in (first, second)]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
+    assert inlined(picture, most_bytes=1).keys() == whole.keys()
+
+
+def test_a_page_has_a_viewer_only_where_there_is_one(monkeypatch):
+    pictures = [("best", a_picture()), ("worst", a_picture())]
+    monkeypatch.setattr(page, "viewer_script", lambda: None)
+    without = render(title="t", runs=[RUN], pictures=pictures)
+    assert "make viewer" in without and "<canvas" not in without
+    monkeypatch.setattr(page, "viewer_script", lambda: "const niivue = 1;")
+    shown = render(title="t", runs=[RUN], pictures=pictures)
+    assert "make viewer" not in shown and "<canvas" in shown and "const niivue = 1;" in shown
+    for number in (0, 1):
+        for name in ("image", "truth", "prediction"):
+            assert f'id="volume-{number}-{name}"' in shown
+    assert "<canvas" not in render(title="t", runs=[RUN])

@@ -22,7 +22,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PYTHON=$(PYTHON)  DATA=$(DATA)  DEMO=$(DEMO)  PYTEST_ARGS=$(PYTEST_ARGS)"
 	@echo "of accuracy: SEEDS=$(SEEDS)  METHODS=$(METHODS)  METHODS_LEFT_ATRIUM=$(METHODS_LEFT_ATRIUM)"
 

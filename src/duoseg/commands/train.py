@@ -85,7 +85,7 @@ def train(
     """Train a method on a data set.
 
     Where ``torchrun`` or ``srun`` has started several processes, they train together: each takes its share of every
-    batch, and the first one prepares the scans and writes.
+    batch, and prepares a part of the scans; the first one plans and writes.
 
     Args:
         data: data set folder or CSV table.

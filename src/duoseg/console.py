@@ -110,9 +110,19 @@ class Console:
         """One row per scan with its volumes."""
         if not scans:
             return
-        classes = list(scans[0].volumes_ml)
-        rows = [[scan.case, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)] for scan in scans]
-        self._table(["case", *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
+        classes, doubted = list(scans[0].volumes_ml), scans[0].doubt is not None
+        ranked = sorted(scans, key=lambda scan: -(scan.doubt or 0.0))  # the most doubted first
+        rows = [
+            [
+                scan.case,
+                *([f"{scan.doubt:.1%}"] if scan.doubt is not None else []),
+                *(f"{scan.volumes_ml[name]:.2f}" for name in classes),
+            ]
+            for scan in ranked
+        ]
+        self._table(
+            ["case", *(["in doubt"] if doubted else []), *(f"{name} (ml)" for name in classes)], rows, text_columns=1
+        )
         for note in (note for scan in scans for note in scan.notes):
             self._say(f"note: {note}")
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")

@@ -126,6 +126,20 @@ def test_uncertainty_is_what_the_probabilities_leave_to_other_classes(run, train
     np.testing.assert_allclose(np.asarray(found.dataobj), 1 - np.max(maps, axis=0), atol=6e-4)
 
 
+def test_a_folder_of_predictions_has_a_page(run, trained, phantoms, tmp_path, caplog):
+    out, scans = tmp_path / "masks", shutil.copytree(phantoms / "imagesTs", tmp_path / "scans")
+    status, said, _ = run("predict", trained, scans, "--out", out, "--uncertainty")
+    entries = {one["case"]: one for one in json.loads((out / "predictions.json").read_text())["scans"]}
+    ranked = sorted(entries, key=lambda case: -entries[case]["doubt"])
+    assert status == 0 and [said.index(case) for case in ranked] == sorted(said.index(case) for case in ranked)
+    assert run("report", out)[0] == 0
+    page = (out / "report.html").read_text()
+    assert all(case in page for case in entries) and page.count("<image ") == 3 * len(entries)
+    min(scans.iterdir()).unlink()
+    assert run("report", out)[0] == 0 and "is not shown" in caplog.text
+    assert (out / "report.html").read_text().count("<image ") == 3 * (len(entries) - 1)
+
+
 def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(trained, phantoms, tmp_path):
     source = next((phantoms / "imagesTs").iterdir())
     image = nib.load(source)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from duoseg.prediction.suggesting import Choice, Seen, choose, doubt_of, reason_for
+from duoseg.prediction.suggesting import Choice, Seen, choose, reason_for
+from duoseg.prediction.trust import doubt_of
 
 RNG = np.random.default_rng(0)
 

@@ -47,12 +47,12 @@ def evaluate(
 
 
 def report(
-    run: Annotated[Path, Parameter(help="Run folder, or study folder.")],
+    run: Annotated[Path, Parameter(help="Run folder, folder of predictions, or study folder.")],
     *,
     out: Annotated[Path | None, Parameter(help="The page; `report.html` in that folder where absent.")] = None,
     computing: Computing = EVERYWHERE,
 ) -> None:
-    """Write one self-contained page about a run or a study.
+    """Write one self-contained page about a run, a folder of predictions, or a study.
 
     Example: `duoseg report runs/first`
     """

@@ -10,6 +10,7 @@ import numpy as np
 
 from duoseg.commands.check import check
 from duoseg.commands.evaluate import evaluate
+from duoseg.commands.picturing import read_picture
 from duoseg.commands.plan import plan
 from duoseg.commands.predict import predict
 from duoseg.commands.report import REPORT, summarise_run
@@ -18,12 +19,10 @@ from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.records import CasePicture
 from duoseg.reporting.run_verdict import verdict
-from duoseg.scans.formats import read_scan
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.scores.output import to_json
 from duoseg.training.devices import DeviceName
@@ -114,14 +113,19 @@ def _pictures(data: Path, masks: Path, scores: dict[str, Any]) -> list[tuple[str
         reverse=True,
     )
     chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-    pictures = []
-    for label, (dice, case) in chosen.items():
-        image = read_scan(data / "imagesTs" / f"{case}_0000.nii.gz")
-        files = (data / "labelsTs" / f"{case}.nii.gz", masks / f"{case}.nii.gz")
-        reordering = image.grid.canonical()
-        voxels = [to_canonical(scan.voxels, *reordering) for scan in (image, *map(read_scan, files))]
-        pictures.append((label, CasePicture(case, dice, *voxels, spacing=canonical_spacing(image.grid))))
-    return pictures
+    return [
+        (
+            label,
+            read_picture(
+                case,
+                image=data / "imagesTs" / f"{case}_0000.nii.gz",
+                prediction=masks / f"{case}.nii.gz",
+                truth=data / "labelsTs" / f"{case}.nii.gz",
+                dice=dice,
+            ),
+        )
+        for label, (dice, case) in chosen.items()
+    ]
 
 
 def _named(progress: Progress | None, method: str) -> Progress | None:

@@ -16,6 +16,7 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.planning.reading import read_images
 from duoseg.prediction.model import Prediction, Prepared
+from duoseg.prediction.trust import doubt_of
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat
@@ -32,12 +33,14 @@ class PredictedScan:
         case: its name.
         mask: the file written.
         volumes_ml: class name -> volume in millilitres.
+        doubt: about which share of the mask is wrong, as the networks see it; None without ``uncertainty``.
         notes: what reading the scan had to assume or change, one sentence each.
     """
 
     case: str
     mask: Path
     volumes_ml: dict[str, float]
+    doubt: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -160,8 +163,10 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
         volumes = volumes_of(scan.prediction.mask, model.plan.classes, scan.voxel_ml)
-        mask = outputs.write(case, scan.prediction, volumes, scan.notes, manifest)
-        return PredictedScan(case.name, mask, volumes, scan.notes)
+        map_of_doubt = scan.prediction.uncertainty
+        doubt = None if map_of_doubt is None else round(doubt_of(scan.prediction.mask, map_of_doubt), 4)
+        mask = outputs.write(case, scan.prediction, volumes, doubt, scan.notes, manifest)
+        return PredictedScan(case.name, mask, volumes, doubt, scan.notes)
 
     for _, outcome in overlapped(cases, read, segment, write):
         yield outcome

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from duoseg.commands.picturing import read_picture
+from duoseg.commands.predicting.manifest import PREDICTIONS, read_predictions
 from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
+from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
 from duoseg.methods.registry import find_method, source_of
 from duoseg.reporting.page import write_report
+from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.study_page import write_study_page
 from duoseg.study.reading import STUDY
@@ -19,23 +24,56 @@ from duoseg.training.log import read_log
 
 REPORT = "report.html"
 
+logger = logging.getLogger("duoseg")
+
 
 def report(run: StrPath, *, out: StrPath | None = None) -> Path:
-    """Write the page of a run (losses, plan with reasons, settings, environment) or of a study (who is better).
+    """Write the page of a run, of a folder of predictions, or of a study.
+
+    That of a run shows losses, plan with reasons, settings and environment; that of predictions every scan and where to
+    look first; that of a study who is better.
 
     Args:
-        run: run folder, or study folder (it has a ``study.json``).
+        run: run folder, folder of predictions (it has a ``predictions.json``), or study folder (``study.json``).
         out: the page; ``report.html`` in that folder where absent.
 
     Raises:
-        InputError: the folder holds neither, or what it holds is damaged.
+        InputError: the folder holds none of them, or what it holds is damaged.
     """
     folder = Path(run)
+    page = Path(out) if out else folder / REPORT
     if (folder / STUDY).is_file():
-        page = Path(out) if out else folder / REPORT
         write_study_page(folder, page)
         return page
-    return write_run_page(folder, Path(out) if out else folder / REPORT)
+    if (folder / PREDICTIONS).is_file():
+        return _write_predictions(folder, page)
+    return write_run_page(folder, page)
+
+
+def _write_predictions(folder: Path, page: Path) -> Path:
+    entries = read_predictions(folder)
+    if not entries:
+        raise InputError(f"{folder / PREDICTIONS}: names no mask; predict some scans into that folder first.")
+    scans = {
+        case: PredictedCase(
+            case=case,
+            volumes_ml=entry["volume_ml"],
+            doubt=entry.get("doubt"),
+            notes=entry["notes"],
+            made_by={"runs": entry["runs"], "weights (SHA-256)": entry["weights"], **entry["settings"]},
+        )
+        for case, entry in entries.items()
+    }
+    pictures = []
+    for label, scan in chosen(list(scans.values())).items():
+        entry = entries[scan.case]
+        image, mask = Path(entry["images"][0]), folder / entry["mask"]
+        try:
+            pictures.append((label, read_picture(scan.case, image=image, prediction=mask)))
+        except InputError as fault:
+            logger.warning("%s is not shown: %s", scan.case, fault)
+    title = f"Predictions in {folder.resolve().name}"
+    return write_predictions_page(page, title=title, scans=list(scans.values()), pictures=pictures)
 
 
 def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds: int | None = None) -> Path:

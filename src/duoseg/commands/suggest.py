@@ -14,7 +14,8 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath, require_writable
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.model import Model, Prepared
-from duoseg.prediction.suggesting import Seen, choose, doubt_of, reason_for
+from duoseg.prediction.suggesting import Seen, choose, reason_for
+from duoseg.prediction.trust import doubt_of
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset

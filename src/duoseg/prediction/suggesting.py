@@ -1,10 +1,10 @@
 """Which scans to annotate next: those that the model doubts, and that are like no other.
 
-A scan's *doubt* is about the share of its mask that is wrong, as the model sees it: the expected number of voxels with
-a wrong class, over twice the mask's size, which is what is missing of an expected Dice of 1. Its *features* are what
-the encoders of the trained students make of it, averaged over the scan. Scans are chosen one after the other, each the
-one with the largest product of its doubt and its distance to the nearest scan that is annotated or already chosen: the
-doubted outlier first, and of two that are alike never both. Distances are in units of the usual one between two scans.
+A scan's *doubt* is about the share of its mask that is wrong, as the model sees it (`duoseg.prediction.trust`). Its
+*features* are what the encoders of the trained students make of it, averaged over the scan. Scans are chosen one after
+the other, each the one with the largest product of its doubt and its distance to the nearest scan that is annotated or
+already chosen: the doubted outlier first, and of two that are alike never both. Distances are in units of the usual one
+between two scans.
 """
 
 from __future__ import annotations
@@ -53,17 +53,6 @@ class Choice:
     distance: float
     nearest: str
     annotated: bool
-
-
-def doubt_of(mask: np.ndarray, uncertainty: np.ndarray) -> float:
-    """The expected share of a mask that is wrong; 1 where nothing was found.
-
-    Args:
-        mask: (X, Y, Z), 0 is background.
-        uncertainty: (X, Y, Z), how probable it is that a voxel's class is wrong.
-    """
-    size = int(np.count_nonzero(mask))
-    return min(1.0, float(uncertainty.sum(dtype=np.float64)) / (2 * size)) if size else 1.0
 
 
 def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int) -> list[Choice]:

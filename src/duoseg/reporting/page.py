@@ -89,9 +89,9 @@ def render(
         pictures=[(label, picture, planes(picture)) for label, picture in pictures],
         volumes=[inlined(picture) for _, picture in pictures] if niivue else [],
         plans=_shared(runs, "plan", plan_rows),
-        settings=_shared(runs, "settings", _rows),
+        settings=_shared(runs, "settings", setting_rows),
         sources=list({run.method: run.source for run in runs if run.source}.items()),
-        environments=_shared(runs, "environment", _rows),
+        environments=_shared(runs, "environment", setting_rows),
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
         style=Markup(asset("report.css")),
@@ -136,7 +136,8 @@ def _flatten(values: Mapping[str, Any], reasons: Mapping[str, str], prefix: str 
             yield name, _words(value, " × " if key in _SIZES else ", ")
 
 
-def _rows(values: Mapping[str, Any]) -> list[PlanRow]:
+def setting_rows(values: Mapping[str, Any]) -> list[PlanRow]:
+    """Settings by dotted names, without reasons."""
     return [PlanRow(name, value, "") for name, value in _flatten(values, {})]
 
 

@@ -25,7 +25,7 @@ _MARGIN_MM = 18.0
 class Plane:
     """One picture: its PNG, its size in mm, outlines as SVG path data in mm, and the sides' letters.
 
-    ``letters`` are those of the left, right, top and bottom edge.
+    ``letters`` are those of the left, right, top and bottom edge; ``truth`` is empty where it is not known.
     """
 
     title: str
@@ -52,9 +52,9 @@ def planes(picture: CasePicture) -> list[Plane]:
     box = object_box(picture)
     result: list[Plane] = []
     for title, fixed, across, down, letters in _VIEWS:
-        image, truth, prediction = (
+        image, *masks = (
             _slice(volume, fixed, centre[fixed], across, down, box)
-            for volume in (picture.image, picture.truth, picture.prediction)
+            for volume in (picture.image, *picture.masks.values())
         )
         sides = (picture.spacing[down], picture.spacing[across])
         result.append(
@@ -63,8 +63,8 @@ def planes(picture: CasePicture) -> list[Plane]:
                 png=_png(np.clip((image - low) / (high - low), 0, 1), sides),
                 width=round(image.shape[1] * sides[1], 2),
                 height=round(image.shape[0] * sides[0], 2),
-                truth=outline(truth, sides),
-                prediction=outline(prediction, sides),
+                truth=outline(masks[0], sides) if len(masks) > 1 else "",
+                prediction=outline(masks[-1], sides),
                 letters=letters,
             )
         )
@@ -73,7 +73,7 @@ def planes(picture: CasePicture) -> list[Plane]:
 
 def object_centre(picture: CasePicture) -> tuple[int, int, int]:
     """Voxel at the object's centre of mass, each plane moved to the fullest one where it would miss the object."""
-    found = next((mask for mask in (picture.truth > 0, picture.prediction > 0) if mask.any()), None)
+    found = next((mask > 0 for mask in picture.masks.values() if mask.any()), None)
     if found is None:
         x, y, z = (size // 2 for size in picture.image.shape)
         return x, y, z
@@ -137,7 +137,7 @@ def _slice(volume: np.ndarray, fixed: int, index: int, across: int, down: int, b
 
 def object_box(picture: CasePicture) -> list[slice]:
     """The part worth showing: both masks with a margin, or everything where there is no mask."""
-    where = np.argwhere((picture.truth > 0) | (picture.prediction > 0))
+    where = np.argwhere(np.logical_or.reduce([mask > 0 for mask in picture.masks.values()]))
     if not len(where):
         return [slice(0, size) for size in picture.image.shape]
     margins = [int(np.ceil(_MARGIN_MM / side)) for side in picture.spacing]

@@ -46,7 +46,7 @@ class CasePicture:
         case: The scan's name.
         dice: Its Dice, mean over classes; ``None`` where there is none.
         image: (X, Y, Z) intensities; x runs to the patient's right, y to the front, z to the head.
-        truth: (X, Y, Z) class indices, 0 is background.
+        truth: (X, Y, Z) class indices, 0 is background; None where it is not known.
         prediction: (X, Y, Z) class indices.
         spacing: Voxel sides in mm.
     """
@@ -54,13 +54,17 @@ class CasePicture:
     case: str
     dice: float | None
     image: np.ndarray
-    truth: np.ndarray
+    truth: np.ndarray | None
     prediction: np.ndarray
     spacing: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        if not self.image.shape == self.truth.shape == self.prediction.shape or self.image.ndim != 3:
-            raise ValueError(
-                f"picture of {self.case}: image, truth and prediction need one (X, Y, Z) shape, "
-                f"got {self.image.shape}, {self.truth.shape}, {self.prediction.shape}"
-            )
+        shapes = [self.image.shape, *(mask.shape for mask in self.masks.values())]
+        if len(set(shapes)) > 1 or self.image.ndim != 3:
+            raise ValueError(f"picture of {self.case}: image and masks need one (X, Y, Z) shape, got {shapes}")
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """The masks that there are, by name: ``truth``, ``prediction``."""
+        found = {"truth": self.truth, "prediction": self.prediction}
+        return {name: mask for name, mask in found.items() if mask is not None}

@@ -26,19 +26,19 @@ def viewer_script() -> str | None:
 
 
 def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
-    """A scan, its truth and its prediction as gzipped NIfTI in base64, by name; together within a limit.
+    """A scan and the masks that there are as gzipped NIfTI in base64, by name; together within a limit.
 
     Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
     """
     box = tuple(object_box(picture))
-    image, truth, prediction = (volume[box] for volume in (picture.image, picture.truth, picture.prediction))
+    image = picture.image[box]
     low, high = window_of(picture.image)
     grey = np.rint(np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     scale = 1.0
     while True:
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}
-        for name, mask in (("truth", truth), ("prediction", prediction)):
-            found[name] = _packed(mask.astype(np.uint8), picture.spacing, scale, order=0)
+        for name, mask in picture.masks.items():
+            found[name] = _packed(mask[box].astype(np.uint8), picture.spacing, scale, order=0)
         if sum(map(len, found.values())) <= most_bytes or scale <= COARSEST:
             return found
         scale = max(COARSEST, 0.8 * scale)

@@ -179,6 +179,15 @@ def _beginnings(name: str) -> list[str]:
     return [name[:place] for place, letter in enumerate(name) if letter == "."]
 
 
+def read_predictions(folder: Path) -> dict[str, Entry]:
+    """The records of a folder's masks, by case.
+
+    Raises:
+        InputError: ``predictions.json`` is no list of predictions.
+    """
+    return _read_list(folder / PREDICTIONS)
+
+
 def _read_list(path: Path) -> dict[str, Entry]:
     if not path.is_file():
         return {}

@@ -63,14 +63,20 @@ class Outputs:
         return [self.out / "probabilities" / f"{case.name}.{name}{ending}" for name in own]
 
     def write(
-        self, case: Case, prediction: Prediction, volumes: dict[str, float], notes: Sequence[str], manifest: Manifest
+        self,
+        case: Case,
+        prediction: Prediction,
+        volumes: dict[str, float],
+        doubt: float | None,
+        notes: Sequence[str],
+        manifest: Manifest,
     ) -> Path:
         """Record a scan's mask, and write it and what goes with it; return the mask's file.
 
         Raises:
             InputError: they cannot be written.
         """
-        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, notes)
+        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, doubt, notes)
         with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
         self._remove_other_format(before, path)
@@ -120,7 +126,7 @@ class Outputs:
         """What makes a mask what it is; weights by their content, since a run can be trained anew in its folder."""
         return {"weights": list(self.weights), "settings": self.model.settings.model_dump()}
 
-    def _entry(self, case: Case, volumes: dict[str, float], notes: Sequence[str]) -> Entry:
+    def _entry(self, case: Case, volumes: dict[str, float], doubt: float | None, notes: Sequence[str]) -> Entry:
         """One scan's record in ``predictions.json``."""
         return {
             "case": case.name,
@@ -128,6 +134,7 @@ class Outputs:
             "mask": self.mask(case).name,
             "classes": self.model.plan.classes,
             "volume_ml": volumes,
+            **({} if doubt is None else {"doubt": doubt}),
             "notes": list(notes),
             "runs": [str(run) for run in self.runs],
             **self._way,

@@ -4,7 +4,7 @@
   const section = document.getElementById("viewer");
   const canvas = section.querySelector("canvas");
   const status = section.querySelector("[role=status]");
-  const layers = ["truth", "prediction"];
+  const layers = ["truth", "prediction"].filter((name) => section.querySelector(`[data-layer=${name}]`));
   const style = getComputedStyle(document.documentElement);
   const text = (scan, name) => document.getElementById(`volume-${scan}-${name}`).textContent;
   let viewer = null;

@@ -1,0 +1,143 @@
+"""The page about a folder of predictions: what was found in each scan, and where to look first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from markupsafe import Markup
+
+from duoseg.files import write_text
+from duoseg.reporting.page import fixed, setting_rows
+from duoseg.reporting.pictures import planes
+from duoseg.reporting.records import CasePicture
+from duoseg.reporting.templating import asset, environment, script_hash
+from duoseg.reporting.volumes import inlined, viewer_script
+from duoseg.scans.texts import count_text, some_text
+
+PLAIN_DOUBT = 3.0
+"""Times the median, beyond which a scan's doubt is told in words."""
+FEWEST = 5
+"""Scans without which there is no usual doubt, nor a usual volume."""
+
+
+@dataclass(frozen=True)
+class PredictedCase:
+    """One predicted scan.
+
+    Attributes:
+        case: its name.
+        volumes_ml: class name -> volume.
+        doubt: about which share of the mask is wrong, as the networks see it; None where that was not asked for.
+        notes: what reading the scan had to assume.
+        made_by: runs, settings and the like, by name.
+    """
+
+    case: str
+    volumes_ml: Mapping[str, float]
+    doubt: float | None
+    notes: Sequence[str]
+    made_by: Mapping[str, Any]
+
+    @property
+    def total_ml(self) -> float:
+        """The volume of all classes together."""
+        return sum(self.volumes_ml.values())
+
+
+def write_predictions_page(
+    path: Path, *, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tuple[str, CasePicture]] = ()
+) -> Path:
+    """Write the page, atomically, and return its path.
+
+    Args:
+        path: the HTML file; its folder is created if absent.
+        title: the page's heading.
+        scans: at least one; the most doubted stand first on the page.
+        pictures: scans to show, each with a label.
+    """
+    write_text(path, render(title=title, scans=scans, pictures=pictures))
+    return path
+
+
+def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tuple[str, CasePicture]] = ()) -> str:
+    """The page as text; see `write_predictions_page`."""
+    engine = environment()
+    engine.filters |= {"fixed": fixed, "share": share}
+    niivue = viewer_script() if pictures else None
+    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
+    makers: dict[str, list[PredictedCase]] = {}
+    for scan in scans:
+        makers.setdefault(repr(scan.made_by), []).append(scan)
+    return engine.get_template("predictions.html.j2").render(
+        title=title,
+        summary=summary(scans),
+        warnings=warnings(scans),
+        scans=sorted(scans, key=lambda scan: (-(scan.doubt or 0.0), scan.case)),
+        doubted=any(scan.doubt is not None for scan in scans),
+        noted=any(scan.notes for scan in scans),
+        classes=list(dict.fromkeys(name for scan in scans for name in scan.volumes_ml)),
+        pictures=[(label, picture, planes(picture)) for label, picture in pictures],
+        volumes=[inlined(picture) for _, picture in pictures] if niivue else [],
+        makers=[(count_text(len(made), "scan"), setting_rows(made[0].made_by)) for made in makers.values()],
+        style=Markup(asset("report.css")),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[script_hash(script) for script in scripts],
+    )
+
+
+def share(value: float | None) -> str:
+    """A share in percent; a dash where it is unknown."""
+    return "–" if value is None else f"{value:.1%}"
+
+
+def chosen(scans: Sequence[PredictedCase]) -> dict[str, PredictedCase]:
+    """The scans to show, by why: the most doubted, the median and the least doubted one; else by volume."""
+    if all(scan.doubt is not None for scan in scans):
+        ranked = sorted(scans, key=lambda scan: -(scan.doubt or 0.0))
+        names, told = ("most in doubt", "median", "least in doubt"), [share(scan.doubt) for scan in ranked]
+    else:
+        ranked = sorted(scans, key=lambda scan: scan.total_ml)
+        names, told = ("smallest", "median", "largest"), [f"{scan.total_ml:.1f} ml" for scan in ranked]
+    first, middle, last = names
+    places = {len(ranked) // 2: middle} | {len(ranked) - 1: last} | {0: first}  # of few scans, the ends
+    return {f"{places[place]} ({told[place]})": ranked[place] for place in sorted(places)}
+
+
+def summary(scans: Sequence[PredictedCase]) -> list[str]:
+    """What there is, in words."""
+    said = [f"{count_text(len(scans), 'scan')} segmented."]
+    doubts = [scan.doubt for scan in scans if scan.doubt is not None]
+    if doubts:
+        worst = max(scans, key=lambda scan: scan.doubt or 0.0)
+        said.append(
+            f"About {share(median(doubts))} of a mask is in doubt in the median scan, and {share(worst.doubt)} in "
+            f"{worst.case}. That is the networks' own view, and no measured error."
+        )
+    else:
+        said.append("How sure the networks are was not asked for: `duoseg predict --uncertainty` tells.")
+    return said
+
+
+def warnings(scans: Sequence[PredictedCase]) -> list[str]:
+    """Scans to look at first, and why."""
+    said = []
+    empty = [scan.case for scan in scans if not scan.total_ml]
+    if empty:
+        said.append(f"Nothing was found in {some_text(empty)}.")
+    for name in dict.fromkeys(name for scan in scans for name in scan.volumes_ml):
+        without = [scan.case for scan in scans if scan.total_ml and not scan.volumes_ml.get(name)]
+        if without and len(without) <= len(scans) / 2:
+            said.append(f"No {name} was found in {some_text(without)}.")
+    doubts = [scan.doubt for scan in scans if scan.doubt is not None]
+    if len(doubts) >= FEWEST:
+        limit = PLAIN_DOUBT * median(doubts)
+        outside = [
+            f"{scan.case} ({share(scan.doubt)})" for scan in scans if scan.total_ml and (scan.doubt or 0) > limit
+        ]
+        if outside:
+            said.append(f"In doubt more than {PLAIN_DOUBT:.0f} times as much as the median scan: {some_text(outside)}.")
+    return said

@@ -1,0 +1,80 @@
+"""The page about predictions: every scan, the most doubted first, and what to look at."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from markupsafe import escape
+
+from duoseg.reporting.predictions_page import PredictedCase, chosen, render, summary, warnings
+from duoseg.reporting.records import CasePicture
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True)
+def without_viewer(monkeypatch):
+    monkeypatch.setattr("duoseg.reporting.predictions_page.viewer_script", lambda: None)
+
+
+def scan(case: str, doubt: float | None = 0.05, **volumes: float) -> PredictedCase:
+    made_by = {"runs": ["runs/first"], "mirror": False}
+    return PredictedCase(case, volumes or {"liver": 100.0, "spleen": 20.0}, doubt, ["a note"], made_by)
+
+
+def picture(case: str) -> CasePicture:
+    mask = np.zeros((8, 9, 6), int)
+    mask[2:5, 3:6, 1:4] = 1
+    return CasePicture(case, None, mask * 1.0, None, mask, (1.0, 1.0, 2.0))
+
+
+def test_the_most_doubted_scan_stands_first_with_its_volumes():
+    page = render(title="t", scans=[scan("a", 0.02), scan("b", 0.3), scan("c", 0.1)])
+    rows = re.findall(r'<tr><th scope="row">(.)</th>', page)
+    assert rows == ["b", "c", "a"]
+    for shown in ("30.0%", "100.00", "20.00", "a note", "runs/first", "no measured error"):
+        assert shown in page
+
+
+def test_without_uncertainty_the_page_says_how_to_get_it():
+    page = render(title="t", scans=[scan("a", None), scan("b", None)])
+    assert escape("`duoseg predict --uncertainty` tells") in page and "In doubt" not in page
+
+
+def test_scans_are_shown_from_both_ends_and_the_middle():
+    doubted = [scan(str(index), index / 10) for index in range(5)]
+    assert {label: one.case for label, one in chosen(doubted).items()} == {
+        "most in doubt (40.0%)": "4",
+        "median (20.0%)": "2",
+        "least in doubt (0.0%)": "0",
+    }
+    plain = [scan(str(index), None, liver=float(index)) for index in (3, 1)]
+    assert {label: one.case for label, one in chosen(plain).items()} == {
+        "smallest (1.0 ml)": "1",
+        "largest (3.0 ml)": "3",
+    }
+    assert [one.case for one in chosen([scan("alone")]).values()] == ["alone"]
+
+
+def test_what_was_not_found_and_what_is_much_doubted_is_said():
+    usual = [scan(str(index)) for index in range(6)]
+    assert warnings(usual) == []
+    odd = [scan("x", 0.4), scan("y", 1.0, liver=0.0, spleen=0.0), scan("z", 0.05, liver=90.0, spleen=0.0)]
+    nothing, class_, doubted = warnings([*usual, *odd])
+    assert nothing == "Nothing was found in y."
+    assert class_ == "No spleen was found in z."
+    assert "3 times as much as the median scan: x (40.0%)" in doubted
+    assert "5.0% of a mask is in doubt in the median scan, and 100.0% in y" in " ".join(summary([*usual, *odd]))
+
+
+def test_pictures_have_the_prediction_alone():
+    page = render(title="t", scans=[scan("a")], pictures=[("median", picture("a"))])
+    assert 'data-toggles="prediction"' in page and 'data-toggles="truth"' not in page
+    assert "layer-prediction" in page and 'class="layer-truth"' not in page
+
+
+def test_hostile_names_are_shown_as_text():
+    page = render(title=HOSTILE, scans=[scan(HOSTILE, 0.1, **{HOSTILE: 1.0})], pictures=[(HOSTILE, picture(HOSTILE))])
+    assert HOSTILE not in page and str(escape(HOSTILE)) in page

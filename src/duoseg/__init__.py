@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from duoseg.commands.runs import load
     from duoseg.commands.suggest import suggest
     from duoseg.commands.train import train
+    from duoseg.commands.view import view
 
 __all__ = [
     "__version__",
@@ -45,6 +46,7 @@ __all__ = [
     "report",
     "suggest",
     "train",
+    "view",
 ]
 
 _MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name not in ("__version__", "load")}

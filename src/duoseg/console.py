@@ -127,6 +127,10 @@ class Console:
             self._say(f"note: {note}")
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
 
+    def view(self, address: str) -> None:
+        """Where the viewer is; also where no more than results are to be printed."""
+        self._out.print(f"The viewer is at {address} (Ctrl-C ends it).", markup=False, soft_wrap=True)
+
     def suggest(self, suggestions: Sequence[Suggestion], drafts: Path | None) -> None:
         """The order, and why."""
         rows = [

@@ -158,7 +158,7 @@ def test_the_viewer_draws_image_and_masks_and_hides_them_again(opened, tmp_path)
     assert truth["prediction"] < 20 and truth["truth"] > both["truth"]
     page.locator("[data-layer=truth]").uncheck()
     assert counted(drawn(0))["truth"] < 20
-    page.locator("[name=scan]").nth(1).check()
+    page.locator("[name=scan]").select_option("1")
     page.locator("[data-layer=truth]").check()
     assert counted(drawn(1))["truth"] > 500
     page.locator("[data-render]").check()

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 
 from duoseg.cli.data import check, fetch, plan
 from duoseg.cli.models import demo, predict, suggest, train
-from duoseg.cli.results import evaluate, report
+from duoseg.cli.results import evaluate, report, view
 from duoseg.cli.studies import compare
 from duoseg.errors import InputError
 from duoseg.files import CACHE, final_name
@@ -26,7 +26,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, fetch, check, plan, train, predict, evaluate, compare, suggest, report):
+for command in (demo, fetch, check, plan, train, predict, evaluate, compare, suggest, report, view):
     app.command(command)
 
 

@@ -60,3 +60,21 @@ def report(
     from duoseg.console import Console
 
     Console(quiet=computing.quiet).report(duoseg.report(run, out=out))
+
+
+def view(
+    folder: Annotated[Path, Parameter(help="Folder of predictions.")],
+    *,
+    port: Annotated[int, Parameter(help="Of 127.0.0.1; any free one where absent.")] = 0,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Show whole scans with their masks in a browser on this machine, until Ctrl-C.
+
+    Example: `duoseg view masks`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    with duoseg.view(folder, port=port) as server:
+        Console(quiet=computing.quiet).view(server.address)
+        server.serve_forever()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
 from duoseg.training.checkpoint import WEIGHTS
 
+UNCERTAINTY = "uncertainty"
+"""The folder of the maps of it."""
 LONGEST_CLASS = 40
 """Letters of a class name in a file name."""
 DECIMALS = 3
@@ -53,7 +56,7 @@ class Outputs:
 
     def doubt(self, case: Case) -> Path:
         """The file of the uncertainty."""
-        return self.out / "uncertainty" / f"{case.name}{map_suffix(case.images[0], self.format)}"
+        return self.out / UNCERTAINTY / f"{case.name}{map_suffix(case.images[0], self.format)}"
 
     def maps(self, case: Case) -> list[Path]:
         """The files of each class's probability."""
@@ -146,6 +149,12 @@ class Outputs:
         if earlier and earlier != mask.name and Path(earlier).name == earlier:
             for file in set(written_files(self.out / earlier)) - set(written_files(mask)):
                 file.unlink(missing_ok=True)
+
+
+def uncertainty_file(folder: Path, entry: Entry) -> Path:
+    """The map of a mask's uncertainty, by the mask's record, whether or not it is there."""
+    found = (folder / UNCERTAINTY).glob(f"{glob.escape(entry['case'])}.*")
+    return next(found, folder / UNCERTAINTY / entry["case"])
 
 
 def weights_of(runs: Sequence[StrPath]) -> list[str]:

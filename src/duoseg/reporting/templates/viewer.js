@@ -1,19 +1,28 @@
 "use strict";
-// The viewer of the page: NiiVue, with one scan at a time out of those that lie in the page.
+// The viewer of a page: NiiVue, with one scan at a time. Its volumes lie in the page, or beside it on the server.
 (() => {
   const section = document.getElementById("viewer");
   const canvas = section.querySelector("canvas");
   const status = section.querySelector("[role=status]");
-  const layers = ["truth", "prediction"].filter((name) => section.querySelector(`[data-layer=${name}]`));
+  const chosen = section.querySelector("[name=scan]");
+  const layers = [...section.querySelectorAll("[data-layer]")].map((box) => box.dataset.layer);
   const style = getComputedStyle(document.documentElement);
-  const text = (scan, name) => document.getElementById(`volume-${scan}-${name}`).textContent;
+  // From which value on a layer is seen, and from which at its strongest; the image's greys.
+  const limits = { image: [0, 255], uncertainty: [0.05, 0.5] };
   let viewer = null;
   let asked = 0;
 
-  const colours = (name) => {
+  const rgb = (name) => {
     const hex = style.getPropertyValue(`--${name}`).trim().slice(1);
-    const [r, g, b] = [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    return { R: [0, r], G: [0, g], B: [0, b], A: [0, 255], I: [0, 255] };
+    return [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  };
+
+  // Of a map: from nothing to the layer's colour. Of a mask: a shade of it for each class, and nothing for none.
+  const colours = (name) => {
+    const [r, g, b] = rgb(name);
+    if (name in limits) return { R: [0, r], G: [0, g], B: [0, b], A: [0, 255], I: [0, 255] };
+    const [R, G, B] = [r, g, b].map((value) => [0, Math.round(value / 2), value]);
+    return { R, G, B, A: [0, 255, 255], I: [0, 1, 255] };
   };
 
   const begin = async () => {
@@ -30,6 +39,22 @@
     for (const name of layers) viewer.addColormap(`duoseg-${name}`, colours(name));
   };
 
+  const load = async (scan, name) => {
+    const volume = await read(scan, name);
+    if (!(name in limits)) volume.cal_max = Math.max(1, volume.global_max); // the last class has the full colour
+    return volume;
+  };
+
+  const read = (scan, name) => {
+    const [cal_min, cal_max] = limits[name] ?? [0, 1];
+    const colormap = name === "image" ? "gray" : `duoseg-${name}`;
+    const here = document.getElementById(`volume-${scan}-${name}`);
+    if (here) {
+      return niivue.NVImage.loadFromBase64({ base64: here.textContent, name: `${name}.nii.gz`, colormap, cal_min, cal_max });
+    }
+    return niivue.NVImage.loadFromUrl({ url: `volumes/${scan}/${name}.nii`, name: `${name}.nii`, colormap, cal_min, cal_max });
+  };
+
   const shown = (name) => section.querySelector(`[data-layer=${name}]`).checked;
 
   const show = async (scan) => {
@@ -37,17 +62,7 @@
     status.textContent = "Loading …";
     if (!viewer) await begin();
     const volumes = [];
-    for (const name of ["image", ...layers]) {
-      const mask = name !== "image";
-      volumes.push(await niivue.NVImage.loadFromBase64({
-        base64: text(scan, name),
-        name: `${name}.nii.gz`,
-        colormap: mask ? `duoseg-${name}` : "gray",
-        opacity: mask ? 0.5 : 1,
-        cal_min: mask ? 0.5 : 0,
-        cal_max: mask ? 1 : 255,
-      }));
-    }
+    for (const name of ["image", ...layers]) volumes.push(await load(scan, name));
     if (turn !== asked) return; // another scan was chosen in the meantime
     while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[0]);
     for (const volume of volumes) viewer.addVolume(volume);
@@ -68,17 +83,15 @@
   };
 
   const fail = (fault) => {
-    status.textContent = `The viewer cannot run here (${fault.message ?? fault}); the pictures above show the same scans.`;
+    status.textContent = `The viewer cannot show this here: ${fault.message ?? fault}`;
   };
 
   section.querySelector("[data-open]").addEventListener("click", (event) => {
     event.currentTarget.hidden = true;
     section.classList.add("open");
-    show(section.querySelector("[name=scan]:checked").value).catch(fail);
+    show(chosen.value).catch(fail);
   });
-  for (const choice of section.querySelectorAll("[name=scan]")) {
-    choice.addEventListener("change", () => show(choice.value).catch(fail));
-  }
+  chosen.addEventListener("change", () => section.classList.contains("open") && show(chosen.value).catch(fail));
   for (const name of layers) {
     section.querySelector(`[data-layer=${name}]`).addEventListener("change", () => viewer && layer(name));
   }

@@ -1,0 +1,74 @@
+"""``duoseg view``: whole scans with their masks, in a browser on this machine."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_predictions
+from duoseg.commands.predicting.outputs import uncertainty_file
+from duoseg.errors import InputError
+from duoseg.files import StrPath
+from duoseg.planning.orient import canonical_spacing, to_canonical
+from duoseg.reporting.pictures import window_of
+from duoseg.reporting.viewing import ViewedScan, ViewServer
+from duoseg.scans.formats import read_scan
+from duoseg.scans.scan import Grid
+
+MASKS = "masks"
+
+
+def view(folder: StrPath, *, port: int = 0) -> ViewServer:
+    """Make a server of a viewer of the scans of a folder of predictions; `serve_forever` starts it.
+
+    Args:
+        folder: of predictions (it has a ``predictions.json``), or of a run of a study, whose ``masks`` are one.
+        port: of 127.0.0.1; any that is free where 0.
+
+    Raises:
+        InputError: there are no predictions, or this installation has no viewer.
+    """
+    masks = next((place for place in (Path(folder), Path(folder) / MASKS) if (place / PREDICTIONS).is_file()), None)
+    entries = {} if masks is None else read_predictions(masks)
+    if masks is None or not entries:
+        raise InputError(f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote.")
+    doubted = all(uncertainty_file(masks, entry).is_file() for entry in entries.values())
+    ranked = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
+    scans = [_viewed(masks, entry, doubted=doubted) for entry in ranked]
+    return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
+
+
+def _viewed(masks: Path, entry: Entry, *, doubted: bool) -> ViewedScan:
+    image = Path(entry["images"][0])
+    volumes = {"image": partial(_grey, image), "prediction": partial(_layer, masks / entry["mask"], image)}
+    if doubted:
+        volumes["uncertainty"] = partial(_layer, uncertainty_file(masks, entry), image)
+    label = f"{entry['case']} ({entry['doubt']:.1%} in doubt)" if "doubt" in entry else entry["case"]
+    return ViewedScan(label, volumes)
+
+
+def _grey(image: Path) -> bytes:
+    """A scan's intensities as 0 to 255."""
+    scan = read_scan(image)
+    low, high = window_of(scan.voxels)
+    grey = np.clip((np.nan_to_num(scan.voxels.astype(np.float32)) - low) * np.float32(255 / (high - low)), 0, 255)
+    return _nifti(np.rint(grey).astype(np.uint8), scan.grid)
+
+
+def _layer(file: Path, image: Path) -> bytes:
+    """A mask or a map on its scan."""
+    grid = read_scan(image).grid
+    placed = read_scan(file).onto(grid)
+    if placed is None:
+        raise InputError(f"{file}: does not lie on {image}.")
+    kind = np.uint8 if np.issubdtype(placed.voxels.dtype, np.integer) else np.float32
+    return _nifti(placed.voxels.astype(kind), grid)
+
+
+def _nifti(voxels: np.ndarray, grid: Grid) -> bytes:
+    """An uncompressed NIfTI file in right-anterior-superior order."""
+    affine = np.diag([*canonical_spacing(grid), 1.0])
+    return nib.Nifti1Image(to_canonical(voxels, *grid.canonical()), affine).to_bytes()

@@ -25,6 +25,11 @@ PACKAGE = "@niivue/niivue@0.69.0"
 INTEGRITY = "YMjQvJgD1W2b7DuoxkwlC4VxbrgIePRJ5qyQzXKxi2v2MBVg285P/CIQyg46oDDGDIcaNlbd+MhtO/edMbXJkA=="
 """SHA-512 of the package, as the npm registry states it."""
 MEMBER = "package/dist/niivue.umd.js"
+SHA512 = (
+    "37dc9688207bcb81b39afe18628488970cecf5f6b3601941508a51c839aeb63e"
+    "e38cc023405fd9bd2e634a01a71616eb6d50e6a73410739f6d914a978d11267f"
+)
+"""Of that file, which may have been fetched long ago."""
 VIEWER = Path("src/duoseg/reporting/viewer/niivue.umd.js")
 SECONDS = 120
 
@@ -35,24 +40,31 @@ class CustomBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Fetch the viewer for a wheel; an editable install takes what `make viewer` fetched."""
         viewer = Path(self.root) / VIEWER
-        if version != "editable" and not viewer.exists():
+        if version != "editable" and not is_right(viewer):
             fetch(viewer)
-        if viewer.exists():
+        if is_right(viewer):
             build_data["artifacts"].append(f"/{VIEWER.as_posix()}")
 
 
-def fetch(viewer: Path) -> bool:
+def is_right(viewer: Path) -> bool:
+    """Whether the viewer is there, in the version that is meant."""
+    return viewer.exists() and hashlib.sha512(viewer.read_bytes()).hexdigest() == SHA512
+
+
+def fetch(viewer: Path) -> None:
     """Fetch and check the viewer; tell on standard error why it is not there, if it is not."""
     npm = shutil.which("npm")
     if npm is None:
-        return _absent("npm is not installed")
+        return _tell("npm is not installed")
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", PACKAGE, "--silent", "--fetch-retries=1", f"--pack-destination={folder}"]
         try:
             subprocess.run(command, check=True, timeout=SECONDS, capture_output=True, text=True)
         except (subprocess.SubprocessError, OSError) as fault:
-            return _absent(f"npm could not fetch {PACKAGE} ({fault})")
-        archive = next(Path(folder).glob("*.tgz"))
+            return _tell(f"npm could not fetch {PACKAGE} ({fault})")
+        archive = next(Path(folder).glob("*.tgz"), None)
+        if archive is None:
+            return _tell(f"npm gave no archive of {PACKAGE}")
         found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         if found != INTEGRITY:
             raise SystemExit(f"{PACKAGE}: its SHA-512 is {found}, and {INTEGRITY} was expected. It is not taken.")
@@ -64,15 +76,14 @@ def fetch(viewer: Path) -> bool:
     part = viewer.with_name(f"{viewer.name}.part")
     part.write_bytes(content)
     part.replace(viewer)
-    return True
+    return None
 
 
-def _absent(reason: str) -> bool:
+def _tell(reason: str) -> None:
     sys.stderr.write(f"Report pages will have no 3-D viewer: {reason}.\n")
-    return False
 
 
 if __name__ == "__main__":
     there = Path(__file__).parent / VIEWER
-    if not there.exists():
+    if not is_right(there):
         fetch(there)

@@ -135,9 +135,18 @@ def test_a_folder_of_predictions_has_a_page(run, trained, phantoms, tmp_path, ca
     assert run("report", out)[0] == 0
     page = (out / "report.html").read_text()
     assert all(case in page for case in entries) and page.count("<image ") == 3 * len(entries)
+    listed = json.loads((out / "predictions.json").read_text())
+    (out / "predictions.json").write_text(
+        json.dumps({"scans": [*listed["scans"], {"case": "stopped", "mask": "stopped.nii.gz"}]})
+    )
     min(scans.iterdir()).unlink()
     assert run("report", out)[0] == 0 and "is not shown" in caplog.text
-    assert (out / "report.html").read_text().count("<image ") == 3 * (len(entries) - 1)
+    page = (out / "report.html").read_text()
+    assert page.count("<image ") == 3 * (len(entries) - 1) and "stopped" not in page
+    del listed["scans"][0]["volume_ml"]
+    (out / "predictions.json").write_text(json.dumps(listed))
+    status, _, err = run("report", out)
+    assert status == 1 and "predictions.json" in err and "has no 'volume_ml'" in err
 
 
 def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(trained, phantoms, tmp_path):

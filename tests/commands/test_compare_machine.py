@@ -99,6 +99,13 @@ def test_commands_that_were_started_together_have_gpus_of_their_own(setup, monke
     assert machine(setup, "cuda").gpus == names
 
 
+def test_gpus_that_slurm_has_divided_are_not_divided_again(setup, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    for name, value in {"STEP_NUM_TASKS": 2, "PROCID": 1, "LOCALID": 1, "GPUS_PER_TASK": 2}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert machine(setup, "cuda").gpus == ("2", "3")
+
+
 def test_a_plan_is_made_once_and_anew_where_its_settings_changed(setup, phantoms, tmp_path, monkeypatch):
     parts, settings = divide(load_dataset(phantoms)), setup[1]
     (first,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")

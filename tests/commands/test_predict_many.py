@@ -62,6 +62,9 @@ def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp
     assert predicted(trained, scans, out, **again) == []
     next((out / "uncertainty").glob(f"{all_names[0]}.*")).unlink()
     assert predicted(trained, scans, out, **again) == all_names[:1]
+    assert predicted(trained, scans, out, mirror=True) == all_names  # and the maps of other masks are gone
+    assert not list((out / "uncertainty").iterdir()) and not list((out / "probabilities").iterdir())
+    assert predicted(trained, scans, out, **again) == all_names
     os.utime(first, (time.time() + 5, time.time() + 5))
     assert predicted(trained, scans, out, **again) == all_names[:1]
     os.utime(first, (0, 0))

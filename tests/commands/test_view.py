@@ -79,11 +79,13 @@ def test_nothing_else_is_given_to_anyone(trained, scans, tmp_path):
             assert ask(server, path)[0] == 404
         assert ask(server, start, host="example.org")[0] == 404
         assert ask(server, start, how="POST")[0] == 501
+        with serving(tmp_path / "masks") as another:
+            assert another.address.rpartition(":")[2].partition("/")[2] not in start
         min(scans.iterdir()).unlink()
         status, said = ask(server, start + "volumes/0/image.nii")
         assert status == 500 and b"there is no such file" in said
-    with serving(tmp_path / "masks") as another:
-        assert another.address.rpartition(":")[2].partition("/")[2] not in start
+    with pytest.raises(InputError, match="is not there, though a mask"):
+        duoseg.view(tmp_path / "masks")
 
 
 def test_without_predictions_or_without_a_viewer_it_is_refused(trained, scans, tmp_path, monkeypatch):

@@ -84,4 +84,4 @@ def test_reasons_say_what_was_measured():
     said = reason_for(Choice("a", 0.14, 0.8, 1.37, "b", annotated=True))
     assert "about 14% of its mask is in doubt, more than of 80% of the others" in said
     assert "b (annotated) is most like it, at 1.4 times the usual distance" in said
-    assert "nothing was found" in reason_for(Choice("a", 1.0, 1.0, 1.0, "b", annotated=False))
+    assert "nothing was found" in reason_for(Choice("a", 1.0, 1.0, 1.0, "b", annotated=False, found=False))

@@ -69,6 +69,11 @@ def test_what_was_not_found_and_what_is_much_doubted_is_said():
     assert "5.0% of a mask is in doubt in the median scan, and 100.0% in y" in " ".join(summary([*usual, *odd]))
 
 
+def test_masks_of_models_with_other_classes_stand_in_one_table():
+    page = render(title="t", scans=[scan("a", liver=5.0), scan("b", spleen=7.0), scan("c", spleen=0.0)])
+    assert page.count("–</td>") == 3 and "5.00" in page and "7.00" in page
+
+
 def test_pictures_have_the_prediction_alone():
     page = render(title="t", scans=[scan("a")], pictures=[("median", picture("a"))])
     assert 'data-toggles="prediction"' in page and 'data-toggles="truth"' not in page

@@ -43,7 +43,7 @@ def test_masks_are_those_of_the_scan_cropped_around_the_object():
         assert volume.shape == (46, 35, 28)  # both bodies and 18 mm around them
     for name in ("truth", "prediction"):
         mask = np.asarray(found[name].dataobj)
-        assert (mask == 2).sum() == 1000 and set(np.unique(mask)) == {0, 2}
+        assert (mask == 1).sum() == 1000 and set(np.unique(mask)) == {0, 1}
     moved = [np.argwhere(np.asarray(found[name].dataobj)).mean(axis=0) for name in ("prediction", "truth")]
     np.testing.assert_allclose(moved[0] - moved[1], (0, 1, 0))
     grey = np.asarray(found["image"].dataobj).astype(int)
@@ -62,6 +62,16 @@ def test_what_is_too_large_becomes_coarser_in_the_same_place():
     volumes = [(np.asarray(v.dataobj) > 0).sum() * np.prod(v.header.get_zooms()) for v in (first, second)]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
     assert inlined(picture, most_bytes=1).keys() == whole.keys()
+
+
+def test_any_values_and_the_thinnest_scan_can_be_shown():
+    mask = np.zeros((40, 40, 1), int)
+    mask[5:20, 5:20], mask[20:30, 5:20], mask[30:, 5:20] = 256, 500, 850
+    image = np.random.default_rng(0).normal(size=mask.shape)
+    found = inlined(CasePicture("a", None, image, None, mask, SPACING), most_bytes=1)
+    volume = unpacked(found["prediction"])
+    assert set(np.unique(volume.dataobj)) == {0, 1, 2, 3} and volume.shape[2] == 1
+    assert volume.header.get_zooms()[2] == SPACING[2]
 
 
 def test_a_page_has_a_viewer_only_where_there_is_one(monkeypatch):

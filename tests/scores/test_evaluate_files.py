@@ -74,7 +74,7 @@ def test_more_cases_than_memory_is_there_for_are_not_read_at_once(tmp_path: Path
 
     monkeypatch.setattr("duoseg.scores.evaluate.in_processes", noted)
     evaluate(*folders, threads=16)
-    monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 2 * PROCESS_BYTES + 3 * VOXEL_BYTES * 8**3)
+    monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 4 * PROCESS_BYTES + 6 * VOXEL_BYTES * 8**3)
     evaluate(*folders, threads=16)
     monkeypatch.setattr("duoseg.scores.evaluate.memory_limit", lambda: 1)
     evaluate(*folders, threads=16)

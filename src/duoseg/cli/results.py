@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from duoseg.cli.options import EVERYWHERE, Computing
 
@@ -65,7 +65,9 @@ def report(
 def view(
     folder: Annotated[Path, Parameter(help="Folder of predictions.")],
     *,
-    port: Annotated[int, Parameter(help="Of 127.0.0.1; any free one where absent.")] = 0,
+    port: Annotated[
+        int, Parameter(validator=validators.Number(gte=0, lte=65535), help="Of 127.0.0.1; any free one where absent.")
+    ] = 0,
     computing: Computing = EVERYWHERE,
 ) -> None:
     """Show whole scans with their masks in a browser on this machine, until Ctrl-C.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from duoseg.errors import InputError
 from duoseg.training.log import Record
+
+logger = logging.getLogger("duoseg")
 
 EVERY_SECONDS = 30.0
 SHARE = 0.01
@@ -24,6 +28,7 @@ class LivePage:
     def __init__(self, write: Callable[[str, int], Path]) -> None:
         self._write = write
         self._due = 0.0
+        self._told = False
 
     def write(self, records: Sequence[Record]) -> None:
         """Write the page where it is time to."""
@@ -31,9 +36,12 @@ class LivePage:
         if began < self._due:
             return
         now = datetime.now().astimezone()
-        self._write(
-            f"Written while it trains, at {now:%H:%M:%S} on {now:%d %B %Y}; the page loads itself anew.",
-            round(EVERY_SECONDS),
-        )
+        note = f"Written while it trains, at {now:%H:%M:%S} on {now:%d %B %Y}; the page loads itself anew."
+        try:
+            self._write(note, round(EVERY_SECONDS))
+        except (InputError, OSError) as fault:  # a page is not worth a training
+            if not self._told:
+                logger.warning("the training's page could not be written, and it goes on: %s", fault)
+            self._told = True
         ended = time.monotonic()
         self._due = ended + max(EVERY_SECONDS, (ended - began) / SHARE)

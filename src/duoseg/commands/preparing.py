@@ -11,6 +11,7 @@ from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.dataset import Split
 from duoseg.scans.texts import count_text
+from duoseg.training.places import find_place
 from duoseg.training.ranks import Ranks
 
 
@@ -48,7 +49,8 @@ def prepare_training(
         told += f" and {len(split.unlabelled)} unlabelled"
     shown = counted(progress, "prepare", described or told)
     if ranks is not None and ranks.count > 1:
-        prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=cores, progress=shown)
+        here = find_place().neighbours or ranks.count  # where nobody says, as if all were on this machine
+        prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=cores, neighbours=here, progress=shown)
         ranks.wait()
         shown = None
     prepared = prepare_cases(cases, plan, cache, workers=cores, progress=shown)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.commands.picturing import read_picture
-from duoseg.commands.predicting.manifest import PREDICTIONS, read_predictions
+from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
@@ -51,7 +51,7 @@ def report(run: StrPath, *, out: StrPath | None = None) -> Path:
 
 
 def _write_predictions(folder: Path, page: Path) -> Path:
-    entries = read_predictions(folder)
+    entries = read_finished(folder)
     if not entries:
         raise InputError(f"{folder / PREDICTIONS}: names no mask; predict some scans into that folder first.")
     scans = {
@@ -59,7 +59,7 @@ def _write_predictions(folder: Path, page: Path) -> Path:
             case=case,
             volumes_ml=entry["volume_ml"],
             doubt=entry.get("doubt"),
-            notes=entry["notes"],
+            notes=entry.get("notes", ()),
             made_by={"runs": entry["runs"], "weights (SHA-256)": entry["weights"], **entry["settings"]},
         )
         for case, entry in entries.items()

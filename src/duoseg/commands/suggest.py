@@ -19,7 +19,7 @@ from duoseg.prediction.trust import doubt_of
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.scans.formats import mask_suffix, write_like
+from duoseg.scans.formats import mask_suffix, write_like, written_files
 from duoseg.training.devices import DeviceName, use_threads
 
 logger = logging.getLogger("duoseg")
@@ -89,21 +89,30 @@ def suggest(
         require_writable(Path(json))
     use_threads(threads)
     model = load(run, device=device)
-    asked = load_config(require_file(Path(run), CONFIG)).labelled if labelled is None else labelled
-    split = load_dataset(data, splits=splits).split(labelled=asked)
+    dataset = load_dataset(data, splits=splits)
+    if labelled is None:
+        before = load_config(require_file(Path(run), CONFIG)).labelled
+        there = sum(case.label is not None for case in dataset.train)
+        labelled = None if before is None else min(before, there) or None
+    split = dataset.split(labelled=labelled)
     candidates = {case.name: case for case in split.unlabelled}
     if not candidates:
         raise InputError(f"{data}: every training scan is annotated; there is none to suggest.")
     files = {} if drafts is None else {name: _draft(Path(drafts), case) for name, case in candidates.items()}
-    there = [str(file) for file in files.values() if file.exists()]
-    if there:
+    existing = [part for file in files.values() for part in written_files(file) if part.exists()]
+    if existing:
         raise InputError(
-            f"{there[0]}: is already there, and may hold corrections. Move it to the labels or away, or choose another "
-            "--drafts folder."
+            f"{existing[0]}: is already there, and may hold corrections. Move it to the labels or away, or choose "
+            "another --drafts folder."
         )
+    for file in files.values():
+        require_writable(file)
     seen = _look_at([*split.labelled, *split.unlabelled], model, progress)
     annotated = [seen[case.name] for case in split.labelled if case.name in seen]
-    chosen = choose([seen[name] for name in candidates if name in seen], annotated, count=n)
+    readable = [seen[name] for name in candidates if name in seen]
+    if not readable:
+        raise InputError(f"{data}: none of the scans without annotation could be read; `duoseg check` lists why.")
+    chosen = choose(readable, annotated, count=n)
     suggestions = [
         Suggestion(
             rank=rank,
@@ -117,9 +126,6 @@ def suggest(
         )
         for rank, one in enumerate(chosen, start=1)
     ]
-    for one in suggestions:
-        if one.draft is not None:
-            _write_draft(one.draft, candidates[one.case], model)
     if json is not None:
         content = {
             "run": str(run),
@@ -129,6 +135,9 @@ def suggest(
             "suggestions": [_plain(one) for one in suggestions],
         }
         write_json(Path(json), content)
+    for one in suggestions:
+        if one.draft is not None:
+            _write_draft(one.draft, candidates[one.case], model)
     return suggestions
 
 
@@ -141,7 +150,8 @@ def _look_at(cases: Sequence[Case], model: Model, progress: Progress | None) -> 
     def look(case: Case, prepared: Prepared) -> Seen:
         prediction, features = model.look(prepared)
         assert prediction.uncertainty is not None
-        return Seen(case.name, doubt_of(prediction.mask, prediction.uncertainty), features)
+        doubt = doubt_of(prediction.mask, prediction.uncertainty)
+        return Seen(case.name, doubt, features, found=bool(prediction.mask.any()))
 
     seen: dict[str, Seen] = {}
     for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, found: found), start=1):
@@ -151,8 +161,6 @@ def _look_at(cases: Sequence[Case], model: Model, progress: Progress | None) -> 
             seen[case.name] = outcome
         if progress is not None:
             progress("look", done, len(cases))
-    if not seen:
-        raise InputError("None of the scans could be read; `duoseg check` lists why.")
     return seen
 
 

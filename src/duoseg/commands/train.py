@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from duoseg.commands.choosing import choose_plan
 from duoseg.commands.live import LivePage
 from duoseg.commands.preparing import prepare_training
-from duoseg.commands.report import REPORT, report, write_run_page
+from duoseg.commands.report import REPORT, write_run_page
 from duoseg.commands.resuming import Beginning, scans_identity, settings_identity
 from duoseg.commands.runs import (
     CASES,
@@ -38,7 +39,6 @@ from duoseg.training.checkpoint import (
 )
 from duoseg.training.devices import DeviceName, resolve_device, resolve_precision, use_threads
 from duoseg.training.engine import join_fabric, ranks_of
-from duoseg.training.interruption import Interrupted
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
@@ -177,12 +177,13 @@ def train(
             write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
         try:
             trainer.run()
-        except (InputError, Interrupted):
+        except BaseException:
             if ranks.first:
-                report(out)  # as far as it came, and no more to be loaded anew
+                with suppress(Exception):  # what ended the training is what is to be told
+                    write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
             raise
     if ranks.first:
-        report(out)
+        write_run_page(out, out / REPORT)
     return Run(out, settings, chosen, split)
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_predictions
-from duoseg.commands.predicting.outputs import uncertainty_file
+from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_finished
+from duoseg.commands.predicting.outputs import UNCERTAINTY, maps_of
 from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.reporting.pictures import window_of
 from duoseg.reporting.viewing import ViewedScan, ViewServer
-from duoseg.scans.formats import read_scan
+from duoseg.reporting.volumes import ranked
+from duoseg.scans.formats import exists, read_grid, read_scan
 from duoseg.scans.scan import Grid
 
 MASKS = "masks"
@@ -32,12 +33,18 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
         InputError: there are no predictions, or this installation has no viewer.
     """
     masks = next((place for place in (Path(folder), Path(folder) / MASKS) if (place / PREDICTIONS).is_file()), None)
-    entries = {} if masks is None else read_predictions(masks)
+    entries = {} if masks is None else read_finished(masks)
     if masks is None or not entries:
         raise InputError(f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote.")
-    doubted = all(uncertainty_file(masks, entry).is_file() for entry in entries.values())
-    ranked = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
-    scans = [_viewed(masks, entry, doubted=doubted) for entry in ranked]
+    absent = [image for entry in entries.values() for image in entry["images"][:1] if not exists(Path(image))]
+    if absent:
+        raise InputError(
+            f"{absent[0]}: is not there, though a mask in {masks} was made of it. Masks name their scans as `duoseg "
+            "predict` was given them: start in the folder in which it ran, or bring the scan back."
+        )
+    doubted = all(map(partial(_map, masks), entries.values()))
+    ordered = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
+    scans = [_viewed(masks, entry, doubted=doubted) for entry in ordered]
     return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
 
 
@@ -45,9 +52,14 @@ def _viewed(masks: Path, entry: Entry, *, doubted: bool) -> ViewedScan:
     image = Path(entry["images"][0])
     volumes = {"image": partial(_grey, image), "prediction": partial(_layer, masks / entry["mask"], image)}
     if doubted:
-        volumes["uncertainty"] = partial(_layer, uncertainty_file(masks, entry), image)
+        volumes["uncertainty"] = partial(_layer, _map(masks, entry) or masks, image)
     label = f"{entry['case']} ({entry['doubt']:.1%} in doubt)" if "doubt" in entry else entry["case"]
     return ViewedScan(label, volumes)
+
+
+def _map(masks: Path, entry: Entry) -> Path | None:
+    """The map of a mask's uncertainty, where there is one."""
+    return next((file for file in maps_of(masks, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
 
 
 def _grey(image: Path) -> bytes:
@@ -60,12 +72,12 @@ def _grey(image: Path) -> bytes:
 
 def _layer(file: Path, image: Path) -> bytes:
     """A mask or a map on its scan."""
-    grid = read_scan(image).grid
+    grid = read_grid(image)
     placed = read_scan(file).onto(grid)
     if placed is None:
         raise InputError(f"{file}: does not lie on {image}.")
-    kind = np.uint8 if np.issubdtype(placed.voxels.dtype, np.integer) else np.float32
-    return _nifti(placed.voxels.astype(kind), grid)
+    voxels = placed.voxels
+    return _nifti(ranked(voxels) if np.issubdtype(voxels.dtype, np.integer) else voxels.astype(np.float32), grid)
 
 
 def _nifti(voxels: np.ndarray, grid: Grid) -> bytes:

@@ -92,15 +92,21 @@ class PreparedCase:
 
 
 def prepare_cases(
-    cases: Sequence[Case], plan: Plan, folder: Path, *, workers: int = 1, progress: Progress | None = None
+    cases: Sequence[Case],
+    plan: Plan,
+    folder: Path,
+    *,
+    workers: int = 1,
+    neighbours: int = 1,
+    progress: Progress | None = None,
 ) -> list[PreparedCase]:
     """Prepare every case that the cache in ``folder`` does not hold yet, and return all in the order given.
 
     Files there are reused if their key and digest fit, and rewritten if not; an interrupted run goes on where
     it stopped. The label of a case with ``label=None`` is never looked for. ``workers`` threads share the work
     (reading, decompressing and resampling all leave the interpreter free), each with one scan in memory, as far as
-    there is room. ``progress(done, all)`` is called after each case. What a run that was killed
-    left half-written there is removed after an hour.
+    there is room; ``neighbours`` processes of this machine do the same at the same time. ``progress(done, all)`` is
+    called after each case. What a run that was killed left half-written there is removed after an hour.
 
     Raises:
         InputError: a scan or label is not usable; the message names the file.
@@ -108,7 +114,7 @@ def prepare_cases(
     folder.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     prepared: list[PreparedCase] = []
-    room = Room() if workers > 1 else None
+    room = Room(parts=neighbours) if workers * neighbours > 1 else None
     with Known(folder) as known:
         for case in in_threads(lambda one: prepare_case(one, plan, folder, known, room), cases, threads=workers):
             prepared.append(case)
@@ -150,10 +156,11 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known, room: Room 
     if label_path is not None and not _holds_label(
         label_path, label_key, known, shape=placement.prepared, classes=len(plan.classes)
     ):
-        voxels = read_label(case, grid or read_grid(case.images[0]), plan.classes)
-        label = prepare_label(voxels, placement, plan, name=str(case.label))
-        meta = _foreground_meta(label, len(plan.classes))
-        write_frame(label_path, label, key=label_key, meta=meta, patch=plan.patch)
+        with room.taken(_bytes_to_prepare(case, plan)) if room else nullcontext():
+            voxels = read_label(case, grid or read_grid(case.images[0]), plan.classes)
+            label = prepare_label(voxels, placement, plan, name=str(case.label))
+            meta = _foreground_meta(label, len(plan.classes))
+            write_frame(label_path, label, key=label_key, meta=meta, patch=plan.patch)
     return PreparedCase(
         name=case.name,
         labelled=label_path is not None,

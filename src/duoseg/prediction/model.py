@@ -56,7 +56,8 @@ class Prediction:
         probabilities: (K + 1, x, y, z) on the prepared grid; None where they were not to be kept.
         placement: the way from the prepared grid to the scan's.
         uncertainty: (X, Y, Z) float32, how probable it is that a voxel's most probable class is not its own, between 0
-            and 1 - 1 / (K + 1); None where it was not asked for.
+            and 1 - 1 / (K + 1); None where it was not asked for. It is of the mask before the largest components were
+            kept.
     """
 
     mask: np.ndarray

@@ -27,11 +27,13 @@ class Seen:
         case: the scan's name.
         doubt: the expected share of its mask that is wrong, 0 to 1; 1 where nothing was found.
         features: (F,) of all encoders.
+        found: whether anything was found.
     """
 
     case: str
     doubt: float
     features: np.ndarray
+    found: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Choice:
         distance: to the nearest scan that is annotated or was chosen before it, in units of the usual distance.
         nearest: the name of that scan.
         annotated: whether that scan is annotated.
+        found: whether anything was found in it.
     """
 
     case: str
@@ -53,6 +56,7 @@ class Choice:
     distance: float
     nearest: str
     annotated: bool
+    found: bool = True
 
 
 def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int) -> list[Choice]:
@@ -94,6 +98,7 @@ def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int)
                 distance=float(far[best]),
                 nearest=near.case if near else "",
                 annotated=near is not None and nearest[best] < first,
+                found=candidates[best].found,
             )
         )
         come_near(first + best)
@@ -104,7 +109,7 @@ def reason_for(choice: Choice) -> str:
     """Why a scan was chosen, in a sentence."""
     said = [
         f"about {choice.doubt:.0%} of its mask is in doubt, more than of {choice.surer:.0%} of the others"
-        if choice.doubt < 1
+        if choice.found
         else "nothing was found in it"
     ]
     if choice.nearest:

@@ -21,7 +21,7 @@ from duoseg.scans.texts import count_text, some_text
 PLAIN_DOUBT = 3.0
 """Times the median, beyond which a scan's doubt is told in words."""
 FEWEST = 5
-"""Scans without which there is no usual doubt, nor a usual volume."""
+"""Scans without which there is no usual doubt."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def warnings(scans: Sequence[PredictedCase]) -> list[str]:
     if empty:
         said.append(f"Nothing was found in {some_text(empty)}.")
     for name in dict.fromkeys(name for scan in scans for name in scan.volumes_ml):
-        without = [scan.case for scan in scans if scan.total_ml and not scan.volumes_ml.get(name)]
+        without = [scan.case for scan in scans if scan.total_ml and scan.volumes_ml.get(name) == 0]
         if without and len(without) <= len(scans) / 2:
             said.append(f"No {name} was found in {some_text(without)}.")
     doubts = [scan.doubt for scan in scans if scan.doubt is not None]

@@ -10,7 +10,7 @@ from duoseg.reporting.records import RunSummary
 from duoseg.scans.texts import duration_text
 from duoseg.training.log import TRAINING_DICE, is_loss
 
-LABELLED = ("region", "boundary", "first", "second", "labelled")
+LABELLED = ("region", "boundary", "map", "distance", "first", "second", "labelled")
 """What our methods call the terms that annotated patches alone make."""
 YOUNG = 100
 """Steps before which nothing is said of a training."""

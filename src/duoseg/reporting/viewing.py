@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -87,7 +88,8 @@ class ViewServer(ThreadingHTTPServer):
         """What lies under a path; None for any path but those that the page knows, and for a page of another host."""
         # A page elsewhere whose name leads here would ask with that name.
         start = f"/{self._secret}/"
-        known = host == f"{HOST}:{self.server_port}" and secrets.compare_digest(path[: len(start)], start)
+        begins = secrets.compare_digest(path[: len(start)].encode(errors="replace"), start.encode())
+        known = host == f"{HOST}:{self.server_port}" and begins
         return self._files.get(path[len(start) :]) if known else None
 
 
@@ -104,10 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
         kind, read = found
         try:
             content = read()
+            status = 200
         except InputError as fault:
-            self.send_error(500, explain=str(fault))
-            return
-        self.send_response(200)
+            status, kind, content = 500, "text/plain; charset=utf-8", str(fault).encode()
+        with suppress(ConnectionError):  # a page that was closed no longer listens
+            self._send(status, kind, content)
+
+    def _send(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")

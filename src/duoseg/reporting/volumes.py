@@ -38,16 +38,24 @@ def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, 
     while True:
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}
         for name, mask in picture.masks.items():
-            found[name] = _packed(mask[box].astype(np.uint8), picture.spacing, scale, order=0)
+            found[name] = _packed(ranked(mask[box]), picture.spacing, scale, order=0)
         if sum(map(len, found.values())) <= most_bytes or scale <= COARSEST:
             return found
         scale = max(COARSEST, 0.8 * scale)
 
 
+def ranked(mask: np.ndarray) -> np.ndarray:
+    """A mask's values as 0, 1, 2, ... in their order, uint8: a file may have any values, and a viewer 256."""
+    values = np.unique(mask[mask > 0])
+    return np.where(mask > 0, np.searchsorted(values, mask) + 1, 0).astype(np.uint8)
+
+
 def _packed(volume: np.ndarray, spacing: tuple[float, float, float], scale: float, *, order: int) -> str:
     """A volume at so many times its voxels, as NIfTI in right-anterior-superior order."""
+    shape = [max(1, round(scale * size)) for size in volume.shape]
+    factors = [new / size for new, size in zip(shape, volume.shape, strict=True)]
     if scale < 1:
-        volume = ndimage.zoom(volume, scale, order=order, mode="nearest", grid_mode=True)
-    affine = np.diag([*(side / scale for side in spacing), 1.0])
+        volume = ndimage.zoom(volume, factors, order=order, mode="nearest", grid_mode=True)
+    affine = np.diag([*(side / factor for side, factor in zip(spacing, factors, strict=True)), 1.0])
     packed = gzip.compress(nib.Nifti1Image(volume, affine).to_bytes(), mtime=0)
     return base64.b64encode(packed).decode("ascii")

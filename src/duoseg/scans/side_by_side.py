@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,10 +32,11 @@ class Room:
 
     Args:
         nbytes: how much there is; half of the machine's where absent.
+        parts: processes that share it; this one has its part.
     """
 
-    def __init__(self, nbytes: int | None = None) -> None:
-        self._free = memory_limit() // 2 if nbytes is None else nbytes
+    def __init__(self, nbytes: int | None = None, *, parts: int = 1) -> None:
+        self._free = (memory_limit() // 2 if nbytes is None else nbytes) // parts
         self._holders = 0
         self._changed = threading.Condition()
 
@@ -56,12 +59,12 @@ class Room:
 def voxels_to_hold(image: Path, *, spacing: Sequence[float] | None = None) -> int:
     """About how many voxels a scan has, or with ``spacing`` (mm) has or gets, whichever is more.
 
-    Those of a folder are told by the sizes of its files, since the grid of a series lies in all of them: it has a voxel
-    for each two bytes, or for one where they are compressed. A scan that cannot be read has none.
+    Those of a folder are without ``spacing`` told by the sizes of its files, since the grid of a series lies in all of
+    them: it has a voxel for each two bytes, or for one where they are compressed. A scan that cannot be read has none.
     """
     try:
         folder = folder_of(image)
-        if folder is not None:
+        if folder is not None and spacing is None:
             return sum(file.stat().st_size for file in folder[0].iterdir())
         grid = read_grid(image)
     except (InputError, OSError):  # whoever reads it says what is wrong
@@ -101,12 +104,25 @@ def in_processes(work: Callable[[Item], Result], items: Sequence[Item], *, proce
         return
     # Not forked: a process that has threads, as libraries start them, must not be copied.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(processes, context, initializer=_serve, initargs=(os.getpid(),))
     try:
         yield from pool.map(work, items)
     except BrokenProcessPool as fault:
         raise InputError(
-            f"one of {processes} processes was ended from outside, as for want of memory; try fewer --threads."
+            f"one of {processes} processes was ended from outside, as for want of memory, or could not begin, as where "
+            'a script lacks `if __name__ == "__main__":`; try --threads 1.'
         ) from fault
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _serve(parent: int) -> None:
+    """Leave Ctrl-C to the process that asks, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

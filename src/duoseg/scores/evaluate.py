@@ -154,7 +154,7 @@ def evaluate(
     pairs, problems = pair_masks(prediction, reference)
     names = find_names(reference, dataset_json)
     largest = check_grids(pairs)
-    room = memory_limit() // (PROCESS_BYTES + VOXEL_BYTES * largest)
+    room = memory_limit() // 2 // (PROCESS_BYTES + VOXEL_BYTES * largest)
     processes = max(1, min(threads, len(pairs) // FEWEST_CASES, room))
     work = partial(_score_pair, names=names, tolerance_mm=tolerance_mm)
     cases: list[CaseScores] = []

@@ -106,17 +106,18 @@ def check_grids(pairs: Sequence[Pair]) -> int:
     """Compare the grids of all pairs from the file headers, before anything is scored; another axis order is fine.
 
     Returns:
-        The voxels of the largest prediction.
+        The voxels of the largest grid.
 
     Raises:
         InputError: Grids differ; the message names each case and by how many voxels or mm.
     """
     faults, largest = [], 0
     for pair in pairs:
+        expected = read_grid(pair.reference)
+        found = expected if pair.prediction is None else read_grid(pair.prediction)
+        largest = max(largest, math.prod(found.shape), math.prod(expected.shape))
         if pair.prediction is None:
             continue
-        found, expected = read_grid(pair.prediction), read_grid(pair.reference)
-        largest = max(largest, math.prod(found.shape))
         # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
         part = expected.box_of(found) is not None or found.box_of(expected) is not None
         cropped = _may_be_cropped(pair.prediction) and _may_be_cropped(pair.reference)

@@ -21,6 +21,7 @@ PROCESS_BYTES = 600_000_000
 """Of a process beside its training steps: the libraries, and a scan that is read."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+BOUND = "SLURM_GPUS_PER_TASK"
 
 
 @dataclass(frozen=True)
@@ -105,4 +106,6 @@ def _gpus() -> tuple[str, ...]:
     """
     visible = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
     names, place = visible or [str(index) for index in range(torch.cuda.device_count())], find_place()
+    if len(names) == 1 or BOUND in os.environ:  # SLURM has divided them already
+        return tuple(names)
     return tuple(names[place.here :: place.on_its_machine]) or (names[place.here % len(names)],)

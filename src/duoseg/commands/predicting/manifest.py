@@ -28,6 +28,8 @@ MOST_BYTES = 2**31
 """A record has about 1 kB."""
 
 Entry = dict[str, Any]
+NEEDED = ("case", "images", "mask", "volume_ml", "runs", "settings")
+"""What a page needs of a record."""
 
 
 class Manifest:
@@ -179,13 +181,21 @@ def _beginnings(name: str) -> list[str]:
     return [name[:place] for place, letter in enumerate(name) if letter == "."]
 
 
-def read_predictions(folder: Path) -> dict[str, Entry]:
-    """The records of a folder's masks, by case.
+def read_finished(folder: Path) -> dict[str, Entry]:
+    """The records of the masks that are there, by case; not of those whose writing was stopped.
 
     Raises:
         InputError: ``predictions.json`` is no list of predictions.
     """
-    return _read_list(folder / PREDICTIONS)
+    path, found = folder / PREDICTIONS, dict[str, Entry]()
+    for case, entry in _read_list(path).items():
+        if WEIGHTS not in entry:
+            continue
+        missing = [name for name in NEEDED if not entry.get(name)]
+        if missing:
+            raise InputError(f"{path}: the record of '{case}' has no '{missing[0]}'. Predict the scan again.")
+        found[case] = entry
+    return found
 
 
 def _read_list(path: Path) -> dict[str, Entry]:

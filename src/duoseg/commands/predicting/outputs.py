@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
 from duoseg.training.checkpoint import WEIGHTS
 
-UNCERTAINTY = "uncertainty"
-"""The folder of the maps of it."""
+PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
+"""The folders of maps."""
 LONGEST_CLASS = 40
 """Letters of a class name in a file name."""
 DECIMALS = 3
@@ -63,7 +62,7 @@ class Outputs:
         safe = [_file_safe(name)[:LONGEST_CLASS] for name in ("background", *self.model.plan.classes)]
         own = [name if safe.count(name) == 1 else f"{index}_{name}" for index, name in enumerate(safe)]
         ending = map_suffix(case.images[0], self.format)
-        return [self.out / "probabilities" / f"{case.name}.{name}{ending}" for name in own]
+        return [self.out / PROBABILITIES / f"{case.name}.{name}{ending}" for name in own]
 
     def write(
         self,
@@ -82,7 +81,7 @@ class Outputs:
         before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, doubt, notes)
         with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
-        self._remove_other_format(before, path)
+        self._remove_earlier(before, path)
         if self.probabilities:
             for index, file in enumerate(self.maps(case)):
                 write_like(file, prediction.class_map(index), like=case.images[0])
@@ -114,12 +113,9 @@ class Outputs:
         """Whether all files of a case are there, made in this way from images that have not changed since."""
         if entry is None or any(entry.get(key) != value for key, value in self._way.items()):
             return False
-        files = [self.mask(case)]
-        if self.probabilities:
-            files += self.maps(case)
-        if self.uncertainty:
-            files.append(self.doubt(case))
-        if entry.get("mask") != files[0].name or not all(file.is_file() for file in files):
+        files = [self.mask(case), *self._maps_of(case)]
+        recorded = {entry.get("mask"), *entry.get("maps", ())}
+        if not {self._named(file) for file in files} <= recorded or not all(file.is_file() for file in files):
             return False
         sources = [file for image in case.images for file in source_files(image)]
         return max(file.stat().st_mtime_ns for file in sources) < min(file.stat().st_mtime_ns for file in files)
@@ -135,6 +131,7 @@ class Outputs:
             "case": case.name,
             "images": [str(image) for image in case.images],
             "mask": self.mask(case).name,
+            "maps": [self._named(file) for file in self._maps_of(case)],
             "classes": self.model.plan.classes,
             "volume_ml": volumes,
             **({} if doubt is None else {"doubt": doubt}),
@@ -143,18 +140,30 @@ class Outputs:
             **self._way,
         }
 
-    def _remove_other_format(self, entry: Entry | None, mask: Path) -> None:
-        """Remove the mask that an earlier prediction of the same scan wrote in another format."""
-        earlier = "" if entry is None else str(entry.get("mask"))
-        if earlier and earlier != mask.name and Path(earlier).name == earlier:
+    def _maps_of(self, case: Case) -> list[Path]:
+        """The files of all maps that go with a mask."""
+        return [*(self.maps(case) if self.probabilities else ()), *([self.doubt(case)] if self.uncertainty else ())]
+
+    def _named(self, file: Path) -> str:
+        """A file as records name it."""
+        return file.relative_to(self.out).as_posix()
+
+    def _remove_earlier(self, entry: Entry | None, mask: Path) -> None:
+        """Remove the maps of an earlier prediction of the same scan, and its mask where that had another format."""
+        if entry is None:
+            return
+        earlier = str(entry.get("mask"))
+        if earlier != mask.name and Path(earlier).name == earlier:
             for file in set(written_files(self.out / earlier)) - set(written_files(mask)):
                 file.unlink(missing_ok=True)
+        for file in maps_of(self.out, entry):
+            file.unlink(missing_ok=True)
 
 
-def uncertainty_file(folder: Path, entry: Entry) -> Path:
-    """The map of a mask's uncertainty, by the mask's record, whether or not it is there."""
-    found = (folder / UNCERTAINTY).glob(f"{glob.escape(entry['case'])}.*")
-    return next(found, folder / UNCERTAINTY / entry["case"])
+def maps_of(folder: Path, entry: Entry) -> list[Path]:
+    """The files of maps that a record names: those of probabilities, and of the uncertainty."""
+    names = [Path(str(name)) for name in entry.get("maps", ())]
+    return [folder / name for name in names if name.parent.as_posix() in (PROBABILITIES, UNCERTAINTY)]
 
 
 def weights_of(runs: Sequence[StrPath]) -> list[str]:

@@ -10,6 +10,7 @@
   // From which value on a layer is seen, and from which at its strongest; the image's greys.
   const limits = { image: [0, 255], uncertainty: [0.05, 0.5] };
   let viewer = null;
+  let ready = null;
   let asked = 0;
 
   const rgb = (name) => {
@@ -45,14 +46,17 @@
     return volume;
   };
 
-  const read = (scan, name) => {
+  const read = async (scan, name) => {
     const [cal_min, cal_max] = limits[name] ?? [0, 1];
     const colormap = name === "image" ? "gray" : `duoseg-${name}`;
     const here = document.getElementById(`volume-${scan}-${name}`);
     if (here) {
       return niivue.NVImage.loadFromBase64({ base64: here.textContent, name: `${name}.nii.gz`, colormap, cal_min, cal_max });
     }
-    return niivue.NVImage.loadFromUrl({ url: `volumes/${scan}/${name}.nii`, name: `${name}.nii`, colormap, cal_min, cal_max });
+    const answer = await fetch(`volumes/${scan}/${name}.nii`);
+    if (!answer.ok) throw new Error(await answer.text());
+    const file = new File([await answer.arrayBuffer()], `${name}.nii`);
+    return niivue.NVImage.loadFromFile({ file, name: file.name, colormap, cal_min, cal_max });
   };
 
   const shown = (name) => section.querySelector(`[data-layer=${name}]`).checked;
@@ -60,10 +64,12 @@
   const show = async (scan) => {
     const turn = ++asked;
     status.textContent = "Loading …";
-    if (!viewer) await begin();
+    ready ??= begin();
+    await ready;
+    if (turn !== asked) return;
     const volumes = [];
     for (const name of ["image", ...layers]) volumes.push(await load(scan, name));
-    if (turn !== asked) return; // another scan was chosen in the meantime
+    if (turn !== asked) return; // another scan was chosen in the meantime; its own call shows it
     while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[0]);
     for (const volume of volumes) viewer.addVolume(volume);
     for (const name of layers) layer(name);
@@ -83,6 +89,7 @@
   };
 
   const fail = (fault) => {
+    asked += 1;
     status.textContent = `The viewer cannot show this here: ${fault.message ?? fault}`;
   };
 

@@ -39,6 +39,7 @@ from duoseg.training.checkpoint import (
 )
 from duoseg.training.devices import DeviceName, resolve_device, resolve_precision, use_threads
 from duoseg.training.engine import join_fabric, ranks_of
+from duoseg.training.interruption import Interrupted
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
 from duoseg.training.patches import PatchSampler
@@ -177,8 +178,9 @@ def train(
             write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
         try:
             trainer.run()
-        except BaseException:
-            if ranks.first:
+        except BaseException as fault:
+            # Where another process has ended, the launcher soon ends this one: words come first.
+            if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
                 with suppress(Exception):  # what ended the training is what is to be told
                     write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
             raise

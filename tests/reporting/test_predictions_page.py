@@ -16,7 +16,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(autouse=True)
 def without_viewer(monkeypatch):
-    monkeypatch.setattr("duoseg.reporting.predictions_page.viewer_script", lambda: None)
+    monkeypatch.setattr("duoseg.reporting.page.viewer_script", lambda: None)
 
 
 def scan(case: str, doubt: float | None = 0.05, **volumes: float) -> PredictedCase:

@@ -42,17 +42,18 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
             f"{absent[0]}: is not there, though a mask in {masks} was made of it. Masks name their scans as `duoseg "
             "predict` was given them: start in the folder in which it ran, or bring the scan back."
         )
-    doubted = all(map(partial(_map, masks), entries.values()))
     ordered = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
-    scans = [_viewed(masks, entry, doubted=doubted) for entry in ordered]
+    maps = [_map(masks, entry) for entry in ordered]
+    shown = maps if all(maps) else [None] * len(maps)  # all scans have the same layers
+    scans = [_viewed(masks, entry, uncertainty) for entry, uncertainty in zip(ordered, shown, strict=True)]
     return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
 
 
-def _viewed(masks: Path, entry: Entry, *, doubted: bool) -> ViewedScan:
+def _viewed(masks: Path, entry: Entry, uncertainty: Path | None) -> ViewedScan:
     image = Path(entry["images"][0])
     volumes = {"image": partial(_grey, image), "prediction": partial(_layer, masks / entry["mask"], image)}
-    if doubted:
-        volumes["uncertainty"] = partial(_layer, _map(masks, entry) or masks, image)
+    if uncertainty is not None:
+        volumes["uncertainty"] = partial(_layer, uncertainty, image)
     label = f"{entry['case']} ({entry['doubt']:.1%} in doubt)" if "doubt" in entry else entry["case"]
     return ViewedScan(label, volumes)
 

@@ -67,8 +67,6 @@ def render(
     """The page as text; see `write_report`."""
     engine = environment()
     engine.filters |= {"fixed": fixed, "signed": signed, "duration": duration_text}
-    niivue = viewer_script() if pictures else None
-    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     labels = run_verdict.label_names(runs)
     return engine.get_template("report.html.j2").render(
         title=title,
@@ -86,18 +84,27 @@ def render(
         line_styles=LINE_STYLES,
         warnings=[(run, text) for run in runs for text in run_progress.warnings(run)],
         refresh_seconds=refresh_seconds,
-        pictures=[(label, picture, planes(picture)) for label, picture in pictures],
-        volumes=[inlined(picture) for _, picture in pictures] if niivue else [],
         plans=_shared(runs, "plan", plan_rows),
         settings=_shared(runs, "settings", setting_rows),
         sources=list({run.method: run.source for run in runs if run.source}.items()),
         environments=_shared(runs, "environment", setting_rows),
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
-        style=Markup(asset("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[script_hash(script) for script in scripts],
+        **shown_scans(pictures),
     )
+
+
+def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
+    """What a template needs to show scans, as pictures and in the viewer where there is one; style and scripts."""
+    niivue = viewer_script() if pictures else None
+    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
+    return {
+        "pictures": [(label, picture, planes(picture)) for label, picture in pictures],
+        "volumes": [inlined(picture) for _, picture in pictures] if niivue else [],
+        "style": Markup(asset("report.css")),
+        "scripts": [Markup(script) for script in scripts],
+        "script_hashes": [script_hash(script) for script in scripts],
+    }
 
 
 def fixed(value: float | None, decimals: int) -> str:

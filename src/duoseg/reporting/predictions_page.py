@@ -8,14 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from markupsafe import Markup
-
 from duoseg.files import write_text
-from duoseg.reporting.page import fixed, setting_rows
-from duoseg.reporting.pictures import planes
+from duoseg.reporting.page import fixed, setting_rows, shown_scans
 from duoseg.reporting.records import CasePicture
-from duoseg.reporting.templating import asset, environment, script_hash
-from duoseg.reporting.volumes import inlined, viewer_script
+from duoseg.reporting.templating import environment
 from duoseg.scans.texts import count_text, some_text
 
 PLAIN_DOUBT = 3.0
@@ -67,8 +63,6 @@ def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tup
     """The page as text; see `write_predictions_page`."""
     engine = environment()
     engine.filters |= {"fixed": fixed, "share": share}
-    niivue = viewer_script() if pictures else None
-    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     makers: dict[str, list[PredictedCase]] = {}
     for scan in scans:
         makers.setdefault(repr(scan.made_by), []).append(scan)
@@ -80,12 +74,8 @@ def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tup
         doubted=any(scan.doubt is not None for scan in scans),
         noted=any(scan.notes for scan in scans),
         classes=list(dict.fromkeys(name for scan in scans for name in scan.volumes_ml)),
-        pictures=[(label, picture, planes(picture)) for label, picture in pictures],
-        volumes=[inlined(picture) for _, picture in pictures] if niivue else [],
         makers=[(count_text(len(made), "scan"), setting_rows(made[0].made_by)) for made in makers.values()],
-        style=Markup(asset("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[script_hash(script) for script in scripts],
+        **shown_scans(pictures),
     )
 
 

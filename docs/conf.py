@@ -14,18 +14,22 @@ author = "duoseg maintainers"
 copyright = f"{author}, Apache-2.0"
 version = release = installed_version("duoseg")
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
 exclude_patterns = ["**/_*"]
 myst_enable_extensions = ["dollarmath", "attrs_block"]
 myst_heading_anchors = 4
 # Links out of docs/ work in a checkout and have no page here; the test suite follows every relative link.
 suppress_warnings = ["myst.xref_missing"]
+# Notebooks are kept without results and run anew.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
 html_theme = "furo"
 html_title = f"duoseg {release}"
 html_copy_source = False
 
 SECTIONS = {
-    "Tutorials": "tutorials/*.md",
+    "Tutorials": "tutorials/*.*",
     "How-to guides": "how-to/*.md",
     "Explanation": "explanation/*.md",
     "Reference": "reference/*.md",

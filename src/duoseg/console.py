@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from duoseg.progress import Progress
     from duoseg.scans.check_report import CheckReport
     from duoseg.scans.fetching.catalogue import PublicSet
-    from duoseg.scores.evaluate import Scores
+    from duoseg.scores.results import Scores
 
 PIPE_WIDTH = 1000
 READING_WIDTH = 116
@@ -144,9 +144,7 @@ class Console:
 
     def evaluate(self, scores: Scores) -> None:
         """Mean scores per class, then the problems."""
-        from duoseg.scores.output import format_table
-
-        table = format_table(scores, cases=not self._quiet and len(scores.cases) <= 40)
+        table = scores.table(cases=not self._quiet and len(scores.cases) <= 40)
         dispensable = [column for column in table.columns if column.startswith(("Jaccard", "Ref", "Vol", "NSD"))]
         self._table(table.columns, table.rows, text_columns=table.text_columns, dispensable=dispensable)
         for problem in scores.problems:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from duoseg.pictures.planes import CasePicture
 from duoseg.reporting.page import write_report
-from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.records import RunSummary
 from duoseg.reporting.volumes import viewer_script
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test-browser")

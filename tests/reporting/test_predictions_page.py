@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
+from duoseg.pictures.planes import CasePicture
 from duoseg.reporting.predictions_page import PredictedCase, chosen, render, summary, warnings
-from duoseg.reporting.records import CasePicture
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

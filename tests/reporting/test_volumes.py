@@ -9,9 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from duoseg.pictures.planes import CasePicture
 from duoseg.reporting import page
 from duoseg.reporting.page import render
-from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.records import RunSummary
 from duoseg.reporting.volumes import inlined
 
 RUN = RunSummary("a", "duo", 1, 1.0)

@@ -14,7 +14,7 @@ from duoseg.errors import InputError
 from duoseg.scans.formats import write
 from duoseg.scans.scan import Grid
 from duoseg.scores.evaluate import FEWEST_CASES, PROCESS_BYTES, VOXEL_BYTES, evaluate
-from duoseg.scores.output import format_table, to_json, write_csv, write_json
+from duoseg.scores.output import to_json, write_csv, write_json
 
 METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
 AFFINE = np.diag([0.5, 1.0, 2.0, 1.0])
@@ -348,10 +348,10 @@ def test_csv_has_a_row_per_case_and_label_and_empty_cells_where_undefined(folder
 
 def test_table_shows_means_and_on_request_cases(folders: tuple[Path, Path]) -> None:
     scores = evaluate(*folders, tolerance_mm=2.0)
-    means = format_table(scores)
+    means = scores.table()
     assert [row[0] for row in means.rows] == ["anterior", "posterior", "all"]
     assert "NSD 2 mm" in means.columns and means.rows[0][1] == "0.667" and means.rows[1][-1] == "2"
-    every = format_table(scores, cases=True)
+    every = scores.table(cases=True)
     assert len(every.rows) == 3 * 2 + 3
     assert all(len(row) == len(every.columns) for row in every.rows)
     assert every.rows[3][4] == "-"

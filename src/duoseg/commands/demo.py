@@ -19,9 +19,9 @@ from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
 from duoseg.files import StrPath
+from duoseg.pictures.planes import CasePicture
 from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
-from duoseg.reporting.records import CasePicture
 from duoseg.reporting.run_verdict import verdict
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.scores.output import to_json

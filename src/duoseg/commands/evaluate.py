@@ -7,9 +7,9 @@ from pathlib import Path
 from duoseg.files import StrPath, require_writable
 from duoseg.progress import Progress, counted
 from duoseg.scores import evaluate as scoring
-from duoseg.scores.evaluate import Scores
 from duoseg.scores.output import write_csv, write_json
 from duoseg.scores.policy import TOLERANCE_MM
+from duoseg.scores.results import Scores
 
 
 def evaluate(

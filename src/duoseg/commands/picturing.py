@@ -7,24 +7,30 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.errors import InputError
+from duoseg.pictures.planes import CasePicture
 from duoseg.planning.orient import canonical_spacing, to_canonical
-from duoseg.reporting.records import CasePicture
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Scan
 
 
 def read_picture(
-    case: str, *, image: Path, prediction: Path, truth: Path | None = None, dice: float | None = None
+    case: str,
+    *,
+    image: Path,
+    prediction: Path,
+    truth: Path | None = None,
+    dice: float | None = None,
+    uncertainty: Path | None = None,
 ) -> CasePicture:
     """Read a scan with its masks, in right-anterior-superior order.
 
     Raises:
-        InputError: a file cannot be read, or a mask does not lie on its scan.
+        InputError: a file cannot be read, or a mask or the uncertainty does not lie on the scan.
     """
     scan = read_scan(image)
     order = scan.grid.canonical()
 
-    def mask(file: Path) -> np.ndarray:
+    def layer(file: Path) -> np.ndarray:
         placed: Scan | None = read_scan(file).onto(scan.grid)
         if placed is None:
             raise InputError(f"{file}: does not lie on {image}.")
@@ -34,7 +40,8 @@ def read_picture(
         case=case,
         dice=dice,
         image=to_canonical(scan.voxels, *order),
-        truth=None if truth is None else mask(truth),
-        prediction=mask(prediction),
+        truth=None if truth is None else layer(truth),
+        prediction=layer(prediction),
         spacing=canonical_spacing(scan.grid),
+        uncertainty=None if uncertainty is None else layer(uncertainty),
     )

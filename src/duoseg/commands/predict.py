@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.commands.predicting.manifest import Manifest
-from duoseg.commands.predicting.outputs import Outputs, volumes_of, weights_of
+from duoseg.commands.predicting.outputs import Outputs, weights_of
 from duoseg.commands.predicting.overlap import overlapped
 from duoseg.commands.runs import load
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
 from duoseg.files import StrPath
+from duoseg.pictures.html import Rows
 from duoseg.planning.reading import read_images
-from duoseg.prediction.model import Prediction, Prepared
-from duoseg.prediction.trust import doubt_of
+from duoseg.prediction.model import Prepared
+from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat
@@ -72,7 +73,7 @@ def predict(
     device: DeviceName = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
-) -> list[PredictedScan]:
+) -> Rows[PredictedScan]:
     """Segment scans with a trained run, or with the mean of several.
 
     Reading a scan, computing, and writing the last one's mask go on at the same time. Processes that ``torchrun`` or
@@ -114,7 +115,7 @@ def predict(
             outputs.require_own(case, manifest.get(case.name))
         own = find_place().share(cases, part=part[0] - 1, parts=part[1])
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
-        scans: list[PredictedScan] = []
+        scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
         for outcome in _outcomes(left, outputs, manifest):
             if isinstance(outcome, InputError):
@@ -133,7 +134,6 @@ class _Read:
     """A scan that is ready for the network."""
 
     prepared: Prepared
-    voxel_ml: float
     notes: tuple[str, ...]
 
 
@@ -142,7 +142,6 @@ class _Segmented:
     """A scan whose mask is to be written; the scan itself is no longer needed."""
 
     prediction: Prediction
-    voxel_ml: float
     notes: tuple[str, ...]
 
 
@@ -153,18 +152,17 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
     def read(case: Case) -> _Read:
         images = read_images(case)
         prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
-        return _Read(prepared, images.grid.voxel_volume_ml, images.notes)
+        return _Read(prepared, images.notes)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         prediction = model.segment(
             scan.prepared, keep_probabilities=outputs.probabilities, uncertainty=outputs.uncertainty
         )
-        return _Segmented(prediction, scan.voxel_ml, scan.notes)
+        return _Segmented(prediction, scan.notes)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
-        volumes = volumes_of(scan.prediction.mask, model.plan.classes, scan.voxel_ml)
-        map_of_doubt = scan.prediction.uncertainty
-        doubt = None if map_of_doubt is None else round(doubt_of(scan.prediction.mask, map_of_doubt), 4)
+        volumes, doubt = scan.prediction.volumes_ml, scan.prediction.doubt
+        doubt = None if doubt is None else round(doubt, 4)
         mask = outputs.write(case, scan.prediction, volumes, doubt, scan.notes, manifest)
         return PredictedScan(case.name, mask, volumes, doubt, scan.notes)
 

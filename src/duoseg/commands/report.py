@@ -9,6 +9,7 @@ from typing import Any
 
 from duoseg.commands.picturing import read_picture
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
+from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
@@ -65,11 +66,14 @@ def _write_predictions(folder: Path, page: Path) -> Path:
         for case, entry in entries.items()
     }
     pictures = []
-    for label, scan in chosen(list(scans.values())).items():
+    shown = chosen(list(scans.values()))
+    maps = {scan.case: uncertainty_of(folder, entries[scan.case]) for scan in shown.values()}
+    for label, scan in shown.items():
         entry = entries[scan.case]
         image, mask = Path(entry["images"][0]), folder / entry["mask"]
+        uncertainty = maps[scan.case] if all(maps.values()) else None  # all have the same layers
         try:
-            pictures.append((label, read_picture(scan.case, image=image, prediction=mask)))
+            pictures.append((label, read_picture(scan.case, image=image, prediction=mask, uncertainty=uncertainty)))
         except InputError as fault:
             logger.warning("%s is not shown: %s", scan.case, fault)
     title = f"Predictions in {folder.resolve().name}"

@@ -12,10 +12,10 @@ from duoseg.commands.runs import load, require_file, write_json
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, require_writable
+from duoseg.pictures.html import Rows
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.model import Model, Prepared
 from duoseg.prediction.suggesting import Seen, choose, reason_for
-from duoseg.prediction.trust import doubt_of
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
@@ -63,7 +63,7 @@ def suggest(
     device: DeviceName = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
-) -> list[Suggestion]:
+) -> Rows[Suggestion]:
     """Name the scans without annotation that it helps most to annotate next; see `duoseg.prediction.suggesting`.
 
     Args:
@@ -113,7 +113,7 @@ def suggest(
     if not readable:
         raise InputError(f"{data}: none of the scans without annotation could be read; `duoseg check` lists why.")
     chosen = choose(readable, annotated, count=n)
-    suggestions = [
+    suggestions = Rows(
         Suggestion(
             rank=rank,
             case=one.case,
@@ -125,7 +125,7 @@ def suggest(
             draft=files.get(one.case),
         )
         for rank, one in enumerate(chosen, start=1)
-    ]
+    )
     if json is not None:
         content = {
             "run": str(run),
@@ -149,9 +149,8 @@ def _look_at(cases: Sequence[Case], model: Model, progress: Progress | None) -> 
 
     def look(case: Case, prepared: Prepared) -> Seen:
         prediction, features = model.look(prepared)
-        assert prediction.uncertainty is not None
-        doubt = doubt_of(prediction.mask, prediction.uncertainty)
-        return Seen(case.name, doubt, features, found=bool(prediction.mask.any()))
+        assert prediction.doubt is not None
+        return Seen(case.name, prediction.doubt, features, found=bool(prediction.mask.any()))
 
     seen: dict[str, Seen] = {}
     for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, found: found), start=1):

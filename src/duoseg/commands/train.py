@@ -29,6 +29,7 @@ from duoseg.commands.runs import (
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, require_writable
+from duoseg.pictures.html import framed
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress
 from duoseg.scans.dataset import Split, load_dataset
@@ -61,6 +62,10 @@ class Run:
     config: Config
     plan: Plan
     split: Split
+
+    def _repr_html_(self) -> str:
+        """The run's page."""
+        return framed(self.folder / REPORT)
 
 
 def train(

@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 
 from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_finished
-from duoseg.commands.predicting.outputs import UNCERTAINTY, maps_of
+from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.errors import InputError
 from duoseg.files import StrPath
+from duoseg.pictures.planes import window_of
 from duoseg.planning.orient import canonical_spacing, to_canonical
-from duoseg.reporting.pictures import window_of
 from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
 from duoseg.scans.formats import exists, read_grid, read_scan
@@ -43,7 +43,7 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
             "predict` was given them: start in the folder in which it ran, or bring the scan back."
         )
     ordered = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
-    maps = [_map(masks, entry) for entry in ordered]
+    maps = [uncertainty_of(masks, entry) for entry in ordered]
     shown = maps if all(maps) else [None] * len(maps)  # all scans have the same layers
     scans = [_viewed(masks, entry, uncertainty) for entry, uncertainty in zip(ordered, shown, strict=True)]
     return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
@@ -56,11 +56,6 @@ def _viewed(masks: Path, entry: Entry, uncertainty: Path | None) -> ViewedScan:
         volumes["uncertainty"] = partial(_layer, uncertainty, image)
     label = f"{entry['case']} ({entry['doubt']:.1%} in doubt)" if "doubt" in entry else entry["case"]
     return ViewedScan(label, volumes)
-
-
-def _map(masks: Path, entry: Entry) -> Path | None:
-    """The map of a mask's uncertainty, where there is one."""
-    return next((file for file in maps_of(masks, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
 
 
 def _grey(image: Path) -> bytes:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from duoseg.errors import InputError
 from duoseg.methods.base import Method
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
-from duoseg.planning.prepare import Placement, prepare_image, restore_map, restore_mask, restore_mask_and_doubt
+from duoseg.planning.prepare import Placement, prepare_image, restore_mask, restore_mask_and_doubt
 from duoseg.prediction.inference import predict_slabs, room_for
+from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import pooled, watched
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
@@ -41,39 +43,12 @@ class Prepared:
     Attributes:
         image: (C, x, y, z) float32.
         placement: the way back to the scan's grid.
+        grid: that grid.
     """
 
     image: np.ndarray
     placement: Placement
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one scan.
-
-    Attributes:
-        mask: (X, Y, Z) on the scan's own grid, with the label values of the training files.
-        probabilities: (K + 1, x, y, z) on the prepared grid; None where they were not to be kept.
-        placement: the way from the prepared grid to the scan's.
-        uncertainty: (X, Y, Z) float32, how probable it is that a voxel's most probable class is not its own, between 0
-            and 1 - 1 / (K + 1); None where it was not asked for. It is of the mask before the largest components were
-            kept.
-    """
-
-    mask: np.ndarray
-    probabilities: Tensor | None
-    placement: Placement
-    uncertainty: np.ndarray | None = None
-
-    def class_map(self, index: int) -> np.ndarray:
-        """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32.
-
-        Raises:
-            ValueError: the probabilities were not kept.
-        """
-        if self.probabilities is None:
-            raise ValueError("the probabilities were not kept: predict with keep_probabilities=True")
-        return restore_map(self.probabilities[index], self.placement, outside=float(index == 0))
+    grid: Grid
 
 
 class Model:
@@ -104,7 +79,7 @@ class Model:
     def predict(
         self,
         voxels: np.ndarray,
-        grid: Grid,
+        grid: Grid | np.ndarray,
         *,
         name: str = "the scan",
         keep_probabilities: bool = True,
@@ -117,7 +92,7 @@ class Model:
 
         Args:
             voxels: (C, X, Y, Z) in the scan's own axis order, or (X, Y, Z) where there is one channel.
-            grid: where those voxels lie in the world.
+            grid: where those voxels lie in the world: a `Grid`, or an affine, (4, 4), from voxels to RAS+ mm.
             name: for error messages, the file.
             keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
                 window is thick.
@@ -127,14 +102,18 @@ class Model:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
         prepared = self.prepare(voxels, grid, name=name)
-        return self.segment(prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty)
+        prediction = self.segment(prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty)
+        return replace(prediction, image=voxels if voxels.ndim == 3 else voxels[0])
 
-    def prepare(self, voxels: np.ndarray, grid: Grid, *, name: str = "the scan") -> Prepared:
+    def prepare(self, voxels: np.ndarray, grid: Grid | np.ndarray, *, name: str = "the scan") -> Prepared:
         """The first half of `predict`, which needs no network; arguments and errors are the same."""
-        if voxels.ndim == 3:
-            voxels = voxels[None]
+        if voxels.ndim not in (3, 4):
+            raise InputError(f"{name}: has {voxels.ndim} axes; give (X, Y, Z), or (C, X, Y, Z).")
+        voxels = voxels if voxels.ndim == 4 else voxels[None]
+        if not isinstance(grid, Grid):
+            grid = _grid(voxels, grid, name)
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
-        return Prepared(image, placement)
+        return Prepared(image, placement, grid)
 
     def segment(self, prepared: Prepared, *, keep_probabilities: bool = True, uncertainty: bool = False) -> Prediction:
         """The second half of `predict`."""
@@ -159,7 +138,8 @@ class Model:
             indices = restore_mask(slabs, prepared.placement)
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
-        return Prediction(self._file_values(indices), kept, prepared.placement, doubt)
+        mask = self._file_values(indices)
+        return Prediction(mask, self.plan.classes, prepared.grid, prepared.placement, kept, doubt)
 
     def look(self, prepared: Prepared) -> tuple[Prediction, np.ndarray]:
         """What `segment` says, with its uncertainty, and what the encoders made of the scan, (F,) float32."""
@@ -176,3 +156,11 @@ class Model:
     def _file_values(self, indices: np.ndarray) -> np.ndarray:
         values = np.array([0, *self.plan.classes.values()])
         return values.astype(np.min_scalar_type(int(values.max())))[indices]
+
+
+def _grid(voxels: np.ndarray, affine: np.ndarray, name: str) -> Grid:
+    affine = np.asarray(affine, dtype=float)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
+        raise InputError(f"{name}: its affine is no (4, 4) matrix from voxels to millimetres.")
+    _, x, y, z = voxels.shape
+    return Grid((x, y, z), affine)

@@ -11,10 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from duoseg.files import write_text
+from duoseg.pictures.html import plane_svg
+from duoseg.pictures.planes import CasePicture, planes
 from duoseg.reporting import run_progress, run_verdict
 from duoseg.reporting.charts import LINE_STYLES, Strip, line_chart, strip_plot
-from duoseg.reporting.pictures import planes
-from duoseg.reporting.records import CasePicture, RunSummary
+from duoseg.reporting.records import RunSummary
 from duoseg.reporting.templating import asset, environment, script_hash
 from duoseg.reporting.volumes import inlined, viewer_script
 from duoseg.scans.texts import duration_text
@@ -99,7 +100,10 @@ def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
     niivue = viewer_script() if pictures else None
     scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     return {
-        "pictures": [(label, picture, planes(picture)) for label, picture in pictures],
+        "pictures": [
+            (label, picture, [plane_svg(plane, case=picture.case) for plane in planes(picture)])
+            for label, picture in pictures
+        ],
         "volumes": [inlined(picture) for _, picture in pictures] if niivue else [],
         "style": Markup(asset("report.css")),
         "scripts": [Markup(script) for script in scripts],

@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from duoseg.files import write_text
+from duoseg.pictures.planes import CasePicture
 from duoseg.reporting.page import fixed, setting_rows, shown_scans
-from duoseg.reporting.records import CasePicture
 from duoseg.reporting.templating import environment
 from duoseg.scans.texts import count_text, some_text
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -36,35 +34,3 @@ class RunSummary:
     environment: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
-
-
-@dataclass(frozen=True)
-class CasePicture:
-    """One scan with its true and its predicted mask, in right-anterior-superior axis order.
-
-    Attributes:
-        case: The scan's name.
-        dice: Its Dice, mean over classes; ``None`` where there is none.
-        image: (X, Y, Z) intensities; x runs to the patient's right, y to the front, z to the head.
-        truth: (X, Y, Z) class indices, 0 is background; None where it is not known.
-        prediction: (X, Y, Z) class indices.
-        spacing: Voxel sides in mm.
-    """
-
-    case: str
-    dice: float | None
-    image: np.ndarray
-    truth: np.ndarray | None
-    prediction: np.ndarray
-    spacing: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        shapes = [self.image.shape, *(mask.shape for mask in self.masks.values())]
-        if len(set(shapes)) > 1 or self.image.ndim != 3:
-            raise ValueError(f"picture of {self.case}: image and masks need one (X, Y, Z) shape, got {shapes}")
-
-    @property
-    def masks(self) -> dict[str, np.ndarray]:
-        """The masks that there are, by name: ``truth``, ``prediction``."""
-        found = {"truth": self.truth, "prediction": self.prediction}
-        return {name: mask for name, mask in found.items() if mask is not None}

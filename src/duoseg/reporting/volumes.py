@@ -10,8 +10,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from duoseg.reporting.pictures import object_box, window_of
-from duoseg.reporting.records import CasePicture
+from duoseg.pictures.planes import CasePicture, object_box, window_of
 
 CASE_BYTES = 3_000_000
 """Of a scan with its masks, as they stand in the page."""
@@ -26,7 +25,7 @@ def viewer_script() -> str | None:
 
 
 def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
-    """A scan and the masks that there are as gzipped NIfTI in base64, by name; together within a limit.
+    """A scan and the masks and map that there are as gzipped NIfTI in base64, by name; together within a limit.
 
     Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
     """
@@ -39,6 +38,9 @@ def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, 
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}
         for name, mask in picture.masks.items():
             found[name] = _packed(ranked(mask[box]), picture.spacing, scale, order=0)
+        if picture.uncertainty is not None:
+            doubt = picture.uncertainty[box].astype(np.float32).round(2)  # with more digits nothing would compress
+            found["uncertainty"] = _packed(doubt, picture.spacing, scale, order=1)
         if sum(map(len, found.values())) <= most_bytes or scale <= COARSEST:
             return found
         scale = max(COARSEST, 0.8 * scale)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +22,8 @@ from duoseg.scans.values import MAX_CLASSES, as_integers
 from duoseg.scores import policy
 from duoseg.scores.overlap import count_overlap
 from duoseg.scores.pairing import RESAMPLE, Pair, check_grids, find_names, pair_masks
-from duoseg.scores.policy import METRICS, Values
-from duoseg.scores.statistics import defined_mean
+from duoseg.scores.policy import Values
+from duoseg.scores.results import CaseScores, Scores
 from duoseg.scores.surface import surface_distances
 from duoseg.scores.values import values_in
 
@@ -40,39 +38,6 @@ FEWEST_CASES = 8
 
 Progress = Callable[[int, int], None]
 """Called with the number of cases done and the number of all cases."""
-
-
-@dataclass(frozen=True)
-class CaseScores:
-    """One case: for each label by name its scores."""
-
-    case: str
-    labels: dict[str, Values]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The scores of all cases, with the policy behind them and the problems met on the way."""
-
-    cases: tuple[CaseScores, ...]
-    policy: dict[str, Any]
-    problems: tuple[Problem, ...] = ()
-
-    def means(self) -> dict[str, dict[str, float | int | None]]:
-        """Mean over cases per label, and under ``all`` the mean of those over labels.
-
-        Undefined values are left out. ``n_undefined`` counts the cases without a surface distance, under
-        ``all`` those of all labels.
-        """
-        names = list(dict.fromkeys(name for case in self.cases for name in case.labels))
-        means: dict[str, dict[str, float | int | None]] = {}
-        for name in names:
-            values = [case.labels[name] for case in self.cases if name in case.labels]
-            means[name] = {metric: defined_mean([one[metric] for one in values]) for metric in METRICS}
-            means[name]["n_undefined"] = sum(policy.is_undefined(one) for one in values)
-        overall = {metric: defined_mean([means[name][metric] for name in names]) for metric in METRICS}
-        undefined = sum(int(means[name]["n_undefined"] or 0) for name in names)
-        return {**means, "all": {**overall, "n_undefined": undefined}}
 
 
 def score_masks(

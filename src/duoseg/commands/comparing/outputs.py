@@ -18,6 +18,7 @@ from duoseg.commands.comparing.locks import locked
 from duoseg.commands.report import REPORT
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
+from duoseg.pictures.html import framed
 from duoseg.reporting.study_page import write_study_page
 from duoseg.study.content import Status
 from duoseg.study.folds import Scored
@@ -50,6 +51,10 @@ class StudyFolder:
     failed: dict[str, str]
     asked: int
     elsewhere: int
+
+    def _repr_html_(self) -> str:
+        """The study's page."""
+        return framed(self.report or self.folder)
 
 
 class Unfinished(InputError):

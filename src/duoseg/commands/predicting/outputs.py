@@ -9,12 +9,11 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from duoseg.commands.predicting.manifest import Entry, Manifest
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.prediction.model import Model, Prediction
+from duoseg.prediction.model import Model
+from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
 from duoseg.training.checkpoint import WEIGHTS
@@ -166,6 +165,11 @@ def maps_of(folder: Path, entry: Entry) -> list[Path]:
     return [folder / name for name in names if name.parent.as_posix() in (PROBABILITIES, UNCERTAINTY)]
 
 
+def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
+    """The file of a mask's uncertainty; None where there is none."""
+    return next((file for file in maps_of(folder, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
+
+
 def weights_of(runs: Sequence[StrPath]) -> list[str]:
     """The SHA-256 of each run's weights."""
     digests = []
@@ -173,11 +177,6 @@ def weights_of(runs: Sequence[StrPath]) -> list[str]:
         with (Path(run) / WEIGHTS).open("rb") as file:
             digests.append(file_digest(file, "sha256").hexdigest())
     return digests
-
-
-def volumes_of(mask: np.ndarray, classes: dict[str, int], voxel_ml: float) -> dict[str, float]:
-    """Each class's volume in millilitres."""
-    return {name: round(float(np.count_nonzero(mask == value)) * voxel_ml, 4) for name, value in classes.items()}
 
 
 def _file_safe(name: str) -> str:

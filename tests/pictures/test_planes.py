@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from duoseg.reporting.pictures import object_centre, outline, planes
-from duoseg.reporting.records import CasePicture
+from duoseg.pictures.planes import CasePicture, object_centre, outline, planes
 
 
 def _loops(path: str) -> list[list[tuple[float, float]]]:

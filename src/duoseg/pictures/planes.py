@@ -1,4 +1,4 @@
-"""Three planes through a scan's object: the image as a PNG data URI, truth and prediction as outlines over it.
+"""Three planes through a scan's object: the image as a PNG, uncertainty over it, truth and prediction as outlines.
 
 Planes are shown as radiologists look at them: axial from the feet and coronal from the front, the patient's right on
 the picture's left; sagittal with the front on the left.
@@ -15,17 +15,60 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from duoseg.reporting.records import CasePicture
-
 _LONGEST = 400
 _MARGIN_MM = 18.0
+_GLOW = (224, 64, 42)
+"""The colour of uncertainty."""
+
+
+@dataclass(frozen=True)
+class CasePicture:
+    """One scan with its true and its predicted mask, in right-anterior-superior axis order.
+
+    Attributes:
+        case: The scan's name.
+        dice: Its Dice, mean over classes; ``None`` where there is none.
+        image: (X, Y, Z) intensities; x runs to the patient's right, y to the front, z to the head.
+        truth: (X, Y, Z) class indices, 0 is background; None where it is not known.
+        prediction: (X, Y, Z) class indices.
+        spacing: Voxel sides in mm.
+        uncertainty: (X, Y, Z) how probable it is that a voxel's class is wrong, 0 to 1; None where it is not known.
+    """
+
+    case: str
+    dice: float | None
+    image: np.ndarray
+    truth: np.ndarray | None
+    prediction: np.ndarray
+    spacing: tuple[float, float, float]
+    uncertainty: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        volumes = [self.image, *self.masks.values(), *([] if self.uncertainty is None else [self.uncertainty])]
+        shapes = [volume.shape for volume in volumes]
+        if len(set(shapes)) > 1 or self.image.ndim != 3:
+            raise ValueError(f"picture of {self.case}: image and masks need one (X, Y, Z) shape, got {shapes}")
+
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """The masks that there are, by name: ``truth``, ``prediction``."""
+        found = {"truth": self.truth, "prediction": self.prediction}
+        return {name: mask for name, mask in found.items() if mask is not None}
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One picture: its PNG, its size in mm, outlines as SVG path data in mm, and the sides' letters.
+    """One picture.
 
-    ``letters`` are those of the left, right, top and bottom edge; ``truth`` is empty where it is not known.
+    Attributes:
+        title: Which plane it is.
+        png: The image, a data URI.
+        width: Of the picture in mm.
+        height: Of the picture in mm.
+        truth: Outlines as SVG path data in mm; empty where the truth is not known.
+        prediction: Outlines likewise.
+        letters: Of the left, right, top and bottom edge.
+        uncertainty: A data URI to lie over the image; empty where it is not known.
     """
 
     title: str
@@ -35,6 +78,7 @@ class Plane:
     truth: str
     prediction: str
     letters: tuple[str, str, str, str]
+    uncertainty: str = ""
 
 
 _VIEWS = (
@@ -57,15 +101,18 @@ def planes(picture: CasePicture) -> list[Plane]:
             for volume in (picture.image, *picture.masks.values())
         )
         sides = (picture.spacing[down], picture.spacing[across])
+        doubt = picture.uncertainty
+        glow = "" if doubt is None else _glow(_slice(doubt, fixed, centre[fixed], across, down, box), sides)
         result.append(
             Plane(
                 title=title,
-                png=_png(np.clip((image - low) / (high - low), 0, 1), sides),
+                png=_png(Image.fromarray(_bytes((image - low) / (high - low))), sides),
                 width=round(image.shape[1] * sides[1], 2),
                 height=round(image.shape[0] * sides[0], 2),
                 truth=outline(masks[0], sides) if len(masks) > 1 else "",
                 prediction=outline(masks[-1], sides),
                 letters=letters,
+                uncertainty=glow,
             )
         )
     return result
@@ -155,12 +202,22 @@ def window_of(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _png(grey: np.ndarray, sides: tuple[float, float]) -> str:
-    """A PNG data URI of a slice of values 0 to 1, enlarged to its true proportions."""
-    height, width = grey.shape[0] * sides[0], grey.shape[1] * sides[1]
+def _glow(doubt: np.ndarray, sides: tuple[float, float]) -> str:
+    """A PNG data URI of a slice of probabilities that is transparent where they are 0 and full from one half on."""
+    colour = np.broadcast_to(np.array(_GLOW, np.uint8), (*doubt.shape, 3))
+    return _png(Image.fromarray(np.dstack([colour, _bytes(2 * doubt)])), sides)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Values 0 to 1, and beyond, as 0 to 255."""
+    return np.ascontiguousarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8))
+
+
+def _png(plane: Image.Image, sides: tuple[float, float]) -> str:
+    """A PNG data URI of a slice, enlarged to its true proportions."""
+    width, height = plane.width * sides[1], plane.height * sides[0]
     scale = _LONGEST / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    voxels = np.ascontiguousarray(np.rint(np.nan_to_num(grey) * 255).astype(np.uint8))
     buffer = io.BytesIO()
-    Image.fromarray(voxels).resize(size, Image.Resampling.BICUBIC).save(buffer, format="PNG", optimize=True)
+    plane.resize(size, Image.Resampling.BICUBIC).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,150 @@
+"""How like a scan is to those that a model was trained on.
+
+A mask of a scan of another kind may look sure of itself. So each scan is compared with the training scans in three
+ways: by the *features* that the trained encoders make of it, averaged over the scan; by its *look*, the mean
+intensities of 6 x 6 x 6 blocks; and by its *mask*, the share of those blocks that is in it. Its distance is the mean
+one to its three nearest training scans. A training scan's is that to the three nearest others; a scan further away
+than any of them, and a tenth, is unlike them.
+
+A scan upside down has all that any other has, in another place. It is closer to the training scans when it is mirrored
+back, and no training scan is closer to the others when it is mirrored: along axes for which that holds, it tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from duoseg.planning.orient import to_canonical
+from duoseg.prediction.model import Prepared
+
+BLOCKS = 6
+NEAREST = 3
+SPARE = 1.1
+"""Times what was the largest distance among training scans."""
+TURNED = 1.1
+"""Times as far away as when mirrored back."""
+ODD_SHARE = 0.01
+"""Of training scans that may lie on the wrong side of an axis that tells."""
+FEWEST = 8
+"""Training scans below which nothing can be said."""
+SMALLEST_SPREAD = 1e-6
+
+AXES = ("left to right", "front to back", "head to foot")
+PARTS = {
+    "features": "what the networks see in it",
+    "look": "how its brightness is distributed",
+    "mask": "where in it something was found",
+}
+
+
+@dataclass(frozen=True)
+class Impression:
+    """What is compared of a scan.
+
+    Attributes:
+        features: (F,) of the encoders.
+        look: (6, 6, 6) of the prepared image, less their mean and over their standard deviation.
+        mask: (6, 6, 6), of length 1.
+    """
+
+    features: np.ndarray
+    look: np.ndarray
+    mask: np.ndarray
+
+
+def impression_of(prepared: Prepared, mask: np.ndarray, features: np.ndarray) -> Impression:
+    """Of a scan as the network saw it, the mask on the scan's own grid, and the encoders' features."""
+    look = _blocks(prepared.image.mean(axis=0))
+    found = _blocks(to_canonical(mask > 0, *prepared.grid.canonical()))
+    return Impression(
+        features=np.asarray(features, np.float32),
+        look=(look - look.mean()) / max(float(look.std()), SMALLEST_SPREAD),
+        mask=found / max(float(np.linalg.norm(found)), SMALLEST_SPREAD),
+    )
+
+
+@dataclass(frozen=True)
+class Typical:
+    """The impressions of training scans.
+
+    Attributes:
+        features: (N, F).
+        look: (N, 6, 6, 6).
+        mask: (N, 6, 6, 6).
+    """
+
+    features: np.ndarray
+    look: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, impressions: Sequence[Impression]) -> Typical:
+        """Of so many training scans."""
+        return cls(*(np.stack([getattr(one, part) for one in impressions]) for part in PARTS))
+
+    def unlike(self, scan: Impression) -> tuple[str, ...]:
+        """In what a scan is unlike the training scans, in words; empty where it is like them, or they are too few."""
+        if len(self.features) < FEWEST:
+            return ()
+        said = []
+        for part, words in PARTS.items():
+            limit = SPARE * self._usual[part].max()
+            distance = self._distance(part, getattr(scan, part))
+            if distance > limit:
+                said.append(f"{words}: {distance / np.median(self._usual[part]):.1f} times the usual distance")
+        if said:
+            return tuple(said)
+        ratios = self._turned(scan.look)
+        turned = [axis for axis in self._telling if ratios[axis] > np.log(TURNED)]
+        return tuple(f"it is more like them when mirrored {AXES[axis]}" for axis in turned)
+
+    def _distance(self, part: str, value: np.ndarray, leave_out: int | None = None) -> float:
+        """The mean distance to the nearest training scans."""
+        shift, spread = self._scale[part]
+        known = (getattr(self, part) - shift) / spread
+        apart = np.sqrt(np.square(known - (value - shift) / spread).reshape(len(known), -1).mean(axis=1))
+        if leave_out is not None:
+            apart = np.delete(apart, leave_out)
+        return float(np.sort(apart)[:NEAREST].mean())
+
+    def _turned(self, look: np.ndarray, leave_out: int | None = None) -> np.ndarray:
+        """For each axis the logarithm of how much further away a scan is than its mirror image."""
+        here = self._distance("look", look, leave_out)
+        there = np.array([self._distance("look", np.flip(look, axis), leave_out) for axis in range(3)])
+        return np.log(np.maximum(here, SMALLEST_SPREAD) / np.maximum(there, SMALLEST_SPREAD))
+
+    @cached_property
+    def _scale(self) -> dict[str, tuple[np.ndarray | float, np.ndarray | float]]:
+        """What is taken off and what is divided by: features differ in scale, blocks do not."""
+        spread = np.maximum(self.features.std(axis=0), SMALLEST_SPREAD)
+        return {"features": (self.features.mean(axis=0), spread), "look": (0.0, 1.0), "mask": (0.0, 1.0)}
+
+    @cached_property
+    def _usual(self) -> dict[str, np.ndarray]:
+        """The distance of each training scan to the others."""
+        return {
+            part: np.array([self._distance(part, value, index) for index, value in enumerate(getattr(self, part))])
+            for part in PARTS
+        }
+
+    @cached_property
+    def _telling(self) -> list[int]:
+        """The axes along which training scans are not like their mirror images."""
+        ratios = np.stack([self._turned(look, index) for index, look in enumerate(self.look)])
+        return [axis for axis in range(3) if (ratios[:, axis] > 0).mean() <= ODD_SHARE]
+
+
+def _blocks(volume: np.ndarray) -> np.ndarray:
+    """The means of 6 x 6 x 6 equal blocks of a volume."""
+    means = volume.astype(np.float32)
+    for axis, size in enumerate(volume.shape):
+        starts = np.minimum(np.arange(BLOCKS) * size // BLOCKS, size - 1)
+        counts = np.maximum(np.diff(np.append(starts, size)), 1).astype(np.float32)
+        shape = [1, 1, 1]
+        shape[axis] = BLOCKS
+        means = np.add.reduceat(means, starts, axis=axis) / counts.reshape(shape)
+    return means

@@ -149,6 +149,41 @@ def test_a_folder_of_predictions_has_a_page(run, trained, phantoms, tmp_path, ca
     assert status == 1 and "predictions.json" in err and "has no 'volume_ml'" in err
 
 
+def test_predictions_with_their_true_masks_have_a_page_of_scores(run, trained, phantoms, tmp_path):
+    out = tmp_path / "masks"
+    assert run("predict", trained, phantoms / "imagesTs", "--out", out, "--uncertainty")[0] == 0
+    status, said, _ = run("report", out, "--reference", phantoms / "labelsTs", "--out", tmp_path / "page.html")
+    assert status == 0 and "page.html" in said
+    page = (tmp_path / "page.html").read_text()
+    scores = duoseg.evaluate(out, phantoms / "labelsTs").means()["all"]
+    assert f"{scores['dice']:.3f}" in page and "Best" in page and "Worst" in page
+    assert "layer-truth" in page and "layer-uncertainty" in page and "Loss terms" in page
+    assert run("evaluate", out, phantoms / "labelsTs", "--json", tmp_path / "scores.json")[0] == 0
+    asked = (
+        "--reference",
+        phantoms / "labelsTs",
+        "--scores",
+        tmp_path / "scores.json",
+        "--out",
+        tmp_path / "again.html",
+    )
+    assert run("report", out, *asked)[0] == 0
+    assert (tmp_path / "again.html").read_text() == page
+    (tmp_path / "scores.json").write_text("{}")
+    status, _, err = run("report", out, *asked)
+    assert status == 1 and "holds no scores" in err
+
+
+def test_a_page_of_scores_needs_the_run_and_predictions_of_one(run, trained, phantoms, tmp_path):
+    status, _, err = run("report", trained, "--reference", phantoms / "labelsTs")
+    assert status == 1 and "no predictions" in err
+    out, moved = tmp_path / "masks", shutil.copytree(trained, tmp_path / "moved")
+    assert run("predict", moved, phantoms / "imagesTs", "--out", out)[0] == 0
+    shutil.rmtree(moved)
+    status, _, err = run("report", out, "--reference", phantoms / "labelsTs")
+    assert status == 1 and str(moved) in err and "is not there" in err
+
+
 def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(trained, phantoms, tmp_path):
     source = next((phantoms / "imagesTs").iterdir())
     image = nib.load(source)

@@ -50,16 +50,28 @@ def report(
     run: Annotated[Path, Parameter(help="Run folder, folder of predictions, or study folder.")],
     *,
     out: Annotated[Path | None, Parameter(help="The page; `report.html` in that folder where absent.")] = None,
+    reference: Annotated[
+        Path | None, Parameter(help="Of predictions: the true masks, to show scores and the run.")
+    ] = None,
+    scores: Annotated[
+        Path | None, Parameter(help="Their scores as JSON, where `duoseg evaluate` has written them.")
+    ] = None,
     computing: Computing = EVERYWHERE,
 ) -> None:
     """Write one self-contained page about a run, a folder of predictions, or a study.
 
-    Example: `duoseg report runs/first`
+    Example: `duoseg report masks --reference scans/labelsTs`
     """
     import duoseg
     from duoseg.console import Console
+    from duoseg.scans.limits import cores
 
-    Console(quiet=computing.quiet).report(duoseg.report(run, out=out))
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        page = duoseg.report(
+            run, out=out, reference=reference, scores=scores, threads=computing.threads or cores(), progress=progress
+        )
+    console.report(page)
 
 
 def view(

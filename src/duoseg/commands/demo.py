@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from duoseg.commands.check import check
 from duoseg.commands.evaluate import evaluate
-from duoseg.commands.picturing import read_picture
+from duoseg.commands.picturing import scored_pictures
 from duoseg.commands.plan import plan
 from duoseg.commands.predict import predict
 from duoseg.commands.report import REPORT, summarise_run
@@ -19,12 +16,12 @@ from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.pictures.planes import CasePicture
 from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.run_verdict import verdict
 from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.scores.output import to_json
+from duoseg.scores.results import Scores
 from duoseg.training.devices import DeviceName
 
 SUBJECTS, LABELLED, TEST = 24, 4, 6
@@ -75,7 +72,7 @@ def demo(
         raise InputError(f"{data}: the phantoms do not pass `duoseg check`.")
     out_plan = out / PLAN
     plan(data, steps=steps, out=out_plan, device=device, progress=progress)
-    scores: dict[str, dict[str, Any]] = {}
+    scored: dict[str, Scores] = {}
     for method in METHODS:
         run, masks = out / "runs" / method, out / "masks" / method
         train(
@@ -89,14 +86,14 @@ def demo(
             progress=_named(progress, method),
         )
         predict([run], [data / "imagesTs"], masks, device=device, progress=_named(progress, method))
-        scored = evaluate(masks, data / "labelsTs", json=out / "scores" / f"{method}.json")
-        scores[method] = to_json(scored)
+        scored[method] = evaluate(masks, data / "labelsTs", json=out / "scores" / f"{method}.json")
+    scores = {method: to_json(one) for method, one in scored.items()}
     runs = [summarise_run(out / "runs" / method, scores=scores[method]) for method in METHODS]
     page = write_report(
         out / REPORT,
         title="duoseg demo",
         runs=runs,
-        pictures=_pictures(data, out / "masks" / DEFAULT_METHOD, scores[DEFAULT_METHOD]),
+        pictures=scored_pictures(scored[DEFAULT_METHOD], out / "masks" / DEFAULT_METHOD, data / "labelsTs"),
         notes=[
             f"{SUBJECTS} synthetic training subjects, {LABELLED} of them annotated, and {TEST} test subjects; "
             f"both methods had the same network, batch and {steps} steps.",
@@ -104,28 +101,6 @@ def demo(
     )
     rows = [(m, scores[m]["mean"]["all"]["dice"], scores[m]["mean"]["all"]["hd95_mm"]) for m in METHODS]
     return Demo(rows, " ".join(verdict(runs)), page)
-
-
-def _pictures(data: Path, masks: Path, scores: dict[str, Any]) -> list[tuple[str, CasePicture]]:
-    """The best, median and worst test scan."""
-    ranked = sorted(
-        ((float(np.mean([v["dice"] for v in case["labels"].values()])), case["case"]) for case in scores["cases"]),
-        reverse=True,
-    )
-    chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-    return [
-        (
-            label,
-            read_picture(
-                case,
-                image=data / "imagesTs" / f"{case}_0000.nii.gz",
-                prediction=masks / f"{case}.nii.gz",
-                truth=data / "labelsTs" / f"{case}.nii.gz",
-                dice=dice,
-            ),
-        )
-        for label, (dice, case) in chosen.items()
-    ]
 
 
 def _named(progress: Progress | None, method: str) -> Progress | None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from duoseg.commands.picturing import read_picture
+from duoseg.commands.evaluate import evaluate
+from duoseg.commands.picturing import read_picture, scored_pictures
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.commands.preparing import looks_at_unlabelled
@@ -16,10 +17,14 @@ from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
 from duoseg.methods.registry import find_method, source_of
+from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.study_page import write_study_page
+from duoseg.scans.texts import count_text
+from duoseg.scores.output import read_scores, to_json
+from duoseg.scores.results import Scores
 from duoseg.study.reading import STUDY
 from duoseg.training.log import read_log
 
@@ -28,27 +33,71 @@ REPORT = "report.html"
 logger = logging.getLogger("duoseg")
 
 
-def report(run: StrPath, *, out: StrPath | None = None) -> Path:
+def report(
+    run: StrPath,
+    *,
+    out: StrPath | None = None,
+    reference: StrPath | None = None,
+    scores: StrPath | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Path:
     """Write the page of a run, of a folder of predictions, or of a study.
 
     That of a run shows losses, plan with reasons, settings and environment; that of predictions every scan and where to
-    look first; that of a study who is better.
+    look first, or with the true masks of the scans their scores and all about the run; that of a study who is better.
 
     Args:
         run: run folder, folder of predictions (it has a ``predictions.json``), or study folder (``study.json``).
         out: the page; ``report.html`` in that folder where absent.
+        reference: of predictions: the true masks to score them with, a folder or a table.
+        scores: their scores, where `duoseg.evaluate` has already written them as JSON.
+        threads: at most so many processes share the scoring; see `duoseg.evaluate`.
+        progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: the folder holds none of them, or what it holds is damaged.
+        InputError: the folder holds none of them, or what it holds is damaged; masks cannot be scored, or the run that
+            made them is not where it was.
     """
     folder = Path(run)
     page = Path(out) if out else folder / REPORT
+    if scores is not None and reference is None:
+        raise InputError("--scores: give the true masks by --reference, too; their outlines are on the page.")
+    if reference is not None:
+        known = None if scores is None else read_scores(Path(scores))
+        return _write_scored(folder, page, Path(reference), known, threads, progress)
     if (folder / STUDY).is_file():
         write_study_page(folder, page)
         return page
     if (folder / PREDICTIONS).is_file():
         return _write_predictions(folder, page)
     return write_run_page(folder, page)
+
+
+def _write_scored(
+    folder: Path, page: Path, reference: Path, scores: Scores | None, threads: int, progress: Progress | None
+) -> Path:
+    """Write the page of the run that made some masks, with the scores of every scan on it."""
+    entries = read_finished(folder) if (folder / PREDICTIONS).is_file() else {}
+    made_by = {tuple(entry["runs"]) for entry in entries.values()}
+    if len(made_by) != 1:
+        what = "masks of several runs" if made_by else "no predictions"
+        raise InputError(f"{folder}: holds {what}; --reference scores a folder that one `duoseg predict` wrote.")
+    (runs,) = made_by
+    if not (Path(runs[0]) / CONFIG).is_file():
+        raise InputError(
+            f"{runs[0]}: is not there, though it made the masks in {folder}. Runs are named as `duoseg predict` was "
+            "given them: start in the folder in which it ran."
+        )
+    scores = scores or evaluate(folder, reference, threads=threads, progress=progress)
+    notes = [f"The masks are the mean of {count_text(len(runs), 'run')}; losses and plan are those of the first."]
+    return write_report(
+        page,
+        title=f"Scores of {folder.resolve().name}",
+        runs=[summarise_run(Path(runs[0]), scores=to_json(scores))],
+        pictures=scored_pictures(scores, folder, reference),
+        notes=notes if len(runs) > 1 else [],
+    )
 
 
 def _write_predictions(folder: Path, page: Path) -> Path:

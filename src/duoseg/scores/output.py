@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from duoseg.files import atomic_path, write_text
+from duoseg.errors import InputError
+from duoseg.files import atomic_path, read_json, write_text
+from duoseg.scans.cases import Problem
 from duoseg.scores.policy import METRICS
-from duoseg.scores.results import Scores
+from duoseg.scores.results import CaseScores, Scores
 
 
 def to_json(scores: Scores) -> dict[str, Any]:
@@ -28,6 +30,29 @@ def to_json(scores: Scores) -> dict[str, Any]:
             for problem in scores.problems
         ],
     }
+
+
+def read_scores(path: Path) -> Scores:
+    """Scores as `write_json` wrote them.
+
+    Raises:
+        InputError: the file is missing, or holds something else.
+    """
+    content = read_json(path)
+    try:
+        cases = tuple(
+            CaseScores(
+                case["case"],
+                {label: {metric: found[metric] for metric in METRICS} for label, found in case["labels"].items()},
+            )
+            for case in content["cases"]
+        )
+        problems = tuple(
+            Problem(one["severity"], Path(one["file"]), one["message"], one["remedy"]) for one in content["problems"]
+        )
+        return Scores(cases, dict(content["policy"]), problems)
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise InputError(f"{path}: holds no scores; give a file that `duoseg evaluate --json` wrote.") from fault
 
 
 def write_json(scores: Scores, path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from duoseg.version import __version__
 
 if TYPE_CHECKING:
+    from duoseg.commands.calibrate import calibrate
     from duoseg.commands.check import check
     from duoseg.commands.compare import compare
     from duoseg.commands.demo import demo
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "calibrate",
     "check",
     "compare",
     "demo",

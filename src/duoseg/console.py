@@ -16,6 +16,7 @@ from rich.table import Table
 from duoseg.displays import Bars, Lines, StudyLines
 
 if TYPE_CHECKING:
+    from duoseg.commands.calibrate import Calibrated
     from duoseg.commands.comparing.outputs import StudyFolder
     from duoseg.commands.demo import Demo
     from duoseg.commands.predict import PredictedScan
@@ -110,22 +111,37 @@ class Console:
         """One row per scan with its volumes."""
         if not scans:
             return
-        classes, doubted = list(scans[0].volumes_ml), scans[0].doubt is not None
-        ranked = sorted(scans, key=lambda scan: -(scan.doubt or 0.0))  # the most doubted first
-        rows = [
-            [
-                scan.case,
-                *([f"{scan.doubt:.1%}"] if scan.doubt is not None else []),
-                *(f"{scan.volumes_ml[name]:.2f}" for name in classes),
-            ]
-            for scan in ranked
-        ]
-        self._table(
-            ["case", *(["in doubt"] if doubted else []), *(f"{name} (ml)" for name in classes)], rows, text_columns=1
-        )
+        classes = list(scans[0].volumes_ml)
+        # The least trusted first.
+        ranked = sorted(scans, key=lambda scan: (True, 0.0) if scan.judgement is None else scan.judgement.rank)
+        judged = [scan.judgement for scan in ranked if scan.judgement is not None]
+        calibrated = any(one.expected is not None for one in judged)
+        headings = ["case", *(["trust", "in doubt"] if judged else []), *(["expected Dice"] if calibrated else [])]
+        rows = []
+        for scan in ranked:
+            found = scan.judgement
+            cells = [] if found is None else [f"{found.trust:.3f}", f"{found.doubt:.1%}"]
+            cells += [] if found is None or found.expected is None else [str(found.expected)]
+            rows.append([scan.case, *cells, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)])
+        self._table([*headings, *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
+        for scan, found in ((scan, scan.judgement) for scan in ranked if scan.judgement is not None):
+            if found.unlike:
+                self._out.print(f"{scan.case} is unlike all training scans: {'; '.join(found.unlike)}.", markup=False)
         for note in (note for scan in scans for note in scan.notes):
             self._say(f"note: {note}")
+        if judged and not calibrated:
+            self._say("Which Dice to expect is not known: `duoseg calibrate` finds it out.")
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
+
+    def calibrate(self, found: Calibrated) -> None:
+        """How the annotated scans scored, and what may be said of others."""
+        self.evaluate(found.scores)
+        scans = len(found.calibration.evidence)
+        hold = "hold" if found.calibration.guaranteed else "are a model, and no guarantee, with fewer than 9"
+        self._say(
+            f"Scores of {scans} annotated scans, each predicted by a model that had not seen it. `duoseg predict "
+            f"--uncertainty` now tells which Dice to expect; its 90% intervals {hold}. Page: {found.report}"
+        )
 
     def view(self, address: str) -> None:
         """Where the viewer is; also where no more than results are to be printed."""

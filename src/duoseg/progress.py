@@ -22,3 +22,14 @@ def counted(progress: Progress | None, what: str, detail: str = "") -> Callable[
             progress(what, done, total, detail)
 
     return report
+
+
+def named(progress: Progress | None, name: str) -> Progress | None:
+    """The same, with a name before each kind of work."""
+    if progress is None:
+        return None
+
+    def report(what: str, done: int, total: int, detail: str = "") -> None:
+        progress(f"{name}: {what}", done, total, detail)
+
+    return report

@@ -130,7 +130,7 @@ def test_a_folder_of_predictions_has_a_page(run, trained, phantoms, tmp_path, ca
     out, scans = tmp_path / "masks", shutil.copytree(phantoms / "imagesTs", tmp_path / "scans")
     status, said, _ = run("predict", trained, scans, "--out", out, "--uncertainty")
     entries = {one["case"]: one for one in json.loads((out / "predictions.json").read_text())["scans"]}
-    ranked = sorted(entries, key=lambda case: -entries[case]["doubt"])
+    ranked = sorted(entries, key=lambda case: entries[case]["trust"])
     assert status == 0 and [said.index(case) for case in ranked] == sorted(said.index(case) for case in ranked)
     assert run("report", out)[0] == 0
     page = (out / "report.html").read_text()

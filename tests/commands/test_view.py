@@ -50,7 +50,7 @@ def ask(server, path: str, *, how: str = "GET", host: str | None = None) -> tupl
 def test_volumes_are_the_scan_and_its_masks(trained, scans, tmp_path):
     out = tmp_path / "masks"
     predicted = duoseg.predict(trained, scans, out, uncertainty=True, **QUIETLY)
-    ranked = sorted(predicted, key=lambda scan: -scan.doubt)
+    ranked = sorted(predicted, key=lambda scan: scan.judgement.trust)
     with serving(out) as server:
         start = server.address.removeprefix(f"http://127.0.0.1:{server.server_port}")
         status, page = ask(server, start)

@@ -1,14 +1,17 @@
-"""The page about predictions: every scan, the most doubted first, and what to look at."""
+"""The page about predictions: every scan, the least trusted first, and what to look at."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from markupsafe import escape
 
 from duoseg.pictures.planes import CasePicture
+from duoseg.prediction.calibration import Expected
+from duoseg.prediction.judging import Judgement
 from duoseg.reporting.predictions_page import PredictedCase, chosen, render, summary, warnings
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -21,7 +24,13 @@ def without_viewer(monkeypatch):
 
 def scan(case: str, doubt: float | None = 0.05, **volumes: float) -> PredictedCase:
     made_by = {"runs": ["runs/first"], "mirror": False}
-    return PredictedCase(case, volumes or {"liver": 100.0, "spleen": 20.0}, doubt, ["a note"], made_by)
+    judgement = None if doubt is None else Judgement(doubt, trust=1 - doubt)
+    return PredictedCase(case, volumes or {"liver": 100.0, "spleen": 20.0}, judgement, ["a note"], made_by)
+
+
+def calibrated(case: str, trust: float, *, unlike: tuple[str, ...] = (), guaranteed: bool = True) -> PredictedCase:
+    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, guaranteed=guaranteed)
+    return replace(scan(case), judgement=Judgement(0.05, trust, expected, unlike))
 
 
 def picture(case: str) -> CasePicture:
@@ -30,7 +39,7 @@ def picture(case: str) -> CasePicture:
     return CasePicture(case, None, mask * 1.0, None, mask, (1.0, 1.0, 2.0))
 
 
-def test_the_most_doubted_scan_stands_first_with_its_volumes():
+def test_the_least_trusted_scan_stands_first_with_its_volumes():
     page = render(title="t", scans=[scan("a", 0.02), scan("b", 0.3), scan("c", 0.1)])
     rows = re.findall(r'<tr><th scope="row">(.)</th>', page)
     assert rows == ["b", "c", "a"]
@@ -46,9 +55,9 @@ def test_without_uncertainty_the_page_says_how_to_get_it():
 def test_scans_are_shown_from_both_ends_and_the_middle():
     doubted = [scan(str(index), index / 10) for index in range(5)]
     assert {label: one.case for label, one in chosen(doubted).items()} == {
-        "most in doubt (40.0%)": "4",
-        "median (20.0%)": "2",
-        "least in doubt (0.0%)": "0",
+        "least trusted (trust 0.60)": "4",
+        "median (trust 0.80)": "2",
+        "most trusted (trust 1.00)": "0",
     }
     plain = [scan(str(index), None, liver=float(index)) for index in (3, 1)]
     assert {label: one.case for label, one in chosen(plain).items()} == {
@@ -56,6 +65,23 @@ def test_scans_are_shown_from_both_ends_and_the_middle():
         "largest (3.0 ml)": "3",
     }
     assert [one.case for one in chosen([scan("alone")]).values()] == ["alone"]
+
+
+def test_the_dice_to_expect_stands_in_the_table_and_the_page_says_what_the_interval_is_worth():
+    page = render(title="t", scans=[calibrated("a", 0.95), calibrated("b", 0.9)])
+    assert "0.85 (0.80 to 0.90)" in page and "90% have a Dice within their interval" in page
+    page = render(title="t", scans=[calibrated("a", 0.95, guaranteed=False)])
+    assert "a model, and no guarantee" in page
+    assert escape("`duoseg calibrate` finds it out") in render(title="t", scans=[scan("a")])
+
+
+def test_scans_unlike_the_training_scans_stand_first_and_are_warned_of():
+    scans = [calibrated("a", 0.5), calibrated("odd", 0.99, unlike=("its orientation",)), calibrated("b", 0.9)]
+    page = render(title="t", scans=scans)
+    assert re.findall(r'<tr><th scope="row">(\w+)</th>', page) == ["odd", "a", "b"]
+    assert warnings(scans) == ["odd is unlike all training scans: its orientation."]
+    many = [calibrated(str(index), 0.9, unlike=("its orientation",)) for index in range(7)]
+    assert len([said for said in warnings(many) if "7 scans are unlike" in said]) == 1
 
 
 def test_what_was_not_found_and_what_is_much_doubted_is_said():

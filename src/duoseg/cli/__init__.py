@@ -10,7 +10,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from duoseg.cli.data import check, fetch, plan
-from duoseg.cli.models import demo, predict, suggest, train
+from duoseg.cli.models import calibrate, demo, predict, suggest, train
 from duoseg.cli.results import evaluate, report, view
 from duoseg.cli.studies import compare
 from duoseg.errors import InputError
@@ -26,7 +26,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, fetch, check, plan, train, predict, evaluate, compare, suggest, report, view):
+for command in (demo, fetch, check, plan, train, predict, evaluate, compare, calibrate, suggest, report, view):
     app.command(command)
 
 

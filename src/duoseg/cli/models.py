@@ -176,3 +176,39 @@ def suggest(
             progress=progress,
         )
     console.suggest(suggestions, drafts)
+
+
+def calibrate(
+    run: Annotated[Path, Parameter(help="Run folder.")],
+    data: Data,
+    /,
+    *,
+    folds: Annotated[
+        int, Parameter(validator=validators.Number(gte=2), help="How many models are trained for it.")
+    ] = 4,
+    steps: Annotated[int | None, Parameter(help="Steps of each; half of the run's where absent.")] = None,
+    cache: Cache = None,
+    splits: Annotated[Path | None, Parameter(help="A splits.json to take instead of the data set's.")] = None,
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Find out how far a run's masks may be trusted, from its own annotated scans: trains a model for each fold.
+
+    Example: `duoseg calibrate runs/first scans`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    console = Console(quiet=computing.quiet)
+    with console.progress() as progress:
+        found = duoseg.calibrate(
+            run,
+            data,
+            folds=folds,
+            steps=steps,
+            splits=splits,
+            cache=cache,
+            device=computing.device,
+            threads=computing.threads,
+            progress=progress,
+        )
+    console.calibrate(found)

@@ -16,7 +16,7 @@ from duoseg.commands.train import train
 from duoseg.config import CONFIG, DEFAULT_METHOD
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.progress import Progress
+from duoseg.progress import Progress, named
 from duoseg.reporting.page import write_report
 from duoseg.reporting.run_verdict import verdict
 from duoseg.scans.phantoms import write_phantom_dataset
@@ -83,9 +83,9 @@ def demo(
             resume=(run / CONFIG).is_file(),
             device=device,
             threads=threads,
-            progress=_named(progress, method),
+            progress=named(progress, method),
         )
-        predict([run], [data / "imagesTs"], masks, device=device, progress=_named(progress, method))
+        predict([run], [data / "imagesTs"], masks, device=device, progress=named(progress, method))
         scored[method] = evaluate(masks, data / "labelsTs", json=out / "scores" / f"{method}.json")
     scores = {method: to_json(one) for method, one in scored.items()}
     runs = [summarise_run(out / "runs" / method, scores=scores[method]) for method in METHODS]
@@ -101,14 +101,3 @@ def demo(
     )
     rows = [(m, scores[m]["mean"]["all"]["dice"], scores[m]["mean"]["all"]["hd95_mm"]) for m in METHODS]
     return Demo(rows, " ".join(verdict(runs)), page)
-
-
-def _named(progress: Progress | None, method: str) -> Progress | None:
-    """The same display, with the method's name before each kind of work."""
-    if progress is None:
-        return None
-
-    def report(what: str, done: int, total: int, detail: str = "") -> None:
-        progress(f"{method}: {what}", done, total, detail)
-
-    return report

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.commands.predicting.manifest import Manifest
-from duoseg.commands.predicting.outputs import Outputs, weights_of
+from duoseg.commands.predicting.outputs import Outputs
 from duoseg.commands.predicting.overlap import overlapped
 from duoseg.commands.runs import load
 from duoseg.config import CONFIG
@@ -16,6 +17,7 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.pictures.html import Rows
 from duoseg.planning.reading import read_images
+from duoseg.prediction.judging import Judge, Judgement
 from duoseg.prediction.model import Prepared
 from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
@@ -34,14 +36,14 @@ class PredictedScan:
         case: its name.
         mask: the file written.
         volumes_ml: class name -> volume in millilitres.
-        doubt: about which share of the mask is wrong, as the networks see it; None without ``uncertainty``.
+        judgement: how far the mask may be trusted; None without ``uncertainty``.
         notes: what reading the scan had to assume or change, one sentence each.
     """
 
     case: str
     mask: Path
     volumes_ml: dict[str, float]
-    doubt: float | None = None
+    judgement: Judgement | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -83,7 +85,8 @@ def predict(
         runs: a run folder, or several.
         inputs: an image file, a DICOM series folder, a folder of either, a CSV table (its test scans), or several.
         out: folder for the masks, called after their cases, and ``predictions.json``.
-        uncertainty: also write, as ``uncertainty/<case>.<ending>``, how probable it is that a voxel's class is wrong.
+        uncertainty: also write, as ``uncertainty/<case>.<ending>``, how probable it is that a voxel's class is wrong,
+            and judge how far each mask may be trusted; takes the networks twice.
         probabilities: also write each class's probability as ``probabilities/<case>.<class>.<ending>``.
         format: of the masks: "same" as each scan's (a DICOM series gets a DICOM SEG), "nii.gz", "nrrd" (a 3D Slicer
             segmentation), or "dicom-seg". Probabilities of DICOM scans are NIfTI.
@@ -108,7 +111,9 @@ def predict(
     model = load(*runs, device=device)
     changes = {"mirror": mirror, "largest_component": largest_component}
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    outputs = Outputs(Path(out), runs, model, format, weights_of(runs), probabilities, uncertainty)
+    weights = weights_of(runs)
+    outputs = Outputs(Path(out), runs, model, format, weights, probabilities, uncertainty)
+    judge = judge_of(model, runs, weights) if uncertainty else None
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     with Manifest(outputs.out) as manifest:
         for case in cases:
@@ -117,7 +122,7 @@ def predict(
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
-        for outcome in _outcomes(left, outputs, manifest):
+        for outcome in _outcomes(left, outputs, judge, manifest):
             if isinstance(outcome, InputError):
                 failures.append(str(outcome))
                 continue
@@ -142,10 +147,13 @@ class _Segmented:
     """A scan whose mask is to be written; the scan itself is no longer needed."""
 
     prediction: Prediction
+    judgement: Judgement | None
     notes: tuple[str, ...]
 
 
-def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> Iterator[PredictedScan | InputError]:
+def _outcomes(
+    cases: Sequence[Case], outputs: Outputs, judge: Judge | None, manifest: Manifest
+) -> Iterator[PredictedScan | InputError]:
     """Read and prepare each scan, segment it, write its mask; yield what came of it."""
     model = outputs.model
 
@@ -155,16 +163,15 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
         return _Read(prepared, images.notes)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
-        prediction = model.segment(
-            scan.prepared, keep_probabilities=outputs.probabilities, uncertainty=outputs.uncertainty
-        )
-        return _Segmented(prediction, scan.notes)
+        if judge is None:
+            prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
+            return _Segmented(prediction, None, scan.notes)
+        return _Segmented(*judge.look(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
-        volumes, doubt = scan.prediction.volumes_ml, scan.prediction.doubt
-        doubt = None if doubt is None else round(doubt, 4)
-        mask = outputs.write(case, scan.prediction, volumes, doubt, scan.notes, manifest)
-        return PredictedScan(case.name, mask, volumes, doubt, scan.notes)
+        volumes = scan.prediction.volumes_ml
+        mask = outputs.write(case, scan.prediction, volumes, scan.judgement, scan.notes, manifest)
+        return PredictedScan(case.name, mask, volumes, scan.judgement, scan.notes)
 
     for _, outcome in overlapped(cases, read, segment, write):
         yield outcome

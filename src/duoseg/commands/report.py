@@ -9,6 +9,7 @@ from typing import Any
 
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.picturing import read_picture, scored_pictures
+from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, crossed_scores
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.commands.preparing import looks_at_unlabelled
@@ -17,6 +18,7 @@ from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
 from duoseg.methods.registry import find_method, source_of
+from duoseg.prediction.judging import Judgement
 from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page
@@ -108,7 +110,7 @@ def _write_predictions(folder: Path, page: Path) -> Path:
         case: PredictedCase(
             case=case,
             volumes_ml=entry["volume_ml"],
-            doubt=entry.get("doubt"),
+            judgement=Judgement.from_json(entry),
             notes=entry.get("notes", ()),
             made_by={"runs": entry["runs"], "weights (SHA-256)": entry["weights"], **entry["settings"]},
         )
@@ -138,8 +140,22 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
         note: a further paragraph for the summary.
         refresh_seconds: of a page that is written again and again: how often a browser is to load it anew.
     """
-    title, notes = f"Run {folder.resolve().name}", [note] if note else []
-    return write_report(page, title=title, runs=[summarise_run(folder)], notes=notes, refresh_seconds=refresh_seconds)
+    notes, pictures, scores = [note] if note else [], [], crossed_scores(folder)
+    if scores is not None:
+        notes.append(
+            f"Scored are the {count_text(len(scores.cases), 'annotated scan')}, each predicted by a model that had not "
+            "seen it (duoseg calibrate). Those models had fewer annotated scans and fewer steps than this run: its own "
+            "masks should be no worse."
+        )
+        pictures = scored_pictures(scores, folder / CROSSED / MASKS, folder / CROSSED / HELD)
+    return write_report(
+        page,
+        title=f"Run {folder.resolve().name}",
+        runs=[summarise_run(folder, scores=None if scores is None else to_json(scores))],
+        pictures=pictures,
+        notes=notes,
+        refresh_seconds=refresh_seconds,
+    )
 
 
 def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None) -> RunSummary:

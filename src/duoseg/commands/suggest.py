@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from duoseg.commands.predicting.overlap import overlapped
+import numpy as np
+
+from duoseg.commands.looking import look_at
 from duoseg.commands.runs import load, require_file, write_json
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
@@ -15,14 +15,13 @@ from duoseg.files import StrPath, require_writable
 from duoseg.pictures.html import Rows
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.result import Prediction
 from duoseg.prediction.suggesting import Seen, choose, reason_for
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import mask_suffix, write_like, written_files
 from duoseg.training.devices import DeviceName, use_threads
-
-logger = logging.getLogger("duoseg")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def suggest(
         )
     for file in files.values():
         require_writable(file)
-    seen = _look_at([*split.labelled, *split.unlabelled], model, progress)
+    seen = look_at([*split.labelled, *split.unlabelled], model, _seen, progress)
     annotated = [seen[case.name] for case in split.labelled if case.name in seen]
     readable = [seen[name] for name in candidates if name in seen]
     if not readable:
@@ -141,26 +140,9 @@ def suggest(
     return suggestions
 
 
-def _look_at(cases: Sequence[Case], model: Model, progress: Progress | None) -> dict[str, Seen]:
-    """What the model makes of each scan that can be read, by name; the others are told of."""
-
-    def read(case: Case) -> Prepared:
-        return model.prepare(*read_channels(case), name=str(case.images[0]))
-
-    def look(case: Case, prepared: Prepared) -> Seen:
-        prediction, features = model.look(prepared)
-        assert prediction.doubt is not None
-        return Seen(case.name, prediction.doubt, features, found=bool(prediction.mask.any()))
-
-    seen: dict[str, Seen] = {}
-    for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, found: found), start=1):
-        if isinstance(outcome, InputError):
-            logger.warning("left out: %s", outcome)
-        else:
-            seen[case.name] = outcome
-        if progress is not None:
-            progress("look", done, len(cases))
-    return seen
+def _seen(case: Case, _: Prepared, prediction: Prediction, features: np.ndarray) -> Seen:
+    assert prediction.doubt is not None
+    return Seen(case.name, prediction.doubt, features, found=bool(prediction.mask.any()))
 
 
 def _draft(folder: Path, case: Case) -> Path:

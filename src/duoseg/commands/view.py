@@ -42,7 +42,7 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
             f"{absent[0]}: is not there, though a mask in {masks} was made of it. Masks name their scans as `duoseg "
             "predict` was given them: start in the folder in which it ran, or bring the scan back."
         )
-    ordered = sorted(entries.values(), key=lambda entry: (-entry.get("doubt", 0.0), entry["case"]))
+    ordered = sorted(entries.values(), key=lambda entry: (entry.get("trust", 0.0), entry["case"]))
     maps = [uncertainty_of(masks, entry) for entry in ordered]
     shown = maps if all(maps) else [None] * len(maps)  # all scans have the same layers
     scans = [_viewed(masks, entry, uncertainty) for entry, uncertainty in zip(ordered, shown, strict=True)]
@@ -54,7 +54,7 @@ def _viewed(masks: Path, entry: Entry, uncertainty: Path | None) -> ViewedScan:
     volumes = {"image": partial(_grey, image), "prediction": partial(_layer, masks / entry["mask"], image)}
     if uncertainty is not None:
         volumes["uncertainty"] = partial(_layer, uncertainty, image)
-    label = f"{entry['case']} ({entry['doubt']:.1%} in doubt)" if "doubt" in entry else entry["case"]
+    label = f"{entry['case']} (trust {entry['trust']:.2f})" if "trust" in entry else entry["case"]
     return ViewedScan(label, volumes)
 
 

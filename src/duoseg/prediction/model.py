@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from duoseg.methods.base import Method
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_mask, restore_mask_and_doubt
+from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import predict_slabs, room_for
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import pooled, watched
@@ -84,6 +86,7 @@ class Model:
         name: str = "the scan",
         keep_probabilities: bool = True,
         uncertainty: bool = False,
+        agreement: bool = False,
     ) -> Prediction:
         """Segment one scan.
 
@@ -97,12 +100,16 @@ class Model:
             keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
                 window is thick.
             uncertainty: for `Prediction.uncertainty`.
+            agreement: for `Prediction.trust` by what the students say each on their own, which takes the networks
+                twice.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
         prepared = self.prepare(voxels, grid, name=name)
-        prediction = self.segment(prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty)
+        prediction = self.segment(
+            prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty, agreement=agreement
+        )
         return replace(prediction, image=voxels if voxels.ndim == 3 else voxels[0])
 
     def prepare(self, voxels: np.ndarray, grid: Grid | np.ndarray, *, name: str = "the scan") -> Prepared:
@@ -115,18 +122,30 @@ class Model:
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
         return Prepared(image, placement, grid)
 
-    def segment(self, prepared: Prepared, *, keep_probabilities: bool = True, uncertainty: bool = False) -> Prediction:
+    def segment(
+        self,
+        prepared: Prepared,
+        *,
+        keep_probabilities: bool = True,
+        uncertainty: bool = False,
+        agreement: bool = False,
+    ) -> Prediction:
         """The second half of `predict`."""
         classes = len(self.plan.classes) + 1
+        members = self._members if agreement else 1
         slabs = predict_slabs(
             torch.from_numpy(prepared.image),
-            self._probabilities,
-            classes=classes,
+            self._opinions if members > 1 else self._probabilities,
+            classes=classes * (1 + members) if members > 1 else classes,
             patch=self.plan.patch,
             window=self.plan.window,
             mirror_axes=self.plan.augmentation.mirror_axes if self.settings.mirror else (),
             device=self._device,
         )
+        agreed: Agreement | None = None
+        if members > 1:
+            agreed = Agreement(classes, members)
+            slabs = agreed.watch(slabs)
         kept: Tensor | None = None
         if keep_probabilities:
             kept = room_for((classes, *slabs.shape), torch.device("cpu"))
@@ -139,13 +158,40 @@ class Model:
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
         mask = self._file_values(indices)
-        return Prediction(mask, self.plan.classes, prepared.grid, prepared.placement, kept, doubt)
+        return Prediction(
+            mask=mask,
+            classes=self.plan.classes,
+            grid=prepared.grid,
+            placement=prepared.placement,
+            probabilities=kept,
+            uncertainty=doubt,
+            agreement=None if agreed is None else agreed.dice,
+        )
 
-    def look(self, prepared: Prepared) -> tuple[Prediction, np.ndarray]:
+    def look(
+        self, prepared: Prepared, *, keep_probabilities: bool = False, agreement: bool = False
+    ) -> tuple[Prediction, np.ndarray]:
         """What `segment` says, with its uncertainty, and what the encoders made of the scan, (F,) float32."""
         with watched(self._methods) as seen:
-            prediction = self.segment(prepared, keep_probabilities=False, uncertainty=True)
+            prediction = self.segment(
+                prepared, keep_probabilities=keep_probabilities, uncertainty=True, agreement=agreement
+            )
         return prediction, pooled(seen)
+
+    @cached_property
+    @torch.inference_mode()
+    def _members(self) -> int:
+        """How many opinions there are on their own."""
+        nothing = torch.zeros(1, len(self.plan.channels), *self.plan.patch, device=self._device)
+        nothing = nothing.contiguous(memory_format=memory_format(self._device))
+        return sum(len(method.members(nothing)) for method in self._methods)
+
+    @torch.inference_mode()
+    def _opinions(self, patches: Tensor) -> Tensor:
+        """The prediction, and after it what each student says on its own."""
+        patches = patches.contiguous(memory_format=memory_format(self._device))
+        members = [opinion for method in self._methods for opinion in method.members(patches)]
+        return torch.cat([self._probabilities(patches), *members], dim=1)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Prediction:
         uncertainty: (X, Y, Z) float32, how probable it is that a voxel's most probable class is not its own, between 0
             and 1 - 1 / (K + 1); None where it was not asked for. It is of the mask before the largest components were
             kept.
+        agreement: mean Dice of the students' masks with each other; None where it was not asked for, or there is one.
         image: (X, Y, Z), the scan's first channel, which is no copy; None where the scan was let go.
     """
 
@@ -39,6 +40,7 @@ class Prediction:
     placement: Placement
     probabilities: Tensor | None = None
     uncertainty: np.ndarray | None = None
+    agreement: float | None = None
     image: np.ndarray | None = None
 
     @property
@@ -53,6 +55,13 @@ class Prediction:
     def doubt(self) -> float | None:
         """About the share of the mask that is wrong, as the model itself sees it; None without uncertainty."""
         return None if self.uncertainty is None else doubt_of(self.mask, self.uncertainty)
+
+    @property
+    def trust(self) -> float | None:
+        """How far the mask may be trusted, 0 to 1: the students' agreement; of one student, what it does not doubt."""
+        if self.agreement is not None:
+            return self.agreement
+        return None if self.doubt is None else 1 - self.doubt
 
     def class_map(self, index: int) -> np.ndarray:
         """The probability of class ``index`` (0 is background) on the scan's own grid, (X, Y, Z) float32.

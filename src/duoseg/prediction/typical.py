@@ -95,12 +95,12 @@ class Typical:
             limit = SPARE * self._usual[part].max()
             distance = self._distance(part, getattr(scan, part))
             if distance > limit:
-                said.append(f"{words}: {distance / np.median(self._usual[part]):.1f} times the usual distance")
+                said.append(f"{words} ({distance / np.median(self._usual[part]):.1f} times the usual distance)")
         if said:
             return tuple(said)
         ratios = self._turned(scan.look)
         turned = [axis for axis in self._telling if ratios[axis] > np.log(TURNED)]
-        return tuple(f"it is more like them when mirrored {AXES[axis]}" for axis in turned)
+        return tuple(f"its orientation: it is more like them when mirrored {AXES[axis]}" for axis in turned)
 
     def _distance(self, part: str, value: np.ndarray, leave_out: int | None = None) -> float:
         """The mean distance to the nearest training scans."""

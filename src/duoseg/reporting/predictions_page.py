@@ -10,12 +10,17 @@ from typing import Any
 
 from duoseg.files import write_text
 from duoseg.pictures.planes import CasePicture
+from duoseg.prediction.judging import Judgement
 from duoseg.reporting.page import fixed, setting_rows, shown_scans
 from duoseg.reporting.templating import environment
 from duoseg.scans.texts import count_text, some_text
 
 PLAIN_DOUBT = 3.0
 """Times the median, beyond which a scan's doubt is told in words."""
+MOST_TOLD = 5
+"""Unusual scans of which each has a sentence of its own."""
+GUARANTEE = "Of scans like those, 90% have a Dice within their interval."
+MODEL = "They are fewer than 9, so its 90% intervals are those of a model, and no guarantee."
 FEWEST = 5
 """Scans without which there is no usual doubt."""
 
@@ -27,14 +32,14 @@ class PredictedCase:
     Attributes:
         case: its name.
         volumes_ml: class name -> volume.
-        doubt: about which share of the mask is wrong, as the networks see it; None where that was not asked for.
+        judgement: how far the mask may be trusted; None where that was not asked for.
         notes: what reading the scan had to assume.
         made_by: runs, settings and the like, by name.
     """
 
     case: str
     volumes_ml: Mapping[str, float]
-    doubt: float | None
+    judgement: Judgement | None
     notes: Sequence[str]
     made_by: Mapping[str, Any]
 
@@ -42,6 +47,11 @@ class PredictedCase:
     def total_ml(self) -> float:
         """The volume of all classes together."""
         return sum(self.volumes_ml.values())
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts scans, the least trusted first."""
+        return (True, 0.0) if self.judgement is None else self.judgement.rank
 
 
 def write_predictions_page(
@@ -70,8 +80,9 @@ def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tup
         title=title,
         summary=summary(scans),
         warnings=warnings(scans),
-        scans=sorted(scans, key=lambda scan: (-(scan.doubt or 0.0), scan.case)),
-        doubted=any(scan.doubt is not None for scan in scans),
+        scans=sorted(scans, key=lambda scan: (scan.rank, scan.case)),
+        judged=any(scan.judgement is not None for scan in scans),
+        calibrated=any(scan.judgement is not None and scan.judgement.expected is not None for scan in scans),
         noted=any(scan.notes for scan in scans),
         classes=list(dict.fromkeys(name for scan in scans for name in scan.volumes_ml)),
         makers=[(count_text(len(made), "scan"), setting_rows(made[0].made_by)) for made in makers.values()],
@@ -85,10 +96,11 @@ def share(value: float | None) -> str:
 
 
 def chosen(scans: Sequence[PredictedCase]) -> dict[str, PredictedCase]:
-    """The scans to show, by why: the most doubted, the median and the least doubted one; else by volume."""
-    if all(scan.doubt is not None for scan in scans):
-        ranked = sorted(scans, key=lambda scan: -(scan.doubt or 0.0))
-        names, told = ("most in doubt", "median", "least in doubt"), [share(scan.doubt) for scan in ranked]
+    """The scans to show, by why: the least trusted, the median and the most trusted one; else by volume."""
+    if all(scan.judgement is not None for scan in scans):
+        ranked = sorted(scans, key=lambda scan: scan.rank)
+        names = ("least trusted", "median", "most trusted")
+        told = [f"trust {scan.judgement.trust:.2f}" for scan in ranked if scan.judgement is not None]
     else:
         ranked = sorted(scans, key=lambda scan: scan.total_ml)
         names, told = ("smallest", "median", "largest"), [f"{scan.total_ml:.1f} ml" for scan in ranked]
@@ -100,21 +112,35 @@ def chosen(scans: Sequence[PredictedCase]) -> dict[str, PredictedCase]:
 def summary(scans: Sequence[PredictedCase]) -> list[str]:
     """What there is, in words."""
     said = [f"{count_text(len(scans), 'scan')} segmented."]
-    doubts = [scan.doubt for scan in scans if scan.doubt is not None]
-    if doubts:
-        worst = max(scans, key=lambda scan: scan.doubt or 0.0)
+    judged = sorted(((scan.rank, scan) for scan in scans if scan.judgement is not None), key=lambda pair: pair[0])
+    if not judged:
+        return [*said, "How sure the networks are was not asked for: `duoseg predict --uncertainty` tells."]
+    middle, worst = (judged[place][1] for place in (len(judged) // 2, 0))
+    said.append(
+        f"About {share(_doubt(middle))} of a mask is in doubt in the median scan, and {share(_doubt(worst))} in "
+        f"{worst.case}, the least trusted one. That is the networks' own view, and no measured error."
+    )
+    expected = [scan.judgement.expected for _, scan in judged if scan.judgement and scan.judgement.expected]
+    if expected:
         said.append(
-            f"About {share(median(doubts))} of a mask is in doubt in the median scan, and {share(worst.doubt)} in "
-            f"{worst.case}. That is the networks' own view, and no measured error."
+            f"The Dice to expect is {median(one.dice for one in expected):.2f} in the median scan; a scan's own is in "
+            "the table. It was learnt from the run's annotated scans, each predicted by a model that had not seen it. "
+            + (GUARANTEE if all(one.guaranteed for one in expected) else MODEL)
         )
     else:
-        said.append("How sure the networks are was not asked for: `duoseg predict --uncertainty` tells.")
+        said.append("Which Dice to expect is not known: `duoseg calibrate` finds it out.")
     return said
 
 
 def warnings(scans: Sequence[PredictedCase]) -> list[str]:
     """Scans to look at first, and why."""
     said = []
+    for scan in scans:
+        if scan.judgement is not None and scan.judgement.unlike:
+            said.append(f"{scan.case} is unlike all training scans: {'; '.join(scan.judgement.unlike)}.")
+    if len(said) > MOST_TOLD:
+        named = [scan.case for scan in scans if scan.judgement is not None and scan.judgement.unlike]
+        said = [f"{count_text(len(named), 'scan is', 'scans are')} unlike all training scans: {some_text(named)}."]
     empty = [scan.case for scan in scans if not scan.total_ml]
     if empty:
         said.append(f"Nothing was found in {some_text(empty)}.")
@@ -122,12 +148,14 @@ def warnings(scans: Sequence[PredictedCase]) -> list[str]:
         without = [scan.case for scan in scans if scan.total_ml and scan.volumes_ml.get(name) == 0]
         if without and len(without) <= len(scans) / 2:
             said.append(f"No {name} was found in {some_text(without)}.")
-    doubts = [scan.doubt for scan in scans if scan.doubt is not None]
+    doubts = [_doubt(scan) for scan in scans if scan.judgement is not None]
     if len(doubts) >= FEWEST:
         limit = PLAIN_DOUBT * median(doubts)
-        outside = [
-            f"{scan.case} ({share(scan.doubt)})" for scan in scans if scan.total_ml and (scan.doubt or 0) > limit
-        ]
+        outside = [f"{scan.case} ({share(_doubt(scan))})" for scan in scans if scan.total_ml and _doubt(scan) > limit]
         if outside:
             said.append(f"In doubt more than {PLAIN_DOUBT:.0f} times as much as the median scan: {some_text(outside)}.")
     return said
+
+
+def _doubt(scan: PredictedCase) -> float:
+    return 0.0 if scan.judgement is None else scan.judgement.doubt

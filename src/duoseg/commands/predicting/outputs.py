@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from duoseg.commands.predicting.manifest import Entry, Manifest
 from duoseg.errors import InputError
 from duoseg.files import StrPath
+from duoseg.prediction.judging import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
-from duoseg.training.checkpoint import WEIGHTS
 
 PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
 """The folders of maps."""
@@ -68,7 +67,7 @@ class Outputs:
         case: Case,
         prediction: Prediction,
         volumes: dict[str, float],
-        doubt: float | None,
+        judgement: Judgement | None,
         notes: Sequence[str],
         manifest: Manifest,
     ) -> Path:
@@ -77,7 +76,7 @@ class Outputs:
         Raises:
             InputError: they cannot be written.
         """
-        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, doubt, notes)
+        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, judgement, notes)
         with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
         self._remove_earlier(before, path)
@@ -124,7 +123,7 @@ class Outputs:
         """What makes a mask what it is; weights by their content, since a run can be trained anew in its folder."""
         return {"weights": list(self.weights), "settings": self.model.settings.model_dump()}
 
-    def _entry(self, case: Case, volumes: dict[str, float], doubt: float | None, notes: Sequence[str]) -> Entry:
+    def _entry(self, case: Case, volumes: dict[str, float], judgement: Judgement | None, notes: Sequence[str]) -> Entry:
         """One scan's record in ``predictions.json``."""
         return {
             "case": case.name,
@@ -133,7 +132,7 @@ class Outputs:
             "maps": [self._named(file) for file in self._maps_of(case)],
             "classes": self.model.plan.classes,
             "volume_ml": volumes,
-            **({} if doubt is None else {"doubt": doubt}),
+            **({} if judgement is None else judgement.to_json()),
             "notes": list(notes),
             "runs": [str(run) for run in self.runs],
             **self._way,
@@ -168,15 +167,6 @@ def maps_of(folder: Path, entry: Entry) -> list[Path]:
 def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
     """The file of a mask's uncertainty; None where there is none."""
     return next((file for file in maps_of(folder, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
-
-
-def weights_of(runs: Sequence[StrPath]) -> list[str]:
-    """The SHA-256 of each run's weights."""
-    digests = []
-    for run in runs:
-        with (Path(run) / WEIGHTS).open("rb") as file:
-            digests.append(file_digest(file, "sha256").hexdigest())
-    return digests
 
 
 def _file_safe(name: str) -> str:

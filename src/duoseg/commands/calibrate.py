@@ -1,0 +1,184 @@
+"""``duoseg calibrate``: how far a run's masks may be trusted, learnt from its own annotated scans."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from duoseg.commands.comparing.frozen import write_table
+from duoseg.commands.evaluate import evaluate
+from duoseg.commands.looking import look_at
+from duoseg.commands.predict import predict
+from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, SCORES, save_calibration, weights_of
+from duoseg.commands.predicting.manifest import read_finished
+from duoseg.commands.report import REPORT, write_run_page
+from duoseg.commands.runs import CASES, PLAN, load, load_plan, require_file
+from duoseg.commands.train import train
+from duoseg.config import CONFIG, Config, load_config
+from duoseg.errors import InputError
+from duoseg.files import CACHE, StrPath, read_json
+from duoseg.prediction.calibration import Calibration, Evidence
+from duoseg.prediction.model import Prepared
+from duoseg.prediction.result import Prediction
+from duoseg.prediction.typical import Impression, Typical, impression_of
+from duoseg.progress import Progress, named
+from duoseg.scans.cases import Case
+from duoseg.scans.dataset import Dataset, load_dataset
+from duoseg.scans.texts import some_text
+from duoseg.scores.results import Scores
+from duoseg.scores.statistics import defined_mean
+from duoseg.study.folds import Part, divide
+from duoseg.training.checkpoint import WEIGHTS
+from duoseg.training.devices import DeviceName, use_threads
+
+FOLDS = 4
+SHARE_OF_STEPS = 0.5
+"""Of the run's steps, that the models of the folds take."""
+MOST_TYPICAL = 300
+"""Training scans that others are compared with; of more, evenly chosen ones."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibrated run.
+
+    Attributes:
+        folder: of the run.
+        calibration: what its annotated scans told.
+        scores: of those scans, each predicted by a model that had not seen it.
+        report: the run's page, which shows them.
+    """
+
+    folder: Path
+    calibration: Calibration
+    scores: Scores
+    report: Path
+
+
+def calibrate(
+    run: StrPath,
+    data: StrPath,
+    *,
+    folds: int = FOLDS,
+    steps: int | None = None,
+    splits: StrPath | None = None,
+    cache: StrPath | None = None,
+    device: DeviceName = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Calibrated:
+    """Find out how far the masks of a run may be trusted, by cross-prediction among its annotated scans.
+
+    The annotated scans are dealt into folds by person. For each fold a model is trained like the run's, without that
+    fold's scans, and predicts them. From how far its students agree and what the true Dice is, `duoseg.predict` with
+    ``uncertainty`` then tells which Dice to expect of any mask, and how sure that is. The training scans are looked at,
+    too, so that a scan unlike any of them is noticed. Started again, it goes on where it stopped.
+
+    Args:
+        run: a finished run's folder; ``calibration.json`` is written into it.
+        data: the data set that it was trained on.
+        folds: how many models are trained; as many as there are annotated persons where those are fewer.
+        steps: of each; half of the run's where absent.
+        splits: a file to take instead of the data set's ``splits.json``.
+        cache: where prepared scans lie; by default a hidden folder in the data set's.
+        device: where to compute.
+        threads: CPU threads.
+        progress: called with what is being done, how much of it is done and how much there is.
+
+    Raises:
+        InputError: the run is not finished, its scans are no longer in the data set, or it has one annotated person.
+    """
+    run = Path(run)
+    use_threads(threads)
+    require_file(run, WEIGHTS)
+    plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
+    dataset = _trained_on(run, load_dataset(data, splits=splits))
+    parts = _dealt(dataset, run, folds)
+    steps = steps or max(1, round(SHARE_OF_STEPS * plan.steps))
+    own = run / CROSSED
+    held = [case for part in parts for case in part.scored]
+    write_table(own / HELD, held, plan, side="test")
+    for number, part in enumerate(parts, start=1):
+        fold = own / f"fold{number}"
+        write_table(fold / "training" / "scans.csv", part.train, plan, side="train")
+        write_table(fold / HELD, part.scored, plan, side="test")
+        _train(fold, run / PLAN, config, steps, Path(cache) if cache else dataset.root / CACHE, device, progress)
+        predict(
+            fold / "run",
+            fold / HELD,
+            own / MASKS,
+            uncertainty=True,
+            resume=True,
+            device=device,
+            progress=named(progress, f"fold {number}"),
+        )
+    scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
+    calibration = Calibration(_evidence(scores, own / MASKS))
+    model = load(run, device=device)
+    impressions = look_at(_evenly(dataset.train), model, _impression, progress)
+    typical = Typical.of([*impressions.values()])
+    made = {"folds": len(parts), "steps": steps}
+    save_calibration(run, calibration, typical, weights_of([run])[0], made)
+    for number in range(1, len(parts) + 1):
+        shutil.rmtree(own / f"fold{number}")  # what they told is kept, and they are as large as the run
+    return Calibrated(run, calibration, scores, write_run_page(run, run / REPORT))
+
+
+def _trained_on(run: Path, dataset: Dataset) -> Dataset:
+    """The data set's training scans as the run had them: with the labels that it used, and no others."""
+    used = read_json(require_file(run, CASES))
+    there = {case.name: case for case in dataset.train}
+    labelled, unlabelled = used["labelled"], used["unlabelled"]
+    missing = [name for name in [*labelled, *unlabelled] if name not in there]
+    missing += [name for name in labelled if name in there and there[name].label is None]
+    if missing:
+        raise InputError(
+            f"{dataset.root}: {some_text(missing)}, which {run} was trained on, {'is' if len(missing) == 1 else 'are'} "
+            "not there, or not annotated; give the data set that it was trained on."
+        )
+    cases = (*(there[name] for name in labelled), *(there[name].without_label() for name in unlabelled))
+    return replace(dataset, train=cases, holdout=())
+
+
+def _dealt(dataset: Dataset, run: Path, folds: int) -> tuple[Part, ...]:
+    persons = len({case.person for case in dataset.train if case.label is not None})
+    if persons < 2:
+        raise InputError(
+            f"{run}: was trained on the annotated scans of one person; calibration needs two, to leave one out."
+        )
+    return divide(dataset, folds=min(folds, persons))
+
+
+def _train(
+    fold: Path, plan: Path, config: Config, steps: int, cache: Path, device: DeviceName, progress: Progress | None
+) -> None:
+    """Train a fold's model, or go on with it."""
+    train(
+        fold / "training" / "scans.csv",
+        fold / "run",
+        config=config.model_copy(update={"labelled": None, "steps": steps}),
+        plan=plan,
+        cache=cache,
+        resume=(fold / "run" / CONFIG).is_file(),
+        device=device,
+        progress=named(progress, fold.name),
+    )
+
+
+def _evidence(scores: Scores, masks: Path) -> tuple[Evidence, ...]:
+    trust = {case: float(entry["trust"]) for case, entry in read_finished(masks).items()}
+    dice = {case.case: defined_mean([found["dice"] for found in case.labels.values()]) for case in scores.cases}
+    return tuple(Evidence(case, trust[case], value) for case, value in dice.items() if value is not None)
+
+
+def _evenly(cases: Sequence[Case]) -> Sequence[Case]:
+    every = -(-len(cases) // MOST_TYPICAL)
+    return cases[::every]
+
+
+def _impression(_: Case, prepared: Prepared, prediction: Prediction, features: np.ndarray) -> Impression:
+    return impression_of(prepared, prediction.mask, features)

@@ -1,0 +1,53 @@
+"""What a model makes of many scans, read ahead of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from duoseg.commands.predicting.overlap import overlapped
+from duoseg.errors import InputError
+from duoseg.planning.reading import read_channels
+from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.result import Prediction
+from duoseg.progress import Progress
+from duoseg.scans.cases import Case
+
+Kept = TypeVar("Kept")
+
+logger = logging.getLogger("duoseg")
+
+
+def look_at(
+    cases: Sequence[Case],
+    model: Model,
+    keep: Callable[[Case, Prepared, Prediction, np.ndarray], Kept],
+    progress: Progress | None,
+) -> dict[str, Kept]:
+    """What is kept of each scan that can be read, by name; the others are told of.
+
+    Args:
+        cases: the scans.
+        model: what looks at them.
+        keep: makes it of the prepared scan, its prediction with uncertainty, and the encoders' features (F,).
+        progress: called after each scan.
+    """
+
+    def read(case: Case) -> Prepared:
+        return model.prepare(*read_channels(case), name=str(case.images[0]))
+
+    def look(case: Case, prepared: Prepared) -> Kept:
+        return keep(case, prepared, *model.look(prepared))
+
+    found: dict[str, Kept] = {}
+    for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, kept: kept), start=1):
+        if isinstance(outcome, InputError):
+            logger.warning("left out: %s", outcome)
+        else:
+            found[case.name] = outcome
+        if progress is not None:
+            progress("look", done, len(cases))
+    return found

@@ -1,0 +1,102 @@
+"""The calibration of a run, written and read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from duoseg.commands.runs import write_json
+from duoseg.errors import InputError
+from duoseg.files import StrPath, atomic_path, read_json
+from duoseg.prediction.calibration import Calibration, Evidence
+from duoseg.prediction.judging import Judge
+from duoseg.prediction.model import Model
+from duoseg.prediction.typical import PARTS, Typical
+from duoseg.scores.output import read_scores
+from duoseg.scores.results import Scores
+from duoseg.training.checkpoint import WEIGHTS
+
+CALIBRATION, TYPICAL = "calibration.json", "typical.safetensors"
+CROSSED = "calibration"
+"""The folder of what the annotated scans were predicted as, by models that had not seen them."""
+SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
+
+logger = logging.getLogger("duoseg")
+
+
+def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> Judge:
+    """The judge of one run's masks; that of several runs' mean has no calibration.
+
+    Args:
+        model: made of the runs.
+        runs: their folders.
+        weights: digests of their weights.
+
+    Raises:
+        InputError: a calibration is there and cannot be read.
+    """
+    if len(runs) != 1:
+        return Judge(model)
+    folder = Path(runs[0])
+    if not (folder / CALIBRATION).is_file():
+        return Judge(model)
+    content = read_json(folder / CALIBRATION)
+    try:
+        if content["weights"] != weights[0]:
+            logger.warning(
+                f"{folder}: was trained again after its calibration, which is not used; `duoseg calibrate` renews it."
+            )
+            return Judge(model)
+        calibration = Calibration(tuple(Evidence(**scan) for scan in content["scans"]))
+        typical = Typical(**{part: np.asarray(values) for part, values in load_file(folder / TYPICAL).items()})
+    except (KeyError, TypeError, OSError, SafetensorError) as fault:
+        raise InputError(f"{folder}: its calibration is damaged; `duoseg calibrate` makes it anew.") from fault
+    return Judge(model, calibration, typical)
+
+
+def crossed_scores(run: Path) -> Scores | None:
+    """The scores of a run's annotated scans, cross-predicted; None where it is not calibrated as it is.
+
+    Raises:
+        InputError: a calibration is there and cannot be read.
+    """
+    if not (run / CALIBRATION).is_file() or not (run / WEIGHTS).is_file():
+        return None
+    if read_json(run / CALIBRATION).get("weights") != weights_of([run])[0]:
+        return None
+    return read_scores(run / CROSSED / SCORES)
+
+
+def weights_of(runs: Sequence[StrPath]) -> list[str]:
+    """The SHA-256 of each run's weights."""
+    digests = []
+    for run in runs:
+        with (Path(run) / WEIGHTS).open("rb") as file:
+            digests.append(file_digest(file, "sha256").hexdigest())
+    return digests
+
+
+def save_calibration(
+    folder: Path, calibration: Calibration, typical: Typical, weights: str, made: dict[str, Any]
+) -> None:
+    """Write a run's calibration.
+
+    Args:
+        folder: of the run.
+        calibration: what annotated scans told.
+        typical: the training scans.
+        weights: digest of the run's weights.
+        made: how it was done.
+    """
+    with atomic_path(folder / TYPICAL) as temporary:
+        save_file({part: np.ascontiguousarray(getattr(typical, part)) for part in PARTS}, temporary)
+    scans = [asdict(one) for one in calibration.evidence]
+    write_json(folder / CALIBRATION, {"weights": weights, **made, "guaranteed": calibration.guaranteed, "scans": scans})

@@ -1,0 +1,83 @@
+"""How far a mask may be trusted: doubt, the students' agreement, the Dice to expect, what is unusual of the scan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from duoseg.prediction.calibration import Calibration, Expected
+from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.result import Prediction
+from duoseg.prediction.typical import Typical, impression_of
+
+DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far a mask may be trusted.
+
+    Attributes:
+        doubt: about which share of it is wrong, as the networks see it.
+        trust: how far the students agree on it, 0 to 1.
+        expected: its Dice, where the run is calibrated.
+        unlike: in what the scan is unlike the training scans, in words; of a run that is calibrated.
+    """
+
+    doubt: float
+    trust: float
+    expected: Expected | None = None
+    unlike: tuple[str, ...] = ()
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts masks, the least trusted first: those of unusual scans, then by trust."""
+        return not self.unlike, self.trust
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``predictions.json`` has it."""
+        found: dict[str, Any] = {"doubt": round(self.doubt, DECIMALS), "trust": round(self.trust, DECIMALS)}
+        if self.expected is not None:
+            found["expected_dice"] = {
+                name: value if isinstance(value, bool) else round(value, DECIMALS)
+                for name, value in asdict(self.expected).items()
+            }
+            found["unlike"] = list(self.unlike)
+        return found
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Judgement | None:
+        """Of a record of ``predictions.json``; None where it was predicted without uncertainty.
+
+        Raises:
+            KeyError, TypeError: the record is damaged.
+        """
+        if "doubt" not in entry or "trust" not in entry:
+            return None
+        expected = Expected(**entry["expected_dice"]) if "expected_dice" in entry else None
+        return cls(entry["doubt"], entry["trust"], expected, tuple(entry.get("unlike", ())))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model, and what is known of how far to trust it.
+
+    Attributes:
+        model: asked for uncertainty.
+        calibration: of its run; None where there is none.
+        typical: the training scans; None where there is no calibration.
+    """
+
+    model: Model
+    calibration: Calibration | None = None
+    typical: Typical | None = None
+
+    def look(self, prepared: Prepared, *, keep_probabilities: bool) -> tuple[Prediction, Judgement]:
+        """Segment a scan and judge what came of it."""
+        prediction, features = self.model.look(prepared, keep_probabilities=keep_probabilities, agreement=True)
+        assert prediction.doubt is not None and prediction.trust is not None
+        expected = None if self.calibration is None else self.calibration.expected(prediction.trust)
+        unlike: tuple[str, ...] = ()
+        if self.typical is not None:
+            unlike = self.typical.unlike(impression_of(prepared, prediction.mask, features))
+        return prediction, Judgement(prediction.doubt, prediction.trust, expected, unlike)

@@ -1,0 +1,114 @@
+"""Calibrating a run: each annotated scan is predicted unseen, and predictions then say what Dice to expect."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import duoseg
+from duoseg.errors import InputError
+from duoseg.files import read_json
+
+
+@pytest.fixture(scope="module")
+def calibrated(trained: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained run, calibrated."""
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("calibrated") / "run")
+    cache = tmp_path_factory.mktemp("cache")
+    duoseg.calibrate(folder, phantoms, folds=2, steps=2, cache=cache, device="cpu", threads=1)
+    return folder
+
+
+def test_each_annotated_scan_is_predicted_once_by_a_model_that_had_not_seen_it(calibrated):
+    labelled = read_json(calibrated / "cases.json")["labelled"]
+    found = read_json(calibrated / "calibration.json")
+    assert sorted(scan["case"] for scan in found["scans"]) == sorted(labelled)
+    assert found["folds"] == 2 and found["steps"] == 2 and not found["guaranteed"]
+    masks = {entry["case"]: entry for entry in read_json(calibrated / "calibration/masks/predictions.json")["scans"]}
+    assert {entry["runs"][0] for entry in masks.values()} == {
+        str(calibrated / "calibration" / fold / "run") for fold in ("fold1", "fold2")
+    }
+    assert not list((calibrated / "calibration").glob("fold*"))  # as large as the run, and no longer needed
+
+
+def test_its_scores_are_those_of_the_cross_predicted_masks(calibrated, phantoms):
+    scores = duoseg.evaluate(calibrated / "calibration" / "masks", phantoms / "labelsTr")
+    dice = {case.case: np.mean([values["dice"] for values in case.labels.values()]) for case in scores.cases}
+    for scan in read_json(calibrated / "calibration.json")["scans"]:
+        assert scan["dice"] == pytest.approx(dice[scan["case"]])
+
+
+def test_the_page_of_the_run_shows_the_annotated_scans(calibrated):
+    page = (calibrated / "report.html").read_text()
+    for case in read_json(calibrated / "cases.json")["labelled"]:
+        assert case in page
+    assert "had not seen it" in page and "layer-truth" in page
+
+
+def test_predictions_say_which_dice_to_expect_least_trusted_first(run, calibrated, phantoms, tmp_path):
+    status, said, _ = run("predict", calibrated, phantoms / "imagesTs", "--out", tmp_path / "masks", "--uncertainty")
+    entries = read_json(tmp_path / "masks" / "predictions.json")["scans"]
+    assert status == 0 and "expected Dice" in said
+    for entry in entries:
+        expected = entry["expected_dice"]
+        assert 0 <= expected["low"] <= expected["dice"] <= expected["high"] <= 1 and not expected["guaranteed"]
+    ranked = sorted(entries, key=lambda entry: (not entry["unlike"], entry["trust"]))
+    assert sorted(said.index(entry["case"]) for entry in ranked) == [said.index(entry["case"]) for entry in ranked]
+    assert run("report", tmp_path / "masks")[0] == 0
+    page = (tmp_path / "masks" / "report.html").read_text()
+    assert "Expected Dice" in page and "no guarantee" in page
+
+
+def test_a_calibration_of_other_weights_is_not_used(calibrated, phantoms, tmp_path, caplog):
+    folder = shutil.copytree(calibrated, tmp_path / "run")
+    content = read_json(folder / "calibration.json")
+    (folder / "calibration.json").write_text(json.dumps({**content, "weights": "0" * 64}))
+    (scan, *_) = duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", uncertainty=True, device="cpu")
+    assert scan.judgement is not None and scan.judgement.expected is None and "duoseg calibrate" in caplog.text
+    assert "had not seen it" not in duoseg.report(folder).read_text()
+
+
+def test_a_damaged_calibration_is_told(calibrated, phantoms, tmp_path):
+    folder = shutil.copytree(calibrated, tmp_path / "run")
+    (folder / "typical.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match="calibration is damaged"):
+        duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", uncertainty=True, device="cpu")
+
+
+def test_it_needs_the_data_of_the_run_and_two_annotated_persons(trained, phantoms, tmp_path):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    (case, *others) = read_json(trained / "cases.json")["labelled"]
+    (data / "labelsTr" / f"{case}.nii.gz").unlink()
+    with pytest.raises(InputError, match=f"{case}.*not annotated"):
+        duoseg.calibrate(trained, data, device="cpu")
+    alone = shutil.copytree(trained, tmp_path / "alone")
+    cases = read_json(alone / "cases.json")
+    (alone / "cases.json").write_text(json.dumps({"labelled": [case], "unlabelled": [*others, *cases["unlabelled"]]}))
+    with pytest.raises(InputError, match="one person"):
+        duoseg.calibrate(alone, phantoms, device="cpu")
+
+
+def test_it_goes_on_where_it_stopped(trained, phantoms, tmp_path, monkeypatch):
+    from duoseg.commands import calibrate as command
+
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"folds": 2, "steps": 2, "cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    predict = command.predict
+
+    def stopped(runs, *arguments, **options):
+        if Path(runs).parent.name == "fold2":
+            raise KeyboardInterrupt
+        return predict(runs, *arguments, **options)
+
+    monkeypatch.setattr(command, "predict", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        duoseg.calibrate(folder, phantoms, **asked)
+    monkeypatch.undo()
+    train, went_on = command.train, []
+    monkeypatch.setattr(command, "train", lambda *a, **o: went_on.append(o["resume"]) or train(*a, **o))
+    duoseg.calibrate(folder, phantoms, **asked)
+    assert went_on == [True, True] and (folder / "calibration.json").is_file()

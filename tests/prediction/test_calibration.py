@@ -1,0 +1,65 @@
+"""The Dice to expect: intervals cover what they say, and follow what the scans tell."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from duoseg.prediction.calibration import FEWEST_GUARANTEED, Calibration, Evidence
+
+
+def _drawn(random: np.random.Generator, count: int, *, slope: float = 0.5, heavy: bool = False) -> list[Evidence]:
+    """Scans whose log error depends on the students' log disagreement as the model says, or with heavier tails."""
+    x = random.normal(-3.0, 0.4, count)
+    noise = random.standard_t(3, count) if heavy else random.normal(size=count)
+    y = -2.0 + slope * (x + 3.0) + 0.25 * noise
+    return [
+        Evidence(str(index), 1 - math.exp(a), 1 - math.exp(min(b, 0.0)))
+        for index, (a, b) in enumerate(zip(x, y, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(("count", "heavy"), [(4, False), (8, False), (9, True), (20, True)])
+def test_ninety_per_cent_of_new_scans_lie_within_their_interval(count, heavy):
+    random = np.random.default_rng(count)
+    inside = total = 0
+    for _ in range(300):
+        *known, new = _drawn(random, count + 1, heavy=heavy)
+        expected = Calibration(tuple(known)).expected(new.trust)
+        inside += expected.low <= new.dice <= expected.high
+        total += 1
+    # Binomial bounds of 300 draws around 90%; with few scans intervals may be wider than they need to be.
+    assert stats.binom.cdf(inside, total, 0.9) > 1e-3
+    assert inside / total < 0.99
+
+
+def test_more_agreement_lets_expect_a_higher_dice():
+    calibration = Calibration(tuple(_drawn(np.random.default_rng(0), 8)))
+    dice = [calibration.expected(trust).dice for trust in (0.7, 0.85, 0.95, 0.99)]
+    assert dice == sorted(dice)
+
+
+def test_two_scans_suffice_and_many_overrule_what_was_believed_before():
+    two = Calibration(tuple(_drawn(np.random.default_rng(1), 2)))
+    assert 0 <= two.expected(0.95).low <= two.expected(0.95).dice <= two.expected(0.95).high <= 1
+    many = Calibration(tuple(_drawn(np.random.default_rng(2), 400, slope=1.2)))
+    errors = [math.log(1 - many.expected(trust).dice) for trust in (0.9, 0.99)]
+    assert (errors[0] - errors[1]) / math.log(10) == pytest.approx(1.2, abs=0.1)
+
+
+def test_the_interval_is_a_model_below_nine_scans_and_says_so():
+    random = np.random.default_rng(3)
+    for count in (FEWEST_GUARANTEED - 1, FEWEST_GUARANTEED):
+        calibration = Calibration(tuple(_drawn(random, count)))
+        assert calibration.expected(0.9).guaranteed == calibration.guaranteed == (count >= FEWEST_GUARANTEED)
+
+
+def test_perfect_agreement_and_scans_that_are_all_alike_stay_within_bounds():
+    alike = Calibration(tuple(Evidence(str(index), 1.0, 1.0) for index in range(10)))
+    expected = alike.expected(1.0)
+    assert 0.99 < expected.low <= expected.dice <= expected.high <= 1
+    assert str(expected).startswith("1.00 (1.00 to 1.00)")
+    assert 0 <= alike.expected(0.0).low <= 1

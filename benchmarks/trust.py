@@ -1,0 +1,139 @@
+"""Whether the trust in a mask tells its Dice, the interval covers it, and unusual scans are noticed.
+
+    python benchmarks/trust.py RUN DATA [RUN DATA ...] [--on test|holdout]
+
+Each RUN is calibrated (`duoseg calibrate`), each DATA the set that it was trained on, whose test or holdout scans it
+has not seen. Prints for each run Spearman's correlation of trust and true Dice with a 95% bootstrap interval over
+scans, and how many ordinary scans are told as unlike the training scans; over all runs the share of true Dice values
+within their 90% interval, with its exact binomial interval. Of unusual scans, made of the first five: mirrored head to
+foot, noise of the same mean and spread, and, where there are two runs, scans of the other set resampled to the shape
+and spacing of this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from _common import made_with
+from scipy import ndimage, stats
+
+import duoseg
+from duoseg.commands.predicting.calibrated import judge_of, weights_of
+from duoseg.planning.orient import from_canonical, to_canonical
+from duoseg.planning.reading import read_channels
+from duoseg.prediction.judging import Judge, Judgement
+from duoseg.scans.cases import Case
+from duoseg.scans.dataset import Dataset, load_dataset
+from duoseg.scans.formats import read_scan
+from duoseg.scans.scan import Grid
+from duoseg.scores.overlap import count_overlap
+
+UNUSUAL = 5
+DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A scan: what the run said of its mask, and the mask's Dice, mean over classes."""
+
+    judgement: Judgement
+    dice: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the Dice lies within its interval."""
+        expected = self.judgement.expected
+        assert expected is not None, "the run is not calibrated"
+        return expected.low <= self.dice <= expected.high
+
+
+def main() -> None:
+    """Judge all scans and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", type=Path, nargs="+", metavar="RUN DATA")
+    parser.add_argument("--on", choices=("test", "holdout"), default="test")
+    asked = parser.parse_args()
+    if len(asked.pairs) % 2:
+        parser.error("give a data set after each run")
+    runs = list(zip(asked.pairs[::2], asked.pairs[1::2], strict=True))
+    print(
+        f"{made_with()}\n\n| run | scans | Dice | trust against Dice (Spearman, 95%) | within 90% interval | unlike |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    everything: list[Judged] = []
+    judges, sets = [], []
+    for run, data in runs:
+        judge, dataset = judge_of(duoseg.load(run), [run], weights_of([run])), load_dataset(data)
+        found = [judged(judge, case) for case in scored(dataset, asked.on)]
+        everything += found
+        judges.append(judge)
+        sets.append(dataset)
+        unlike = sum(bool(one.judgement.unlike) for one in found)
+        dice, within = np.mean([one.dice for one in found]), sum(one.inside for one in found)
+        print(f"| {run} | {len(found)} | {dice:.4f} | {correlation(found)} | {within} | {unlike} |")
+    inside = sum(one.inside for one in everything)
+    bounds = stats.binomtest(inside, len(everything)).proportion_ci(0.95)
+    share = inside / len(everything)
+    print(f"\nwithin the interval: {inside} of {len(everything)}, {share:.1%} ({bounds.low:.1%} to {bounds.high:.1%})")
+    for position, (judge, dataset) in enumerate(zip(judges, sets, strict=True)):
+        others = [other for index, other in enumerate(sets) if index != position]
+        for name, scans in unusual(dataset, others, asked.on):
+            told = [judge.look(judge.model.prepare(*scan), keep_probabilities=False)[1].unlike for scan in scans]
+            print(f"{runs[position][0]}: {name}: {sum(map(bool, told))} of {len(told)} told; {'; '.join(told[0])}")
+
+
+def scored(dataset: Dataset, on: str) -> list[Case]:
+    """The scans with labels that the run has not seen."""
+    cases = dataset.test if on == "test" else [case for case in dataset.train if case.name in dataset.holdout]
+    return [case for case in cases if case.label is not None]
+
+
+def judged(judge: Judge, case: Case) -> Judged:
+    """Judge a scan's mask, and score it."""
+    assert case.label is not None
+    prediction, judgement = judge.look(judge.model.prepare(*read_channels(case)), keep_probabilities=False)
+    truth = read_scan(case.label).onto(prediction.grid)
+    assert truth is not None
+    dice = [count_overlap(prediction.mask == v, truth.voxels == v).dice for v in prediction.classes.values()]
+    return Judged(judgement, float(np.mean(dice)))
+
+
+def correlation(found: list[Judged]) -> str:
+    """Spearman's correlation of trust and Dice with its percentile bootstrap interval over scans."""
+    pairs = np.array([(one.judgement.trust, one.dice) for one in found])
+    random = np.random.default_rng(0)
+    draws = [stats.spearmanr(*pairs[random.integers(0, len(pairs), len(pairs))].T).statistic for _ in range(DRAWS)]
+    low, high = np.nanpercentile(draws, (2.5, 97.5))
+    return f"{stats.spearmanr(*pairs.T).statistic:.2f} ({low:.2f} to {high:.2f})"
+
+
+def unusual(dataset: Dataset, others: list[Dataset], on: str) -> Iterator[tuple[str, list[tuple[np.ndarray, Grid]]]]:
+    """Kinds of unusual scans, by name: their voxels (C, X, Y, Z) and grids."""
+    own = [read_channels(case) for case in scored(dataset, on)[:UNUSUAL]]
+    random = np.random.default_rng(0)
+    yield "head to foot", [(mirrored(voxels, grid), grid) for voxels, grid in own]
+    yield "noise", [(random.normal(v.mean(), v.std(), v.shape).astype(np.float32), grid) for v, grid in own]
+    for other in others:
+        foreign = [read_channels(case)[0] for case in scored(other, on)[:UNUSUAL]]
+        resized = [(as_large(voxels, grid), grid) for voxels, (_, grid) in zip(foreign, own, strict=True)]
+        yield f"of {other.root.name}", resized
+
+
+def mirrored(voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    """A scan head to foot on the same grid."""
+    order = grid.canonical()
+    return np.ascontiguousarray(from_canonical(np.flip(to_canonical(voxels, *order), -1), *order))
+
+
+def as_large(voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    """A scan resampled to the shape of another."""
+    factors = (1.0, *(new / old for new, old in zip(grid.shape, voxels.shape[1:], strict=True)))
+    return ndimage.zoom(voxels.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,19 @@ import pytest
 from PIL import Image
 
 from duoseg.pictures.planes import CasePicture
+from duoseg.prediction.calibration import Expected
+from duoseg.prediction.judging import Judgement
 from duoseg.reporting.page import write_report
+from duoseg.reporting.predictions_page import PredictedCase, write_predictions_page
 from duoseg.reporting.records import RunSummary
+from duoseg.reporting.study_page import write_study_page
 from duoseg.reporting.volumes import viewer_script
+from study_cases import NAMES, make_field, study_content, write_study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: make test-browser")
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+KINDS = pytest.mark.parametrize("kind", ["run", "predictions", "study"])
 SOFTWARE_GL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 pytestmark = [
@@ -31,6 +38,15 @@ def a_picture(case: str, side: int = 48) -> CasePicture:
     ball = (np.square(index).sum(axis=0) < (side / 5) ** 2).astype(int)
     image = 200.0 * ball + np.random.default_rng(0).normal(60, 10, ball.shape)
     return CasePicture(case, 0.8, image, ball, np.roll(ball, 6, axis=1), (1.0, 1.0, 1.0))
+
+
+def a_predicted_scan(number: int) -> PredictedCase:
+    """One of a calibrated run; the last is unlike the training scans."""
+    trust = 0.95 - 0.02 * number
+    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, guaranteed=False)
+    unlike = ("its orientation: it is more like them when mirrored head to foot",) if number == 7 else ()
+    judgement = Judgement(0.03 * number, trust, expected, unlike)
+    return PredictedCase(f"scan {number}", {"organ": 20.0 + number}, judgement, ["a note"], {"runs": ["runs/first"]})
 
 
 def a_run(name: str, shift: float) -> RunSummary:
@@ -48,12 +64,22 @@ def a_run(name: str, shift: float) -> RunSummary:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
+def pages(tmp_path_factory) -> dict[str, Path]:
+    """A page of each kind."""
+    folder = tmp_path_factory.mktemp("pages")
     runs = [a_run("supervised", 0.0), a_run("duo", 0.05)]
-    return write_report(
-        path, title="Two methods", runs=runs, pictures=[("best", a_picture("a")), ("worst", a_picture("b"))]
+    pictures = [("best", a_picture("a")), ("worst", a_picture("b"))]
+    run = write_report(folder / "run.html", title="Two methods", runs=runs, pictures=pictures)
+    unsure = [
+        (label, replace(one, truth=None, uncertainty=np.clip(one.prediction * 0.4, 0, 1))) for label, one in pictures
+    ]
+    predictions = write_predictions_page(
+        folder / "predictions.html", title="Masks", scans=[a_predicted_scan(n) for n in range(8)], pictures=unsure
     )
+    results = make_field(NAMES[:4], labelled=(4,), cases=8)
+    write_study(folder / "study", study_content(results, against="supervised"), results)
+    write_study_page(folder / "study", folder / "study.html")
+    return {"run": run, "predictions": predictions, "study": folder / "study.html"}
 
 
 @pytest.fixture(scope="module")
@@ -65,22 +91,22 @@ def chromium():
 
 
 @pytest.fixture
-def opened(chromium, report):
-    """Opens the page; whatever the browser complains about fails the test at its end."""
+def opened(chromium, pages):
+    """Opens a page; whatever the browser complains about fails the test at its end."""
     complaints, contexts = [], []
 
     def requested(request):
         if not request.url.startswith(("file:", "data:", "blob:")):
             complaints.append(request.url)
 
-    def open_page(**options):
+    def open_page(kind="run", **options):
         context = chromium.new_context(**{"offline": True, "viewport": {"width": 1100, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda fault: complaints.append(str(fault)))
         page.on("request", requested)
-        page.goto(report.as_uri())
+        page.goto(pages[kind].as_uri())
         return page
 
     yield open_page
@@ -113,24 +139,41 @@ def test_outlines_can_be_hidden(opened):
     assert not layer.is_visible()
 
 
-def test_a_narrow_screen_scrolls_down_only(opened):
-    page = opened(viewport={"width": 375, "height": 700})
+@KINDS
+def test_a_narrow_screen_scrolls_down_only(opened, kind):
+    page = opened(kind, viewport={"width": 375, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
-def test_dark_mode_is_dark(opened):
+@KINDS
+def test_dark_mode_is_dark(opened, kind):
     shades = []
     for scheme in ("light", "dark"):
-        colour = opened(color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        colour = opened(kind, color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
         shades.append(sum(int(part) for part in colour.strip("rgb()").split(",")))
     assert shades[0] > 700 and shades[1] < 150
 
 
+@KINDS
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(opened, scheme):
+def test_axe_finds_nothing_serious(opened, kind, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(opened(color_scheme=scheme)).response["violations"]
+    found = axe.Axe().run(opened(kind, color_scheme=scheme)).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_predictions_sort_and_their_uncertainty_can_be_hidden(opened):
+    page = opened("predictions")
+    table = page.locator("#scans table")
+    first = table.locator("tbody tr th").first
+    assert first.inner_text() == "scan 7"  # unlike the training scans: before all others
+    table.get_by_role("button", name="Trust").click()
+    table.get_by_role("button", name="Trust").click()
+    assert first.inner_text() == "scan 0"
+    layer = page.locator("#pictures .layer-uncertainty").first
+    assert layer.is_visible()
+    page.locator("[data-toggles=uncertainty]").uncheck()
+    assert not layer.is_visible()
 
 
 @pytest.mark.skipif(viewer_script() is None, reason="needs the viewer: make viewer")
@@ -165,3 +208,21 @@ def test_the_viewer_draws_image_and_masks_and_hides_them_again(opened, tmp_path)
     page.locator("[data-render]").check()
     alone = counted(drawn(1))
     assert alone["truth"] > 500 and alone["grey"] < both["grey"] / 4
+
+
+@pytest.mark.skipif(viewer_script() is None, reason="needs the viewer: make viewer")
+def test_the_viewer_draws_uncertainty(opened, tmp_path):
+    page = opened("predictions")
+    page.locator("[data-open]").click()
+
+    def red() -> int:
+        page.wait_for_selector("#viewer[data-shown='0']", timeout=60_000)
+        page.wait_for_timeout(500)
+        page.locator("#viewer canvas").screenshot(path=tmp_path / "canvas.png")
+        pixels = np.asarray(Image.open(tmp_path / "canvas.png").convert("RGB")).astype(int)
+        return int((pixels[..., 0] - pixels[..., 1] > 50).sum())
+
+    page.locator("[data-layer=prediction]").uncheck()
+    shown = red()
+    page.locator("[data-layer=uncertainty]").uncheck()
+    assert shown > 500 and red() < shown / 10

@@ -49,6 +49,13 @@ def test_the_page_of_the_run_shows_the_annotated_scans(calibrated):
     assert "had not seen it" in page and "layer-truth" in page
 
 
+def test_a_calibrated_run_can_be_viewed_with_the_true_masks(calibrated, monkeypatch):
+    monkeypatch.setattr("duoseg.reporting.viewing.viewer_script", lambda: "niivue = {};")
+    with duoseg.view(calibrated) as server:
+        found = server.find(f"127.0.0.1:{server.server_port}", f"/{server.address.split('/')[3]}/volumes/0/truth.nii")
+        assert found is not None and found[1]()[344:348] == b"n+1\0"
+
+
 def test_predictions_say_which_dice_to_expect_least_trusted_first(run, calibrated, phantoms, tmp_path):
     status, said, _ = run("predict", calibrated, phantoms / "imagesTs", "--out", tmp_path / "masks", "--uncertainty")
     entries = read_json(tmp_path / "masks" / "predictions.json")["scans"]

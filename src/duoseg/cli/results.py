@@ -75,7 +75,7 @@ def report(
 
 
 def view(
-    folder: Annotated[Path, Parameter(help="Folder of predictions.")],
+    folder: Annotated[Path, Parameter(help="Folder of predictions, or of a calibrated run.")],
     *,
     port: Annotated[
         int, Parameter(validator=validators.Number(gte=0, lte=65535), help="Of 127.0.0.1; any free one where absent.")

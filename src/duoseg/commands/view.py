@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS
 from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_finished
 from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.errors import InputError
@@ -16,23 +17,25 @@ from duoseg.pictures.planes import window_of
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
+from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import exists, read_grid, read_scan
 from duoseg.scans.scan import Grid
-
-MASKS = "masks"
 
 
 def view(folder: StrPath, *, port: int = 0) -> ViewServer:
     """Make a server of a viewer of the scans of a folder of predictions; `serve_forever` starts it.
 
     Args:
-        folder: of predictions (it has a ``predictions.json``), or of a run of a study, whose ``masks`` are one.
+        folder: of predictions (it has a ``predictions.json``); of a run of a study, whose ``masks`` are one; or of a
+            calibrated run, whose annotated scans are shown as models predicted them that had not seen them.
         port: of 127.0.0.1; any that is free where 0.
 
     Raises:
         InputError: there are no predictions, or this installation has no viewer.
     """
-    masks = next((place for place in (Path(folder), Path(folder) / MASKS) if (place / PREDICTIONS).is_file()), None)
+    crossed = Path(folder) / CROSSED
+    places = (Path(folder), Path(folder) / MASKS, crossed / MASKS)
+    masks = next((place for place in places if (place / PREDICTIONS).is_file()), None)
     entries = {} if masks is None else read_finished(masks)
     if masks is None or not entries:
         raise InputError(f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote.")
@@ -45,13 +48,22 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
     ordered = sorted(entries.values(), key=lambda entry: (entry.get("trust", 0.0), entry["case"]))
     maps = [uncertainty_of(masks, entry) for entry in ordered]
     shown = maps if all(maps) else [None] * len(maps)  # all scans have the same layers
-    scans = [_viewed(masks, entry, uncertainty) for entry, uncertainty in zip(ordered, shown, strict=True)]
+    truths: dict[str, Path] = {}
+    if masks == crossed / MASKS:
+        truths = {case.name: case.label for case in load_dataset(crossed / HELD).test if case.label is not None}
+    scans = [
+        _viewed(masks, entry, truths.get(entry["case"]), uncertainty)
+        for entry, uncertainty in zip(ordered, shown, strict=True)
+    ]
     return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
 
 
-def _viewed(masks: Path, entry: Entry, uncertainty: Path | None) -> ViewedScan:
+def _viewed(masks: Path, entry: Entry, truth: Path | None, uncertainty: Path | None) -> ViewedScan:
     image = Path(entry["images"][0])
-    volumes = {"image": partial(_grey, image), "prediction": partial(_layer, masks / entry["mask"], image)}
+    volumes = {"image": partial(_grey, image)}
+    if truth is not None:
+        volumes["truth"] = partial(_layer, truth, image)
+    volumes["prediction"] = partial(_layer, masks / entry["mask"], image)
     if uncertainty is not None:
         volumes["uncertainty"] = partial(_layer, uncertainty, image)
     label = f"{entry['case']} (trust {entry['trust']:.2f})" if "trust" in entry else entry["case"]

@@ -13,7 +13,7 @@ from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_finishe
 from duoseg.commands.predicting.outputs import uncertainty_of
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.pictures.planes import window_of
+from duoseg.pictures.planes import greys, window_of
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
@@ -73,9 +73,7 @@ def _viewed(masks: Path, entry: Entry, truth: Path | None, uncertainty: Path | N
 def _grey(image: Path) -> bytes:
     """A scan's intensities as 0 to 255."""
     scan = read_scan(image)
-    low, high = window_of(scan.voxels)
-    grey = np.clip((np.nan_to_num(scan.voxels.astype(np.float32)) - low) * np.float32(255 / (high - low)), 0, 255)
-    return _nifti(np.rint(grey).astype(np.uint8), scan.grid)
+    return _nifti(greys(scan.voxels, *window_of(scan.voxels)), scan.grid)
 
 
 def _layer(file: Path, image: Path) -> bytes:

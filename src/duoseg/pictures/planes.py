@@ -106,7 +106,7 @@ def planes(picture: CasePicture) -> list[Plane]:
         result.append(
             Plane(
                 title=title,
-                png=_png(Image.fromarray(_bytes((image - low) / (high - low))), sides),
+                png=_png(Image.fromarray(greys(image, low, high)), sides),
                 width=round(image.shape[1] * sides[1], 2),
                 height=round(image.shape[0] * sides[0], 2),
                 truth=outline(masks[0], sides) if len(masks) > 1 else "",
@@ -205,12 +205,13 @@ def window_of(image: np.ndarray) -> tuple[float, float]:
 def _glow(doubt: np.ndarray, sides: tuple[float, float]) -> str:
     """A PNG data URI of a slice of probabilities that is transparent where they are 0 and full from one half on."""
     colour = np.broadcast_to(np.array(_GLOW, np.uint8), (*doubt.shape, 3))
-    return _png(Image.fromarray(np.dstack([colour, _bytes(2 * doubt)])), sides)
+    return _png(Image.fromarray(np.dstack([colour, greys(doubt, 0, 0.5)])), sides)
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
-    """Values 0 to 1, and beyond, as 0 to 255."""
-    return np.ascontiguousarray(np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8))
+def greys(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Intensities as bytes: 0 at ``low`` and below, 255 at ``high`` and above."""
+    scaled = (np.nan_to_num(image.astype(np.float32)) - np.float32(low)) * np.float32(255 / (high - low))
+    return np.ascontiguousarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8))
 
 
 def _png(plane: Image.Image, sides: tuple[float, float]) -> str:

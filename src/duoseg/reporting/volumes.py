@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from duoseg.pictures.planes import CasePicture, object_box, window_of
+from duoseg.pictures.planes import CasePicture, greys, object_box, window_of
 
 CASE_BYTES = 3_000_000
 """Of a scan with its masks, as they stand in the page."""
@@ -30,9 +30,7 @@ def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, 
     Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
     """
     box = tuple(object_box(picture))
-    image = picture.image[box]
-    low, high = window_of(picture.image)
-    grey = np.rint(np.clip((np.nan_to_num(image) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    grey = greys(picture.image[box], *window_of(picture.image))
     scale = 1.0
     while True:
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}

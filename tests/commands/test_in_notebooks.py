@@ -72,6 +72,12 @@ def test_scores_show_their_means(phantoms):
     assert "1.000" in [cell.text for cell in page.iter("td")]
 
 
+def test_predicted_scans_are_a_table_with_their_trust(trained, phantoms, tmp_path):
+    found = duoseg.predict(trained, phantoms / "imagesTs", tmp_path, uncertainty=True, device="cpu", threads=1)
+    cells = [cell.text or "" for cell in _parsed(found._repr_html_()).iter("td")]
+    assert [cell for cell in cells if cell.startswith("trust 0.")] == [str(scan.judgement) for scan in found]
+
+
 def test_lists_of_results_are_tables_and_hostile_names_are_text():
     @dataclass(frozen=True)
     class Record:

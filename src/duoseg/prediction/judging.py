@@ -34,6 +34,12 @@ class Judgement:
         """Sorts masks, the least trusted first: those of unusual scans, then by trust."""
         return not self.unlike, self.trust
 
+    def __str__(self) -> str:
+        """All of it in a line."""
+        said = [f"trust {self.trust:.3f}", f"{self.doubt:.1%} in doubt"]
+        said += [] if self.expected is None else [f"expected Dice {self.expected}"]
+        return ", ".join([*said, *(f"unlike all training scans in {part}" for part in self.unlike)])
+
     def to_json(self) -> dict[str, Any]:
         """As ``predictions.json`` has it."""
         found: dict[str, Any] = {"doubt": round(self.doubt, DECIMALS), "trust": round(self.trust, DECIMALS)}

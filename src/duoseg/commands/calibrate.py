@@ -34,6 +34,7 @@ from duoseg.scores.statistics import defined_mean
 from duoseg.study.folds import Part, divide
 from duoseg.training.checkpoint import WEIGHTS
 from duoseg.training.devices import DeviceName, use_threads
+from duoseg.training.ranks import find_launch
 
 FOLDS = 4
 SHARE_OF_STEPS = 0.5
@@ -90,10 +91,13 @@ def calibrate(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: the run is not finished, its scans are no longer in the data set, or it has one annotated person.
+        InputError: the run is not finished, its scans are no longer in the data set, it has one annotated person, or
+            several processes were started together.
     """
     run = Path(run)
     use_threads(threads)
+    if find_launch().count > 1:
+        raise InputError("duoseg calibrate trains several models one after the other: start it once, without torchrun.")
     require_file(run, WEIGHTS)
     plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
     dataset = _trained_on(run, load_dataset(data, splits=splits))
@@ -114,7 +118,7 @@ def calibrate(
             uncertainty=True,
             resume=True,
             device=device,
-            progress=named(progress, f"fold {number}"),
+            progress=named(progress, fold.name),
         )
     scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
     calibration = Calibration(_evidence(scores, own / MASKS))

@@ -46,7 +46,7 @@ def test_the_page_of_the_run_shows_the_annotated_scans(calibrated):
     page = (calibrated / "report.html").read_text()
     for case in read_json(calibrated / "cases.json")["labelled"]:
         assert case in page
-    assert "had not seen it" in page and "layer-truth" in page
+    assert "had not seen it" in page and 'class="layer-truth"' in page
 
 
 def test_a_calibrated_run_can_be_viewed_with_the_true_masks(calibrated, monkeypatch):
@@ -81,9 +81,24 @@ def test_a_calibration_of_other_weights_is_not_used(calibrated, phantoms, tmp_pa
 
 def test_a_damaged_calibration_is_told(calibrated, phantoms, tmp_path):
     folder = shutil.copytree(calibrated, tmp_path / "run")
+    asked = {"uncertainty": True, "device": "cpu", "threads": 1}
+    content = read_json(folder / "calibration.json")
+    for scans in ([], content["scans"][:1], [{"case": "a"}], "a"):
+        (folder / "calibration.json").write_text(json.dumps({**content, "scans": scans}))
+        with pytest.raises(InputError, match="calibration is damaged"):
+            duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **asked)
+    (folder / "calibration.json").write_text(json.dumps(content))
     (folder / "typical.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="calibration is damaged"):
-        duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", uncertainty=True, device="cpu")
+        duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **asked)
+
+
+def test_without_its_annotated_scans_the_page_of_a_run_has_their_scores_alone(calibrated, tmp_path, caplog):
+    folder = shutil.copytree(calibrated, tmp_path / "run")
+    listed = folder / "calibration" / "masks" / "predictions.json"
+    listed.write_text(listed.read_text().replace("imagesTr", "elsewhere"))
+    page = duoseg.report(folder).read_text()
+    assert "had not seen it" in page and 'class="layer-truth"' not in page and "are not shown" in caplog.text
 
 
 def test_it_needs_the_data_of_the_run_and_two_annotated_persons(trained, phantoms, tmp_path):

@@ -157,7 +157,7 @@ def test_predictions_with_their_true_masks_have_a_page_of_scores(run, trained, p
     page = (tmp_path / "page.html").read_text()
     scores = duoseg.evaluate(out, phantoms / "labelsTs").means()["all"]
     assert f"{scores['dice']:.3f}" in page and "Best" in page and "Worst" in page
-    assert "layer-truth" in page and "layer-uncertainty" in page and "Loss terms" in page
+    assert 'class="layer-truth"' in page and 'class="layer-uncertainty"' in page and "Loss terms" in page
     assert run("evaluate", out, phantoms / "labelsTs", "--json", tmp_path / "scores.json")[0] == 0
     asked = (
         "--reference",

@@ -147,7 +147,10 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
             "seen it (duoseg calibrate). Those models had fewer annotated scans and fewer steps than this run: its own "
             "masks should be no worse."
         )
-        pictures = scored_pictures(scores, folder / CROSSED / MASKS, folder / CROSSED / HELD)
+        try:
+            pictures = scored_pictures(scores, folder / CROSSED / MASKS, folder / CROSSED / HELD)
+        except InputError as fault:
+            logger.warning("the annotated scans are not shown: %s", fault)
     return write_report(
         page,
         title=f"Run {folder.resolve().name}",

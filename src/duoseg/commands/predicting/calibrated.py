@@ -29,6 +29,9 @@ CROSSED = "calibration"
 """The folder of what the annotated scans were predicted as, by models that had not seen them."""
 SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
 
+FEWEST = 2
+"""Scans of a calibration."""
+
 logger = logging.getLogger("duoseg")
 
 
@@ -56,8 +59,10 @@ def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> J
             )
             return Judge(model)
         calibration = Calibration(tuple(Evidence(**scan) for scan in content["scans"]))
+        if len(calibration.evidence) < FEWEST:
+            raise ValueError("no calibration has so few scans")
         typical = Typical(**{part: np.asarray(values) for part, values in load_file(folder / TYPICAL).items()})
-    except (KeyError, TypeError, OSError, SafetensorError) as fault:
+    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as fault:
         raise InputError(f"{folder}: its calibration is damaged; `duoseg calibrate` makes it anew.") from fault
     return Judge(model, calibration, typical)
 

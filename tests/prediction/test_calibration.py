@@ -57,6 +57,12 @@ def test_the_interval_is_a_model_below_nine_scans_and_says_so():
         assert calibration.expected(0.9).guaranteed == calibration.guaranteed == (count >= FEWEST_GUARANTEED)
 
 
+def test_a_few_scans_on_a_line_by_chance_do_not_make_the_interval_narrow():
+    line = [Evidence(str(index), 0.9 + 0.01 * index, 0.8 + 0.012 * index) for index in range(8)]
+    expected = Calibration(tuple(line)).expected(0.93)
+    assert expected.high - expected.low > 0.08
+
+
 def test_perfect_agreement_and_scans_that_are_all_alike_stay_within_bounds():
     alike = Calibration(tuple(Evidence(str(index), 1.0, 1.0) for index in range(10)))
     expected = alike.expected(1.0)

@@ -5,8 +5,9 @@ a and a true Dice d. With x = log(1 - a) and y = log(1 - d) the model is
 
     y = alpha + beta (x - mean x) + e,    e normal,    beta normal around 1/2 with a standard deviation of 1/4
 
-What is known of beta beforehand is what holdout scans of two sets told, the hippocampus and the left atrium: a handful
-of annotated scans says little about a slope. The 90% interval of a new scan is that of Student's t with n - 1 degrees
+and the variance of e known beforehand as if 8 scans had told that its root is 1/4. A handful of annotated scans says
+little about a slope, and now and then lies on a line by chance; what is known beforehand is what holdout scans of two
+sets told, the hippocampus and the left atrium. The 90% interval of a new scan is that of Student's t with n + 7 degrees
 of freedom. From 9 scans on it is, instead, as wide as the ceil(0.9 (n + 1))-th smallest of the residuals that each scan
 has where it is left out: with exchangeable scans that covers 90% whatever the residuals are distributed like (split
 conformal prediction, Lei et al., JASA 2018).
@@ -26,6 +27,8 @@ COVERAGE = 0.9
 FEWEST_GUARANTEED = 9
 """Scans from which on the interval needs no model of the residuals."""
 SLOPE, SLOPE_SD = 0.5, 0.25
+SPREAD, SPREAD_SCANS = 0.25, 8
+"""The standard deviation of residuals, and how many scans' worth that is."""
 LEAST = 1e-3
 """Of 1 - Dice and 1 - agreement: two masks that are the same say no more than two that nearly are."""
 ROUNDS = 20
@@ -92,7 +95,7 @@ class Calibration:
         else:
             count = len(self.evidence)
             spread = math.sqrt(line.variance * (1 + 1 / count) + line.slope_variance * (x - line.centre) ** 2)
-            half = float(student.ppf((1 + COVERAGE) / 2, count - 1)) * spread
+            half = float(student.ppf((1 + COVERAGE) / 2, SPREAD_SCANS + count - 1)) * spread
         low, dice, high = (1 - math.exp(min(value, 0.0)) for value in (middle + half, middle, middle - half))
         return Expected(dice=dice, low=low, high=high, guaranteed=self.guaranteed)
 
@@ -131,10 +134,10 @@ def _fitted(evidence: Sequence[Evidence]) -> _Line:
     y = np.array([_error(one.dice) for one in evidence])
     centre, level = float(x.mean()), float(y.mean())
     apart = x - centre
-    slope, variance, slope_variance = SLOPE, 0.0, SLOPE_SD**2
+    slope, variance, slope_variance = SLOPE, SPREAD**2, SLOPE_SD**2
     for _ in range(ROUNDS):
         residuals = y - level - slope * apart
-        variance = max(float(residuals @ residuals) / max(len(x) - 1, 1), LEAST**2)
+        variance = (SPREAD_SCANS * SPREAD**2 + float(residuals @ residuals)) / (SPREAD_SCANS + len(x) - 1)
         precision = float(apart @ apart) / variance + 1 / SLOPE_SD**2
         slope = (float(apart @ (y - level)) / variance + SLOPE / SLOPE_SD**2) / precision
         slope_variance = 1 / precision

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.commands.comparing.frozen import write_table
+from duoseg.commands.comparing.setup import TRAINING
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.looking import look_at
 from duoseg.commands.predict import predict
@@ -30,7 +31,6 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.texts import some_text
 from duoseg.scores.results import Scores
-from duoseg.scores.statistics import defined_mean
 from duoseg.study.folds import Part, divide
 from duoseg.training.checkpoint import WEIGHTS
 from duoseg.training.devices import DeviceName, use_threads
@@ -106,11 +106,12 @@ def calibrate(
     own = run / CROSSED
     held = [case for part in parts for case in part.scored]
     write_table(own / HELD, held, plan, side="test")
-    for number, part in enumerate(parts, start=1):
-        fold = own / f"fold{number}"
-        write_table(fold / "training" / "scans.csv", part.train, plan, side="train")
+    prepared = Path(cache) if cache else dataset.root / CACHE
+    models = [own / f"fold{number}" for number in range(1, len(parts) + 1)]
+    for fold, part in zip(models, parts, strict=True):
+        write_table(fold / TRAINING, part.train, plan, side="train")
         write_table(fold / HELD, part.scored, plan, side="test")
-        _train(fold, run / PLAN, config, steps, Path(cache) if cache else dataset.root / CACHE, device, progress)
+        _train(fold, run / PLAN, config, steps, prepared, device, progress)
         predict(
             fold / "run",
             fold / HELD,
@@ -127,8 +128,8 @@ def calibrate(
     typical = Typical.of([*impressions.values()])
     made = {"folds": len(parts), "steps": steps}
     save_calibration(run, calibration, typical, weights_of([run])[0], made)
-    for number in range(1, len(parts) + 1):
-        shutil.rmtree(own / f"fold{number}")  # what they told is kept, and they are as large as the run
+    for fold in models:
+        shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
     return Calibrated(run, calibration, scores, write_run_page(run, run / REPORT))
 
 
@@ -162,7 +163,7 @@ def _train(
 ) -> None:
     """Train a fold's model, or go on with it."""
     train(
-        fold / "training" / "scans.csv",
+        fold / TRAINING,
         fold / "run",
         config=config.model_copy(update={"labelled": None, "steps": steps}),
         plan=plan,
@@ -175,8 +176,7 @@ def _train(
 
 def _evidence(scores: Scores, masks: Path) -> tuple[Evidence, ...]:
     trust = {case: float(entry["trust"]) for case, entry in read_finished(masks).items()}
-    dice = {case.case: defined_mean([found["dice"] for found in case.labels.values()]) for case in scores.cases}
-    return tuple(Evidence(case, trust[case], value) for case, value in dice.items() if value is not None)
+    return tuple(Evidence(one.case, trust[one.case], one.dice) for one in scores.cases if one.dice is not None)
 
 
 def _evenly(cases: Sequence[Case]) -> Sequence[Case]:

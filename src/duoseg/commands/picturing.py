@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.commands.predicting.manifest import read_finished
-from duoseg.commands.predicting.outputs import uncertainty_of
+from duoseg.commands.predicting.outputs import layers_of
 from duoseg.errors import InputError
 from duoseg.pictures.planes import CasePicture
 from duoseg.planning.orient import canonical_spacing, to_canonical
@@ -15,7 +15,6 @@ from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Scan
 from duoseg.scores.pairing import pair_masks
 from duoseg.scores.results import Scores
-from duoseg.scores.statistics import defined_mean
 
 
 def read_picture(
@@ -65,11 +64,11 @@ def scored_pictures(scores: Scores, masks: Path, reference: Path) -> list[tuple[
     """
     entries = read_finished(masks)
     references = {pair.case: pair.reference for pair in pair_masks(masks, reference)[0]}
-    found = ((defined_mean([values["dice"] for values in case.labels.values()]), case.case) for case in scores.cases)
-    ranked = sorted(((dice, case) for dice, case in found if dice is not None and case in entries), reverse=True)
+    found = ((case.dice, case.case) for case in scores.cases if case.case in entries)
+    ranked = sorted(((dice, case) for dice, case in found if dice is not None), reverse=True)
     places = {len(ranked) // 2: "median"} | {len(ranked) - 1: "worst"} | {0: "best"} if ranked else {}
     chosen = [(places[place], *ranked[place]) for place in sorted(places)]
-    maps = {case: uncertainty_of(masks, entries[case]) for _, _, case in chosen}
+    maps = layers_of(masks, [entries[case] for _, _, case in chosen])
     return [
         (
             label,
@@ -79,7 +78,7 @@ def scored_pictures(scores: Scores, masks: Path, reference: Path) -> list[tuple[
                 prediction=masks / entries[case]["mask"],
                 truth=references[case],
                 dice=dice,
-                uncertainty=maps[case] if all(maps.values()) else None,  # all have the same layers
+                uncertainty=maps[case],
             ),
         )
         for label, dice, case in chosen

@@ -11,7 +11,7 @@ from duoseg.commands.evaluate import evaluate
 from duoseg.commands.picturing import read_picture, scored_pictures
 from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, crossed_scores
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
-from duoseg.commands.predicting.outputs import uncertainty_of
+from duoseg.commands.predicting.outputs import layers_of
 from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
 from duoseg.config import CONFIG, load_config
@@ -118,13 +118,13 @@ def _write_predictions(folder: Path, page: Path) -> Path:
     }
     pictures = []
     shown = chosen(list(scans.values()))
-    maps = {scan.case: uncertainty_of(folder, entries[scan.case]) for scan in shown.values()}
+    maps = layers_of(folder, [entries[scan.case] for scan in shown.values()])
     for label, scan in shown.items():
         entry = entries[scan.case]
         image, mask = Path(entry["images"][0]), folder / entry["mask"]
-        uncertainty = maps[scan.case] if all(maps.values()) else None  # all have the same layers
         try:
-            pictures.append((label, read_picture(scan.case, image=image, prediction=mask, uncertainty=uncertainty)))
+            picture = read_picture(scan.case, image=image, prediction=mask, uncertainty=maps[scan.case])
+            pictures.append((label, picture))
         except InputError as fault:
             logger.warning("%s is not shown: %s", scan.case, fault)
     title = f"Predictions in {folder.resolve().name}"

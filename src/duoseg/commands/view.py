@@ -10,7 +10,7 @@ import numpy as np
 
 from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS
 from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, read_finished
-from duoseg.commands.predicting.outputs import uncertainty_of
+from duoseg.commands.predicting.outputs import layers_of
 from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.pictures.planes import greys, window_of
@@ -46,15 +46,11 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
             "predict` was given them: start in the folder in which it ran, or bring the scan back."
         )
     ordered = sorted(entries.values(), key=lambda entry: (entry.get("trust", 0.0), entry["case"]))
-    maps = [uncertainty_of(masks, entry) for entry in ordered]
-    shown = maps if all(maps) else [None] * len(maps)  # all scans have the same layers
+    maps = layers_of(masks, ordered)
     truths: dict[str, Path] = {}
     if masks == crossed / MASKS:
         truths = {case.name: case.label for case in load_dataset(crossed / HELD).test if case.label is not None}
-    scans = [
-        _viewed(masks, entry, truths.get(entry["case"]), uncertainty)
-        for entry, uncertainty in zip(ordered, shown, strict=True)
-    ]
+    scans = [_viewed(masks, entry, truths.get(entry["case"]), maps[entry["case"]]) for entry in ordered]
     return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
 
 

@@ -40,6 +40,11 @@ class CaseScores:
     case: str
     labels: dict[str, Values]
 
+    @property
+    def dice(self) -> float | None:
+        """Its mean Dice over labels, as far as defined."""
+        return defined_mean([values["dice"] for values in self.labels.values()])
+
 
 @dataclass(frozen=True)
 class Scores:

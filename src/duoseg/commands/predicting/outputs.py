@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,12 @@ def maps_of(folder: Path, entry: Entry) -> list[Path]:
     """The files of maps that a record names: those of probabilities, and of the uncertainty."""
     names = [Path(str(name)) for name in entry.get("maps", ())]
     return [folder / name for name in names if name.parent.as_posix() in (PROBABILITIES, UNCERTAINTY)]
+
+
+def layers_of(folder: Path, entries: Iterable[Entry]) -> dict[str, Path | None]:
+    """The uncertainty of each mask by case, where all of them have one: scans that are shown have the same layers."""
+    found = {entry["case"]: uncertainty_of(folder, entry) for entry in entries}
+    return found if all(found.values()) else dict.fromkeys(found)
 
 
 def uncertainty_of(folder: Path, entry: Entry) -> Path | None:

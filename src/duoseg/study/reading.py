@@ -165,8 +165,15 @@ def read_scores(folder: Path) -> list[tuple[Combination, Row]]:
         InputError: a row is damaged; the message names it.
     """
     path = folder / RESULTS
-    if not path.is_file():
-        return []
+    return read_rows(path) if path.is_file() else []
+
+
+def read_rows(path: Path) -> list[tuple[Combination, Row]]:
+    """All rows of a table that `write_results` wrote, each with the combination that it belongs to.
+
+    Raises:
+        InputError: there is no such file, or a row is damaged; the message names it.
+    """
     found: list[tuple[Combination, Row]] = []
     rows = csv.DictReader(io.StringIO(read_text(path, limit=MOST_SCORES_BYTES)))
     try:

@@ -1,0 +1,141 @@
+"""The tables of a page of results, from finished studies and from what the page had before.
+
+    python benchmarks/results_page.py docs/results/hippocampus.md [STUDY ...] [--methods A,B] [--against supervised]
+
+A page that tells of many trainings grows by one study after another, made on days and machines far apart. Beside
+PAGE.md lie PAGE.csv, every score of every scan, and PAGE-costs.csv, what each training took. The combinations of the
+studies are added to both, or replace what they had of them; then all that follows the page's marker is written anew
+from them, by the code that writes a study's own tables. Without a study the tables alone are made again. Unfinished
+combinations are left out. `--methods` are the first rows of the tables, in that order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duoseg.files import atomic_path, read_text, write_text
+from duoseg.study.grid import Combination
+from duoseg.study.reading import read_rows
+from duoseg.study.records import Cost, EntryRecord, Result, Row, read_results, write_results
+from duoseg.study.summary import summarise_study
+from duoseg.study.tables import markdown
+from duoseg.version import __version__
+
+MARKER = "<!-- Below: benchmarks/results_page.py -->\n"
+COSTS = ("train_wall_s", "train_cpu_s", "peak_mib", "parameters", "steps")
+"""Of a combination, as far as tables show them."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page and the two tables beside it."""
+
+    path: Path
+
+    @property
+    def scores(self) -> Path:
+        """Every score of every scan, as a study's ``results.csv``."""
+        return self.path.with_suffix(".csv")
+
+    @property
+    def costs(self) -> Path:
+        """What each training took."""
+        return self.path.with_name(f"{self.path.stem}-costs.csv")
+
+    def results(self) -> list[Result]:
+        """What the tables beside it hold."""
+        if not self.scores.is_file():
+            return []
+        rows: dict[str, tuple[Combination, list[Row]]] = {}
+        for combination, row in read_rows(self.scores):
+            rows.setdefault(combination.name, (combination, []))[1].append(row)
+        costs = self._read_costs()
+        return [_result(combination, costs[name], found) for name, (combination, found) in rows.items()]
+
+    def write(self, results: Sequence[Result], against: str) -> None:
+        """Write both tables, and the page after its marker."""
+        head, marker, _ = read_text(self.path).partition(MARKER)
+        if not marker:
+            raise SystemExit(f"{self.path}: has no line '{MARKER.strip()}', after which the tables would stand")
+        write_results(self.scores, results)
+        with atomic_path(self.costs) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("combination", *COSTS))
+            for result in results:
+                cost = result.cost.model_dump()
+                writer.writerow((result.combination.name, *(_cell(cost[name]) for name in COSTS)))
+        write_text(self.path, head + marker + "\n" + markdown(_study(results, against)).rstrip("\n") + "\n")
+
+    def _read_costs(self) -> dict[str, Cost]:
+        with self.costs.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        unshown: dict[str, Any] = {"predict_wall_s": 0, "predict_cpu_s": 0, "inference_parameters": 0, "resumed": False}
+        unshown["gpu_peak_mib"] = None
+        return {
+            row["combination"]: Cost.model_validate(unshown | {name: row[name] or None for name in COSTS})
+            for row in rows
+        }
+
+
+def main() -> None:
+    """Add the studies' combinations and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("studies", type=Path, nargs="*", metavar="STUDY")
+    parser.add_argument("--methods", default="", help="the first rows of the tables, with commas between them")
+    parser.add_argument("--against", default="supervised")
+    asked = parser.parse_args()
+    page = Page(asked.page)
+    found = {result.combination.name: result for result in page.results()}
+    for study in asked.studies:
+        found |= {result.combination.name: result for result in read_results(study)}
+    page.write(_in_order(found.values(), asked.methods.split(",")), asked.against)
+
+
+def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:
+    """By number of labelled scans, then methods, those of `first` before all others, then seeds."""
+    found = list(results)
+    methods = list(dict.fromkeys([*first, *(result.combination.method for result in found)]))
+
+    def place(result: Result) -> tuple[int, int, int]:
+        about = result.combination
+        return about.labelled, methods.index(about.method), about.seed
+
+    return sorted(found, key=place)
+
+
+def _study(results: Sequence[Result], against: str) -> dict[str, Any]:
+    """The content of a ``study.json`` of them."""
+    persons = {row.case: row.person for result in results for row in result.rows}
+    about = [result.combination for result in results]
+    return {
+        "duoseg": __version__,
+        "data": {"path": "", "on": "test", "cases": len(persons), "persons": len(set(persons.values()))},
+        "entries": {one.method: {"method": one.method, "steps": {}, "settings": {}} for one in about},
+        "labelled": sorted({one.labelled for one in about}),
+        "seeds": sorted({one.seed for one in about}),
+        "against": against,
+        "combinations": [
+            {**result.combination.model_dump(), "status": "done", "cost": result.cost.model_dump()}
+            for result in results
+        ],
+        **summarise_study(results, against=against),
+    }
+
+
+def _result(combination: Combination, cost: Cost, rows: Sequence[Row]) -> Result:
+    entry = EntryRecord(method=combination.method, steps=cost.steps, settings={})
+    return Result(combination=combination, entry=entry, config={}, cost=cost, rows=tuple(rows))
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

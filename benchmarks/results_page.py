@@ -6,13 +6,15 @@ A page that tells of many trainings grows by one study after another, made on da
 PAGE.md lie PAGE.csv, every score of every scan, and PAGE-costs.csv, what each training took. The combinations of the
 studies are added to both, or replace what they had of them; then all that follows the page's marker is written anew
 from them, by the code that writes a study's own tables. Without a study the tables alone are made again. Unfinished
-combinations are left out. `--methods` are the first rows of the tables, in that order.
+combinations are left out. `--methods` are the first rows of the tables, in that order. `--study OUT` writes everything
+as a study, too, which `duoseg report OUT` makes a page of.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,8 @@ from typing import Any
 
 from duoseg.files import atomic_path, read_text, write_text
 from duoseg.study.grid import Combination
-from duoseg.study.reading import read_rows
-from duoseg.study.records import Cost, EntryRecord, Result, Row, read_results, write_results
+from duoseg.study.reading import STUDY, read_rows
+from duoseg.study.records import RESULTS, Cost, EntryRecord, Result, Row, read_results, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import markdown
 from duoseg.version import __version__
@@ -89,12 +91,17 @@ def main() -> None:
     parser.add_argument("studies", type=Path, nargs="*", metavar="STUDY")
     parser.add_argument("--methods", default="", help="the first rows of the tables, with commas between them")
     parser.add_argument("--against", default="supervised")
+    parser.add_argument("--study", type=Path, metavar="OUT")
     asked = parser.parse_args()
     page = Page(asked.page)
     found = {result.combination.name: result for result in page.results()}
     for study in asked.studies:
         found |= {result.combination.name: result for result in read_results(study)}
-    page.write(_in_order(found.values(), asked.methods.split(",")), asked.against)
+    results = _in_order(found.values(), asked.methods.split(","))
+    page.write(results, asked.against)
+    if asked.study:
+        write_results(asked.study / RESULTS, results)
+        write_text(asked.study / STUDY, json.dumps(_study(results, asked.against), indent=1) + "\n")
 
 
 def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:

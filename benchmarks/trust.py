@@ -67,7 +67,7 @@ def main() -> None:
     everything: list[Judged] = []
     judges, sets = [], []
     for run, data in runs:
-        judge, dataset = judge_of(duoseg.load(run), [run], weights_of([run])), load_dataset(data)
+        (judge, _), dataset = judge_of(duoseg.load(run), [run], weights_of([run])), load_dataset(data)
         found = [judged(judge, case) for case in scored(dataset, asked.on)]
         everything += found
         judges.append(judge)

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from duoseg.displays import Bars, Lines, StudyLines
+from duoseg.prediction.words import MODELLED, OBSERVED, UNCALIBRATED
+from duoseg.scans.texts import count_text
 
 if TYPE_CHECKING:
     from duoseg.commands.calibrate import Calibrated
@@ -121,7 +123,8 @@ class Console:
         for scan in ranked:
             found = scan.judgement
             cells = [] if found is None else [f"{found.trust:.3f}", f"{found.doubt:.1%}"]
-            cells += [] if found is None or found.expected is None else [str(found.expected)]
+            if calibrated:
+                cells.append("–" if found is None or found.expected is None else str(found.expected))
             rows.append([scan.case, *cells, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)])
         self._table([*headings, *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
         for scan, found in ((scan, scan.judgement) for scan in ranked if scan.judgement is not None):
@@ -129,18 +132,18 @@ class Console:
                 self._out.print(f"{scan.case} is unlike all training scans: {'; '.join(found.unlike)}.", markup=False)
         for note in (note for scan in scans for note in scan.notes):
             self._say(f"note: {note}")
-        if judged and not calibrated:
-            self._say("Which Dice to expect is not known: `duoseg calibrate` finds it out.")
+        if judged and all(one.unlike is None for one in judged):
+            self._say(UNCALIBRATED)
         self._say(f"{len(scans)} mask{'s' if len(scans) != 1 else ''} in {out}.")
 
     def calibrate(self, found: Calibrated) -> None:
         """How the annotated scans scored, and what may be said of others."""
         self.evaluate(found.scores)
-        scans = len(found.calibration.evidence)
-        hold = "hold" if found.calibration.guaranteed else "are a model, and no guarantee, with fewer than 9"
+        scans = count_text(len(found.calibration.evidence), "annotated scan")
         self._say(
-            f"Scores of {scans} annotated scans, each predicted by a model that had not seen it. `duoseg predict "
-            f"--uncertainty` now tells which Dice to expect; its 90% intervals {hold}. Page: {found.report}"
+            f"`duoseg predict --uncertainty` now tells which Dice to expect. It was learnt from {scans}, each "
+            f"predicted by a model that had not seen it. {MODELLED if found.calibration.modelled else OBSERVED} "
+            f"Page: {found.report}"
         )
 
     def view(self, address: str) -> None:

@@ -43,7 +43,7 @@ def a_picture(case: str, side: int = 48) -> CasePicture:
 def a_predicted_scan(number: int) -> PredictedCase:
     """One of a calibrated run; the last is unlike the training scans."""
     trust = 0.95 - 0.02 * number
-    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, guaranteed=False)
+    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, modelled=True)
     unlike = ("its orientation: it is more like them when mirrored head to foot",) if number == 7 else ()
     judgement = Judgement(0.03 * number, trust, expected, unlike)
     return PredictedCase(f"scan {number}", {"organ": 20.0 + number}, judgement, ["a note"], {"runs": ["runs/first"]})

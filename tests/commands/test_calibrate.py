@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import duoseg
+from duoseg.commands.looking import look_at
+from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.errors import InputError
 from duoseg.files import read_json
+from duoseg.planning.reading import read_channels
+from duoseg.prediction.judging import Judge, Judgement
+from duoseg.prediction.typical import Typical, impression_of
+from duoseg.scans.dataset import load_dataset
+from duoseg.scans.phantoms import write_phantom_dataset
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +35,7 @@ def test_each_annotated_scan_is_predicted_once_by_a_model_that_had_not_seen_it(c
     labelled = read_json(calibrated / "cases.json")["labelled"]
     found = read_json(calibrated / "calibration.json")
     assert sorted(scan["case"] for scan in found["scans"]) == sorted(labelled)
-    assert found["folds"] == 2 and found["steps"] == 2 and not found["guaranteed"]
+    assert found["folds"] == 2 and found["steps"] == 2 and found["modelled"]
     masks = {entry["case"]: entry for entry in read_json(calibrated / "calibration/masks/predictions.json")["scans"]}
     assert {entry["runs"][0] for entry in masks.values()} == {
         str(calibrated / "calibration" / fold / "run") for fold in ("fold1", "fold2")
@@ -62,7 +70,7 @@ def test_predictions_say_which_dice_to_expect_least_trusted_first(run, calibrate
     assert status == 0 and "expected Dice" in said
     for entry in entries:
         expected = entry["expected_dice"]
-        assert 0 <= expected["low"] <= expected["dice"] <= expected["high"] <= 1 and not expected["guaranteed"]
+        assert 0 <= expected["low"] <= expected["dice"] <= expected["high"] <= 1 and expected["modelled"]
     ranked = sorted(entries, key=lambda entry: (not entry["unlike"], entry["trust"]))
     assert sorted(said.index(entry["case"]) for entry in ranked) == [said.index(entry["case"]) for entry in ranked]
     assert run("report", tmp_path / "masks")[0] == 0
@@ -77,6 +85,98 @@ def test_a_calibration_of_other_weights_is_not_used(calibrated, phantoms, tmp_pa
     (scan, *_) = duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", uncertainty=True, device="cpu")
     assert scan.judgement is not None and scan.judgement.expected is None and "duoseg calibrate" in caplog.text
     assert "had not seen it" not in duoseg.report(folder).read_text()
+
+
+def test_a_calibration_of_other_prediction_settings_is_not_used(calibrated, phantoms, tmp_path, caplog):
+    asked = {"uncertainty": True, "mirror": True, "device": "cpu", "threads": 1}
+    (scan, *_) = duoseg.predict(calibrated, phantoms / "imagesTs", tmp_path / "masks", **asked)
+    assert scan.judgement is not None and scan.judgement.expected is None
+    assert "other prediction settings (mirror off" in caplog.text
+
+
+def test_going_on_with_predictions_makes_those_anew_that_an_earlier_calibration_judged(
+    trained, calibrated, phantoms, tmp_path
+):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"uncertainty": True, "resume": True, "device": "cpu", "threads": 1}
+    assert len(duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **asked)) == 2
+    for name in ("calibration.json", "typical.safetensors"):
+        shutil.copy(calibrated / name, folder)
+    anew = duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **asked)
+    assert [scan.judgement.expected is not None for scan in anew] == [True, True]
+    assert not duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **asked)
+    assert not duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", **(asked | {"uncertainty": False}))
+
+
+def test_the_training_scans_are_not_unlike_themselves_in_any_order(trained, tmp_path):
+    data = write_phantom_dataset(tmp_path / "data", subjects=9, labelled=2, test=1, size=(24, 24, 16))
+    cases = load_dataset(data).train
+    model = duoseg.load(trained, device="cpu")  # dtml, whose prediction asks one student of two
+    impressions = look_at(cases, model, lambda _, scan, mask, features: (scan, mask, features), None, agreement=True)
+    typical = Typical.of([impression_of(scan, mask.mask, features) for scan, mask, features in impressions.values()])
+    for order in (cases, cases[::-1]):
+        judge = Judge(duoseg.load(trained, device="cpu"), None, typical)
+        for case in order:
+            scan = judge.model.prepare(*read_channels(case), name=case.name)
+            assert judge.look(scan, keep_probabilities=False)[1].unlike == ()
+
+
+def test_what_encoders_make_of_a_scan_does_not_depend_on_what_they_saw_before(trained, phantoms):
+    model = duoseg.load(trained, device="cpu")
+    scan = model.prepare(*read_channels(load_dataset(phantoms).test[0]))
+    first, again = (model.look(scan, agreement=True)[1] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_scans_in_which_nothing_was_found_tell_nothing_of_the_dice_to_expect(
+    calibrated, trained, phantoms, tmp_path, monkeypatch, capsys
+):
+    from duoseg.commands import calibrate as command
+
+    folder = shutil.copytree(trained, tmp_path / "run")
+    evaluate = command.evaluate
+
+    def emptied(masks, *arguments, **options):
+        entries = read_json(masks / "predictions.json")["scans"]
+        for entry in entries[:-1]:
+            entry["volume_ml"] = dict.fromkeys(entry["volume_ml"], 0.0)
+        (masks / "predictions.json").write_text(json.dumps({"scans": entries}))
+        return evaluate(masks, *arguments, **options)
+
+    monkeypatch.setattr(command, "evaluate", emptied)
+    with pytest.raises(InputError, match="found something in 1 of 3 annotated scans"):
+        duoseg.calibrate(folder, phantoms, folds=2, steps=2, cache=tmp_path / "cache", device="cpu", threads=1)
+    model = duoseg.load(calibrated, device="cpu")
+    judge, _ = judge_of(model, [calibrated], weights_of([calibrated]))
+    scan = model.prepare(*read_channels(load_dataset(phantoms).test[0]))
+    seen, features = model.look(scan, agreement=True)
+    nothing = replace(seen, mask=np.zeros_like(seen.mask))
+    monkeypatch.setattr(model, "look", lambda *_, **__: (nothing, features))
+    judgement = judge.look(scan, keep_probabilities=False)[1]
+    assert judgement.expected is None and judgement.unlike == ()
+    assert Judgement.from_json(judgement.to_json()) == replace(
+        judgement, doubt=round(judgement.doubt, 4), trust=round(judgement.trust, 4)
+    )
+
+
+def test_a_run_that_went_on_from_another_is_calibrated_with_the_steps_of_both(
+    trained, phantoms, tiny_protocol, tmp_path
+):
+    asked = {"cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    run = duoseg.train(phantoms, tmp_path / "run", start_from=trained, config=tiny_protocol, method="dtml", **asked)
+    assert read_json(run.folder / "origin.json") == {"from": str(trained), "steps": 12}
+    duoseg.calibrate(run.folder, phantoms, folds=2, **asked)
+    assert read_json(run.folder / "calibration.json")["steps"] == 12  # half of 12 and 12
+
+
+def test_it_can_be_done_again_after_the_data_have_moved(trained, phantoms, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"folds": 2, "steps": 2, "cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    duoseg.calibrate(folder, data, **asked)
+    duoseg.calibrate(folder, data.rename(tmp_path / "elsewhere"), **asked)
+    entries = read_json(folder / "calibration" / "masks" / "predictions.json")["scans"]
+    assert len(entries) == 3 and all("elsewhere" in entry["images"][0] for entry in entries)
 
 
 def test_a_damaged_calibration_is_told(calibrated, phantoms, tmp_path):

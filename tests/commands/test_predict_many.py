@@ -76,6 +76,52 @@ def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp
     assert predicted(run, scans, out, **again) == all_names
 
 
+def test_a_scan_is_known_by_its_place_and_not_by_how_it_was_named(trained, scans, tmp_path, monkeypatch):
+    out, (one, other) = tmp_path / "masks", sorted(scans.iterdir())
+    for folder, scan in (("a", one), ("b", other)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(scan, tmp_path / folder / "t1.nii.gz")
+    monkeypatch.chdir(tmp_path / "a")
+    assert predicted(trained, "t1.nii.gz", "../masks") == ["t1"]
+    before = (out / "t1.nii.gz").read_bytes()
+    monkeypatch.chdir(tmp_path / "b")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="of another scan"):
+            predicted(trained, "t1.nii.gz", "../masks", resume=resume)
+    assert (out / "t1.nii.gz").read_bytes() == before
+    monkeypatch.chdir(tmp_path)
+    assert predicted(trained, "a/t1.nii.gz", "masks", resume=True) == []
+
+
+@pytest.mark.parametrize("place", ["uncertainty/{}.nii.gz", "probabilities/{}.background.nii.gz", "{}.seg.nrrd"])
+def test_a_file_that_predict_did_not_write_is_never_replaced(trained, scans, tmp_path, place):
+    out = tmp_path / "masks"
+    asked = {"uncertainty": True, "probabilities": True, "format": "nrrd" if "nrrd" in place else "same"}
+    predicted(trained, scans, out)
+    foreign = out / place.format(names(scans)[0])
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("mine")
+    with pytest.raises(InputError, match=r"was not written by `duoseg predict`"):
+        predicted(trained, scans, out, **asked)
+    assert foreign.read_text() == "mine"
+
+
+def test_a_part_does_not_mind_the_masks_of_other_parts(trained, scans, tmp_path, monkeypatch):
+    """Those that another job writes after this one has read which masks there are."""
+    out = tmp_path / "masks"
+    read = Manifest.__enter__
+
+    def overtaken(manifest):
+        found = read(manifest)
+        monkeypatch.setattr(Manifest, "__enter__", read)
+        predicted(trained, scans, out, part=(1, 2))
+        return found
+
+    monkeypatch.setattr(Manifest, "__enter__", overtaken)
+    assert predicted(trained, scans, out, part=(2, 2)) == names(scans)[1:]
+    assert listed(out) == set(names(scans))
+
+
 def test_an_earlier_mask_is_not_taken_for_one_whose_writing_was_stopped(trained, scans, tmp_path, monkeypatch):
     out = tmp_path / "masks"
     predicted(trained, scans, out)

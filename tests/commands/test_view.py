@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import threading
 from contextlib import contextmanager
@@ -84,8 +85,24 @@ def test_nothing_else_is_given_to_anyone(trained, scans, tmp_path):
         min(scans.iterdir()).unlink()
         status, said = ask(server, start + "volumes/0/image.nii")
         assert status == 500 and b"there is no such file" in said
+    with serving(tmp_path / "masks") as server:  # one scan is gone; the other is still shown
+        start = server.address.removeprefix(f"http://127.0.0.1:{server.server_port}")
+        assert [ask(server, f"{start}volumes/{number}/image.nii")[0] for number in (0, 1)] == [200, 404]
+    min(scans.iterdir()).unlink()
     with pytest.raises(InputError, match="is not there, though a mask"):
         duoseg.view(tmp_path / "masks")
+
+
+def test_scans_that_are_unlike_stand_first_whatever_their_trust(trained, scans, tmp_path):
+    duoseg.predict(trained, scans, tmp_path / "masks", uncertainty=True, **QUIETLY)
+    listed = tmp_path / "masks" / "predictions.json"
+    entries = json.loads(listed.read_text())["scans"]
+    for entry, trust, unlike in zip(entries, (0.5, 0.99), ([], ["its orientation"]), strict=True):
+        entry |= {"trust": trust, "unlike": unlike}
+    listed.write_text(json.dumps({"scans": entries}))
+    with serving(tmp_path / "masks") as server:
+        page = ask(server, server.address.removeprefix(f"http://127.0.0.1:{server.server_port}"))[1].decode()
+    assert page.index(f"{entries[1]['case']} (trust 0.99, unlike)") < page.index(f"{entries[0]['case']} (trust 0.50)")
 
 
 def test_without_predictions_or_without_a_viewer_it_is_refused(trained, scans, tmp_path, monkeypatch):

@@ -102,6 +102,21 @@ def test_windows_of_one_value_are_predicted_once_for_each_value(mirror):
     torch.testing.assert_close(result, expected)
 
 
+def test_no_slab_is_larger_than_what_memory_should_hold(monkeypatch):
+    image = torch.randn(1, 30, 20, 20, generator=torch.Generator().manual_seed(0))
+
+    def parts():
+        window = WindowPlan()
+        slabs = predict_slabs(image, voxelwise, classes=2, patch=(16, 16, 16), window=window, device=CPU)
+        return list(slabs.parts)
+
+    whole = torch.cat(parts(), dim=1)
+    monkeypatch.setattr(inference, "MOST_BYTES", 4 * 2 * 3 * 20 * 20)  # three rows
+    small = parts()
+    assert max(part.shape[1] for part in small) <= 3
+    assert torch.equal(torch.cat(small, dim=1), whole)
+
+
 def test_more_probabilities_than_memory_should_hold_lie_in_a_file(monkeypatch):
     image = torch.randn(1, 20, 13, 9, generator=torch.Generator().manual_seed(0))
     expected = predict(image)

@@ -28,8 +28,8 @@ def scan(case: str, doubt: float | None = 0.05, **volumes: float) -> PredictedCa
     return PredictedCase(case, volumes or {"liver": 100.0, "spleen": 20.0}, judgement, ["a note"], made_by)
 
 
-def calibrated(case: str, trust: float, *, unlike: tuple[str, ...] = (), guaranteed: bool = True) -> PredictedCase:
-    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, guaranteed=guaranteed)
+def calibrated(case: str, trust: float, *, unlike: tuple[str, ...] = (), modelled: bool = False) -> PredictedCase:
+    expected = Expected(dice=trust - 0.05, low=trust - 0.1, high=trust, modelled=modelled)
     return replace(scan(case), judgement=Judgement(0.05, trust, expected, unlike))
 
 
@@ -69,10 +69,10 @@ def test_scans_are_shown_from_both_ends_and_the_middle():
 
 def test_the_dice_to_expect_stands_in_the_table_and_the_page_says_what_the_interval_is_worth():
     page = render(title="t", scans=[calibrated("a", 0.95), calibrated("b", 0.9)])
-    assert "0.85 (0.80 to 0.90)" in page and "90% have a Dice within their interval" in page
-    page = render(title="t", scans=[calibrated("a", 0.95, guaranteed=False)])
+    assert "0.85 (0.80 to 0.90)" in page and "as wide as to hold 90% of those scans" in page
+    page = render(title="t", scans=[calibrated("a", 0.95, modelled=True)])
     assert "a model, and no guarantee" in page
-    assert escape("`duoseg calibrate` finds it out") in render(title="t", scans=[scan("a")])
+    assert escape("`duoseg calibrate` finds that out") in render(title="t", scans=[scan("a")])
 
 
 def test_scans_unlike_the_training_scans_stand_first_and_are_warned_of():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +14,7 @@ from duoseg.pictures.planes import CasePicture
 from duoseg.reporting import page
 from duoseg.reporting.page import render
 from duoseg.reporting.records import RunSummary
-from duoseg.reporting.volumes import inlined
+from duoseg.reporting.volumes import class_values, inlined
 
 RUN = RunSummary("a", "duo", 1, 1.0)
 SPACING = (1.0, 1.5, 2.0)
@@ -35,7 +36,7 @@ def unpacked(text: str) -> nib.Nifti1Image:
 
 def test_masks_are_those_of_the_scan_cropped_around_the_object():
     picture = a_picture()
-    found = {name: unpacked(text) for name, text in inlined(picture).items()}
+    found = {name: unpacked(text) for name, text in inlined(picture, [2]).items()}
     assert set(found) == {"image", "truth", "prediction"}
     for volume in found.values():
         assert volume.get_data_dtype() == np.uint8
@@ -53,26 +54,41 @@ def test_masks_are_those_of_the_scan_cropped_around_the_object():
 
 def test_what_is_too_large_becomes_coarser_in_the_same_place():
     picture = a_picture(noise=30.0)
-    whole = inlined(picture)
+    whole = inlined(picture, [2])
     limit = sum(map(len, whole.values())) // 3
-    small = inlined(picture, most_bytes=limit)
+    small = inlined(picture, [2], most_bytes=limit)
     assert sum(map(len, small.values())) <= limit
     first, second = unpacked(whole["truth"]), unpacked(small["truth"])
     extents = [np.array(volume.shape) * volume.header.get_zooms() for volume in (first, second)]
     np.testing.assert_allclose(extents[0], extents[1], rtol=0.05)
     volumes = [(np.asarray(v.dataobj) > 0).sum() * np.prod(v.header.get_zooms()) for v in (first, second)]
     assert volumes[0] == pytest.approx(volumes[1], rel=0.15)
-    assert inlined(picture, most_bytes=1).keys() == whole.keys()
+    assert inlined(picture, [2], most_bytes=1).keys() == whole.keys()
 
 
 def test_any_values_and_the_thinnest_scan_can_be_shown():
     mask = np.zeros((40, 40, 1), int)
     mask[5:20, 5:20], mask[20:30, 5:20], mask[30:, 5:20] = 256, 500, 850
     image = np.random.default_rng(0).normal(size=mask.shape)
-    found = inlined(CasePicture("a", None, image, None, mask, SPACING), most_bytes=1)
+    picture = CasePicture("a", None, image, None, mask, SPACING)
+    found = inlined(picture, class_values([picture]), most_bytes=1)
     volume = unpacked(found["prediction"])
     assert set(np.unique(volume.dataobj)) == {0, 1, 2, 3} and volume.shape[2] == 1
     assert volume.header.get_zooms()[2] == SPACING[2]
+
+
+def test_a_class_has_the_same_shade_in_every_mask_also_where_others_are_missing():
+    picture = a_picture()
+    assert picture.truth is not None
+    other = replace(picture, truth=picture.truth // 2, prediction=3 * (picture.prediction // 2))
+    values = class_values([picture, other])
+    assert values == [1, 2, 3]
+    shades = [
+        np.unique(unpacked(inlined(one, values)[name]).dataobj).tolist()
+        for one in (picture, other)
+        for name in ("truth", "prediction")
+    ]
+    assert shades == [[0, 2], [0, 2], [0, 1], [0, 3]]
 
 
 def test_a_page_has_a_viewer_only_where_there_is_one(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +15,18 @@ from duoseg.commands.comparing.setup import TRAINING
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.looking import look_at
 from duoseg.commands.predict import predict
-from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, SCORES, save_calibration, weights_of
+from duoseg.commands.predicting.calibrated import (
+    CROSSED,
+    FEWEST,
+    HELD,
+    MASKS,
+    SCORES,
+    save_calibration,
+    weights_of,
+)
 from duoseg.commands.predicting.manifest import read_finished
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.runs import CASES, PLAN, load, load_plan, require_file
+from duoseg.commands.runs import CASES, PLAN, load, load_plan, require_file, steps_before
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
@@ -31,7 +40,7 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.texts import some_text
 from duoseg.scores.results import Scores
-from duoseg.study.folds import Part, divide
+from duoseg.study.folds import Part, divide, person_texts
 from duoseg.training.checkpoint import WEIGHTS
 from duoseg.training.devices import DeviceName, use_threads
 from duoseg.training.ranks import find_launch
@@ -83,7 +92,7 @@ def calibrate(
         run: a finished run's folder; ``calibration.json`` is written into it.
         data: the data set that it was trained on.
         folds: how many models are trained; as many as there are annotated persons where those are fewer.
-        steps: of each; half of the run's where absent.
+        steps: of each; half of the run's where absent, with those of the run that it went on from.
         splits: a file to take instead of the data set's ``splits.json``.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
         device: where to compute.
@@ -91,8 +100,8 @@ def calibrate(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: the run is not finished, its scans are no longer in the data set, it has one annotated person, or
-            several processes were started together.
+        InputError: the run is not finished, its scans are no longer in the data set, it has one annotated person,
+            nothing is found in any other's scans, or several processes were started together.
     """
     run = Path(run)
     use_threads(threads)
@@ -102,9 +111,10 @@ def calibrate(
     plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
     dataset = _trained_on(run, load_dataset(data, splits=splits))
     parts = _dealt(dataset, run, folds)
-    steps = steps or max(1, round(SHARE_OF_STEPS * plan.steps))
+    steps = steps or max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))
     own = run / CROSSED
     held = [case for part in parts for case in part.scored]
+    _forget_others(own / MASKS, held)
     write_table(own / HELD, held, plan, side="test")
     prepared = Path(cache) if cache else dataset.root / CACHE
     models = [own / f"fold{number}" for number in range(1, len(parts) + 1)]
@@ -122,12 +132,12 @@ def calibrate(
             progress=named(progress, fold.name),
         )
     scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
-    calibration = Calibration(_evidence(scores, own / MASKS))
+    calibration = Calibration(_evidence(scores, own / MASKS, held, run))
     model = load(run, device=device)
-    impressions = look_at(_evenly(dataset.train), model, _impression, progress)
+    impressions = look_at(_evenly(dataset.train), model, _impression, progress, agreement=True)
     typical = Typical.of([*impressions.values()])
     made = {"folds": len(parts), "steps": steps}
-    save_calibration(run, calibration, typical, weights_of([run])[0], made)
+    save_calibration(run, calibration, typical, weights=weights_of([run])[0], settings=model.settings, made=made)
     for fold in models:
         shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
     return Calibrated(run, calibration, scores, write_run_page(run, run / REPORT))
@@ -158,6 +168,13 @@ def _dealt(dataset: Dataset, run: Path, folds: int) -> tuple[Part, ...]:
     return divide(dataset, folds=min(folds, persons))
 
 
+def _forget_others(masks: Path, held: Sequence[Case]) -> None:
+    """Remove an earlier calibration's masks where they are of other scans, or of the same ones in another place."""
+    images = {case.name: [os.path.abspath(image) for image in case.images] for case in held}
+    if any(entry["images"] != images.get(case) for case, entry in read_finished(masks).items()):
+        shutil.rmtree(masks)
+
+
 def _train(
     fold: Path, plan: Path, config: Config, steps: int, cache: Path, device: DeviceName, progress: Progress | None
 ) -> None:
@@ -174,9 +191,20 @@ def _train(
     )
 
 
-def _evidence(scores: Scores, masks: Path) -> tuple[Evidence, ...]:
-    trust = {case: float(entry["trust"]) for case, entry in read_finished(masks).items()}
-    return tuple(Evidence(one.case, trust[one.case], one.dice) for one in scores.cases if one.dice is not None)
+def _evidence(scores: Scores, masks: Path, held: Sequence[Case], run: Path) -> tuple[Evidence, ...]:
+    """What the scans tell in which something was found."""
+    entries, persons = read_finished(masks), person_texts(held)
+    found = tuple(
+        Evidence(one.case, persons[one.case], float(entries[one.case]["trust"]), one.dice)
+        for one in scores.cases
+        if one.dice is not None and any(entries[one.case]["volume_ml"].values())
+    )
+    if len({one.person for one in found}) < FEWEST:
+        raise InputError(
+            f"{run}: the models of the folds found something in {len(found)} of {len(held)} annotated scans, which "
+            "tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
+        )
+    return found
 
 
 def _evenly(cases: Sequence[Case]) -> Sequence[Case]:

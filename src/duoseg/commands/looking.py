@@ -26,6 +26,8 @@ def look_at(
     model: Model,
     keep: Callable[[Case, Prepared, Prediction, np.ndarray], Kept],
     progress: Progress | None,
+    *,
+    agreement: bool = False,
 ) -> dict[str, Kept]:
     """What is kept of each scan that can be read, by name; the others are told of.
 
@@ -34,13 +36,14 @@ def look_at(
         model: what looks at them.
         keep: makes it of the prepared scan, its prediction with uncertainty, and the encoders' features (F,).
         progress: called after each scan.
+        agreement: ask all students, and not those alone that predict.
     """
 
     def read(case: Case) -> Prepared:
         return model.prepare(*read_channels(case), name=str(case.images[0]))
 
     def look(case: Case, prepared: Prepared) -> Kept:
-        return keep(case, prepared, *model.look(prepared))
+        return keep(case, prepared, *model.look(prepared, agreement=agreement))
 
     found: dict[str, Kept] = {}
     for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, kept: kept), start=1):

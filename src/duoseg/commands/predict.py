@@ -92,7 +92,8 @@ def predict(
             segmentation), or "dicom-seg". Probabilities of DICOM scans are NIfTI.
         mirror: average over the flips that training used; the run's own setting where absent.
         largest_component: keep each class's largest connected body; the run's own setting where absent.
-        resume: leave out scans whose masks these weights and settings made here, unless the images are newer.
+        resume: leave out scans whose masks these weights and settings (with ``uncertainty`` also this calibration)
+            made here, unless the images are newer.
         part: ``(2, 5)`` takes the second of five equal shares of the scans, for jobs that know nothing of each other.
         device: where to compute.
         threads: CPU threads.
@@ -112,13 +113,13 @@ def predict(
     changes = {"mirror": mirror, "largest_component": largest_component}
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
     weights = weights_of(runs)
-    outputs = Outputs(Path(out), runs, model, format, weights, probabilities, uncertainty)
-    judge = judge_of(model, runs, weights) if uncertainty else None
+    judge, calibration = judge_of(model, runs, weights) if uncertainty else (None, None)
+    outputs = Outputs(Path(out), runs, model, format, weights, calibration, probabilities, uncertainty)
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
     with Manifest(outputs.out) as manifest:
-        for case in cases:
-            outputs.require_own(case, manifest.get(case.name))
         own = find_place().share(cases, part=part[0] - 1, parts=part[1])
+        for case in own:
+            outputs.require_own(case, manifest.get(case.name))
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []

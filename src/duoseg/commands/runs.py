@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from importlib.metadata import version
 from operator import attrgetter
@@ -29,6 +30,8 @@ from duoseg.version import __version__
 PLAN = "plan.json"
 CASES = "cases.json"
 ENVIRONMENT = "environment.json"
+ORIGIN = "origin.json"
+"""Of a run that began with another's weights."""
 
 FLOAT_BYTES = 4
 GIB = 2**30
@@ -57,6 +60,21 @@ def save_plan(path: Path, plan: Plan) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Write values as indented JSON, atomically."""
     write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def origin_of(start_from: Path) -> dict[str, Any]:
+    """What a run keeps of the one whose weights it begins with: ``from``, and the ``steps`` that are in them.
+
+    Raises:
+        InputError: it is no run.
+    """
+    steps = load_plan(require_file(start_from, PLAN)).steps + steps_before(start_from)
+    return {"from": os.path.abspath(start_from), "steps": steps}
+
+
+def steps_before(run: Path) -> int:
+    """The steps that were in a run's weights when it began."""
+    return int(read_json(run / ORIGIN)["steps"]) if (run / ORIGIN).is_file() else 0
 
 
 def build_method(config: Config, plan: Plan) -> Method:

@@ -19,9 +19,11 @@ from duoseg.commands.resuming import Beginning, scans_identity, settings_identit
 from duoseg.commands.runs import (
     CASES,
     ENVIRONMENT,
+    ORIGIN,
     PLAN,
     build_method,
     environment,
+    origin_of,
     save_plan,
     with_all_settings,
     write_json,
@@ -177,6 +179,8 @@ def train(
         elif ranks.first:
             save_plan(out / PLAN, chosen)
             write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
+            if start_from is not None:
+                write_json(out / ORIGIN, origin_of(Path(start_from)))
             trainer.begin()
             save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
         if ranks.first:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +17,15 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.pictures.planes import greys, window_of
 from duoseg.planning.orient import canonical_spacing, to_canonical
+from duoseg.prediction.judging import Judgement
 from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import exists, read_grid, read_scan
 from duoseg.scans.scan import Grid
+from duoseg.scans.texts import some_text
+
+logger = logging.getLogger("duoseg")
 
 
 def view(folder: StrPath, *, port: int = 0) -> ViewServer:
@@ -39,31 +45,46 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
     entries = {} if masks is None else read_finished(masks)
     if masks is None or not entries:
         raise InputError(f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote.")
-    absent = [image for entry in entries.values() for image in entry["images"][:1] if not exists(Path(image))]
-    if absent:
+    absent = [entry["images"][0] for entry in entries.values() if not exists(Path(entry["images"][0]))]
+    if len(absent) == len(entries):
         raise InputError(
-            f"{absent[0]}: is not there, though a mask in {masks} was made of it. Masks name their scans as `duoseg "
-            "predict` was given them: start in the folder in which it ran, or bring the scan back."
+            f"{absent[0]}: is not there, though a mask in {masks} was made of it; nor are the scans of the others. "
+            "Bring them back, or predict them where they are now."
         )
-    ordered = sorted(entries.values(), key=lambda entry: (entry.get("trust", 0.0), entry["case"]))
+    if absent:
+        logger.warning("left out, since they are no longer there: %s", some_text(absent))
+    ordered = sorted((entry for entry in entries.values() if entry["images"][0] not in absent), key=_rank)
     maps = layers_of(masks, ordered)
     truths: dict[str, Path] = {}
     if masks == crossed / MASKS:
         truths = {case.name: case.label for case in load_dataset(crossed / HELD).test if case.label is not None}
     scans = [_viewed(masks, entry, truths.get(entry["case"]), maps[entry["case"]]) for entry in ordered]
-    return ViewServer(f"Predictions in {masks.resolve().name}", scans, port=port)
+    shades = max(len(_values(entry)) for entry in ordered)
+    return ViewServer(f"Predictions in {masks.resolve().name}", scans, shades=shades, port=port)
+
+
+def _rank(entry: Entry) -> tuple[tuple[bool, float], str]:
+    """The least trusted first; those that nothing is known of by name."""
+    judgement = Judgement.from_json(entry)
+    return (True, 0.0) if judgement is None else judgement.rank, entry["case"]
+
+
+def _values(entry: Entry) -> list[int]:
+    """Of the classes in a mask."""
+    return sorted(entry["classes"].values())
 
 
 def _viewed(masks: Path, entry: Entry, truth: Path | None, uncertainty: Path | None) -> ViewedScan:
-    image = Path(entry["images"][0])
+    image, values = Path(entry["images"][0]), _values(entry)
     volumes = {"image": partial(_grey, image)}
     if truth is not None:
-        volumes["truth"] = partial(_layer, truth, image)
-    volumes["prediction"] = partial(_layer, masks / entry["mask"], image)
+        volumes["truth"] = partial(_mask, truth, image, values)
+    volumes["prediction"] = partial(_mask, masks / entry["mask"], image, values)
     if uncertainty is not None:
-        volumes["uncertainty"] = partial(_layer, uncertainty, image)
-    label = f"{entry['case']} (trust {entry['trust']:.2f})" if "trust" in entry else entry["case"]
-    return ViewedScan(label, volumes)
+        volumes["uncertainty"] = partial(_map, uncertainty, image)
+    judgement = Judgement.from_json(entry)
+    said = [] if judgement is None else [f"trust {judgement.trust:.2f}", *(["unlike"] if judgement.unlike else [])]
+    return ViewedScan(f"{entry['case']} ({', '.join(said)})" if said else entry["case"], volumes)
 
 
 def _grey(image: Path) -> bytes:
@@ -72,14 +93,25 @@ def _grey(image: Path) -> bytes:
     return _nifti(greys(scan.voxels, *window_of(scan.voxels)), scan.grid)
 
 
-def _layer(file: Path, image: Path) -> bytes:
-    """A mask or a map on its scan."""
+def _mask(file: Path, image: Path, values: Sequence[int]) -> bytes:
+    """A mask on its scan."""
+    voxels, grid = _placed(file, image)
+    return _nifti(ranked(voxels, values), grid)
+
+
+def _map(file: Path, image: Path) -> bytes:
+    """A map on its scan."""
+    voxels, grid = _placed(file, image)
+    return _nifti(voxels.astype(np.float32), grid)
+
+
+def _placed(file: Path, image: Path) -> tuple[np.ndarray, Grid]:
+    """A mask or a map on its scan's grid."""
     grid = read_grid(image)
     placed = read_scan(file).onto(grid)
     if placed is None:
         raise InputError(f"{file}: does not lie on {image}.")
-    voxels = placed.voxels
-    return _nifti(ranked(voxels) if np.issubdtype(voxels.dtype, np.integer) else voxels.astype(np.float32), grid)
+    return placed.voxels, grid
 
 
 def _nifti(voxels: np.ndarray, grid: Grid) -> bytes:

@@ -7,15 +7,20 @@ a and a true Dice d. With x = log(1 - a) and y = log(1 - d) the model is
 
 and the variance of e known beforehand as if 8 scans had told that its root is 1/4. A handful of annotated scans says
 little about a slope, and now and then lies on a line by chance; what is known beforehand is what holdout scans of two
-sets told, the hippocampus and the left atrium. The 90% interval of a new scan is that of Student's t with n + 7 degrees
-of freedom. From 9 scans on it is, instead, as wide as the ceil(0.9 (n + 1))-th smallest of the residuals that each scan
-has where it is left out: with exchangeable scans that covers 90% whatever the residuals are distributed like (split
-conformal prediction, Lei et al., JASA 2018).
+sets told, the hippocampus and the left atrium. The scans of a person are alike, so each person counts once, shared
+among its scans. With n persons the 90% interval of a new scan is that of Student's t with n + 7 degrees of freedom.
+From 9 persons on it needs no such model: each person is left out in turn, and the interval is as wide as the 90%
+quantile of the residuals that its scans then have, one more person taken as infinitely far off (Lee, Barber, Willett,
+Distribution-free inference with hierarchical data, arXiv 2306.06342, with residuals of persons left out in place of a
+second half of the data).
+
+A mask in which nothing was found is no part of this: its Dice is 0 or, where nothing is there, 1.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,28 +28,32 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import t as student
 
+from duoseg.prediction.words import FEWEST_PERSONS
+
 COVERAGE = 0.9
-FEWEST_GUARANTEED = 9
-"""Scans from which on the interval needs no model of the residuals."""
 SLOPE, SLOPE_SD = 0.5, 0.25
 SPREAD, SPREAD_SCANS = 0.25, 8
 """The standard deviation of residuals, and how many scans' worth that is."""
 LEAST = 1e-3
 """Of 1 - Dice and 1 - agreement: two masks that are the same say no more than two that nearly are."""
 ROUNDS = 20
+ROUNDING = 1e-9
+"""Of sums of shares."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """An annotated scan as a model saw it that had not been trained on it.
+    """An annotated scan as a model saw it that had not been trained on its person.
 
     Attributes:
         case: its name.
+        person: whose it is.
         trust: how far the students agreed, 0 to 1.
         dice: its true Dice, mean over classes.
     """
 
     case: str
+    person: str
     trust: float
     dice: float
 
@@ -57,13 +66,13 @@ class Expected:
         dice: the median.
         low: of the 90% interval.
         high: of it.
-        guaranteed: whether the interval holds without a model of the residuals.
+        modelled: whether the interval rests on a model of the residuals, for want of annotated persons.
     """
 
     dice: float
     low: float
     high: float
-    guaranteed: bool
+    modelled: bool
 
     def __str__(self) -> str:
         """The Dice and its interval in words."""
@@ -75,29 +84,34 @@ class Calibration:
     """What annotated scans tell of the Dice of others.
 
     Attributes:
-        evidence: two scans at least.
+        evidence: of two persons at least.
     """
 
     evidence: tuple[Evidence, ...]
 
+    @cached_property
+    def persons(self) -> tuple[str, ...]:
+        """Those whose scans they are."""
+        return tuple(dict.fromkeys(one.person for one in self.evidence))
+
     @property
-    def guaranteed(self) -> bool:
-        """Whether the interval holds without a model of the residuals."""
-        return len(self.evidence) >= FEWEST_GUARANTEED
+    def modelled(self) -> bool:
+        """Whether the interval rests on a model of the residuals."""
+        return len(self.persons) < FEWEST_PERSONS
 
     def expected(self, trust: float) -> Expected:
         """The Dice to expect where the students agree so far."""
         x = _error(trust)
         line = self._line
         middle = line.at(x)
-        if self.guaranteed:
-            half = self._residual
-        else:
-            count = len(self.evidence)
+        if self.modelled:
+            count = len(self.persons)
             spread = math.sqrt(line.variance * (1 + 1 / count) + line.slope_variance * (x - line.centre) ** 2)
             half = float(student.ppf((1 + COVERAGE) / 2, SPREAD_SCANS + count - 1)) * spread
+        else:
+            half = self._residual
         low, dice, high = (1 - math.exp(min(value, 0.0)) for value in (middle + half, middle, middle - half))
-        return Expected(dice=dice, low=low, high=high, guaranteed=self.guaranteed)
+        return Expected(dice=dice, low=low, high=high, modelled=self.modelled)
 
     @cached_property
     def _line(self) -> _Line:
@@ -105,13 +119,19 @@ class Calibration:
 
     @cached_property
     def _residual(self) -> float:
-        """The residual that 90% of new scans stay below."""
-        found = []
-        for index, one in enumerate(self.evidence):
-            others = (*self.evidence[:index], *self.evidence[index + 1 :])
-            found.append(abs(_error(one.dice) - _fitted(others).at(_error(one.trust))))
-        rank = math.ceil(COVERAGE * (len(found) + 1))
-        return sorted(found)[rank - 1]
+        """The residual that 90% of new persons' scans stay below."""
+        found: list[tuple[float, float]] = []
+        for person in self.persons:
+            own = [one for one in self.evidence if one.person == person]
+            line = _fitted([one for one in self.evidence if one.person != person])
+            share = 1 / (len(own) * (len(self.persons) + 1))
+            found += [(abs(_error(one.dice) - line.at(_error(one.trust))), share) for one in own]
+        reached = 0.0
+        for residual, share in sorted(found):
+            reached += share
+            if reached >= COVERAGE - ROUNDING:
+                return residual
+        raise AssertionError("too few persons for an interval without a model")
 
 
 @dataclass(frozen=True)
@@ -132,14 +152,17 @@ def _fitted(evidence: Sequence[Evidence]) -> _Line:
     """The most probable line; variance of the residuals and slope are found in turn."""
     x = np.array([_error(one.trust) for one in evidence])
     y = np.array([_error(one.dice) for one in evidence])
-    centre, level = float(x.mean()), float(y.mean())
+    scans = Counter(one.person for one in evidence)
+    share = np.array([1 / scans[one.person] for one in evidence])
+    persons = len(scans)
+    centre, level = float(share @ x) / persons, float(share @ y) / persons
     apart = x - centre
     slope, variance, slope_variance = SLOPE, SPREAD**2, SLOPE_SD**2
     for _ in range(ROUNDS):
         residuals = y - level - slope * apart
-        variance = (SPREAD_SCANS * SPREAD**2 + float(residuals @ residuals)) / (SPREAD_SCANS + len(x) - 1)
-        precision = float(apart @ apart) / variance + 1 / SLOPE_SD**2
-        slope = (float(apart @ (y - level)) / variance + SLOPE / SLOPE_SD**2) / precision
+        variance = (SPREAD_SCANS * SPREAD**2 + float(share @ residuals**2)) / (SPREAD_SCANS + persons - 1)
+        precision = float(share @ apart**2) / variance + 1 / SLOPE_SD**2
+        slope = (float(share @ (apart * (y - level))) / variance + SLOPE / SLOPE_SD**2) / precision
         slope_variance = 1 / precision
     return _Line(level, slope, centre, variance, slope_variance)
 

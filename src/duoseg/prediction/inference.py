@@ -99,6 +99,7 @@ class _Sweep:
         shape[axis] = thickness
         total = room_for((self._classes, *shape), self._device)
         coverage = total.new_zeros(shape)
+        at_once = max(1, MOST_BYTES * thickness // (4 * total.numel()))
         weight = self._weight.to(total.device)
         for start, end in zip(corners[axis], ends, strict=True):
             across = [[start] if side == axis else found for side, found in enumerate(corners)]
@@ -107,13 +108,14 @@ class _Sweep:
                 total[(slice(None), *place)] += opinion.to(total.device)
                 coverage[place] += weight
             rows = end - start
-            done = total.narrow(1 + axis, 0, rows) / coverage.narrow(axis, 0, rows)
             first, last = (min(max(at - start, 0), rows) for at in (inner[axis].start, inner[axis].stop))
-            if last > first:
-                yield done[(slice(None), *_placed(inner, axis, slice(first, last)))]
+            for at in range(first, last, at_once):
+                within = _placed(inner, axis, slice(at, min(at + at_once, last)))
+                yield total[(slice(None), *within)] / coverage[within]
             for sums, dim in ((total, 1 + axis), (coverage, axis)):
-                rest = sums.narrow(dim, rows, thickness - rows).clone()
-                sums.narrow(dim, 0, thickness - rows).copy_(rest)
+                for at in range(0, thickness - rows, rows):  # no further than what is moved, so nothing is overwritten
+                    count = min(rows, thickness - rows - at)
+                    sums.narrow(dim, at, count).copy_(sums.narrow(dim, at + rows, count))
                 sums.narrow(dim, thickness - rows, rows).zero_()
 
     def _opinions(self, padded: Tensor, corners: Sequence[tuple[int, ...]]) -> Iterator[tuple[Box, Tensor]]:

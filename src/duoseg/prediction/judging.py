@@ -20,14 +20,14 @@ class Judgement:
     Attributes:
         doubt: about which share of it is wrong, as the networks see it.
         trust: how far the students agree on it, 0 to 1.
-        expected: its Dice, where the run is calibrated.
-        unlike: in what the scan is unlike the training scans, in words; of a run that is calibrated.
+        expected: its Dice, where the run is calibrated and something was found.
+        unlike: in what the scan is unlike the training scans, in words; None where the run is not calibrated.
     """
 
     doubt: float
     trust: float
     expected: Expected | None = None
-    unlike: tuple[str, ...] = ()
+    unlike: tuple[str, ...] | None = None
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -38,7 +38,7 @@ class Judgement:
         """All of it in a line."""
         said = [f"trust {self.trust:.3f}", f"{self.doubt:.1%} in doubt"]
         said += [] if self.expected is None else [f"expected Dice {self.expected}"]
-        return ", ".join([*said, *(f"unlike all training scans in {part}" for part in self.unlike)])
+        return ", ".join([*said, *(f"unlike all training scans in {part}" for part in self.unlike or ())])
 
     def to_json(self) -> dict[str, Any]:
         """As ``predictions.json`` has it."""
@@ -48,6 +48,7 @@ class Judgement:
                 name: value if isinstance(value, bool) else round(value, DECIMALS)
                 for name, value in asdict(self.expected).items()
             }
+        if self.unlike is not None:
             found["unlike"] = list(self.unlike)
         return found
 
@@ -61,7 +62,8 @@ class Judgement:
         if "doubt" not in entry or "trust" not in entry:
             return None
         expected = Expected(**entry["expected_dice"]) if "expected_dice" in entry else None
-        return cls(entry["doubt"], entry["trust"], expected, tuple(entry.get("unlike", ())))
+        unlike = tuple(entry["unlike"]) if "unlike" in entry else None
+        return cls(entry["doubt"], entry["trust"], expected, unlike)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ class Judge:
         """Segment a scan and judge what came of it."""
         prediction, features = self.model.look(prepared, keep_probabilities=keep_probabilities, agreement=True)
         assert prediction.doubt is not None and prediction.trust is not None
-        expected = None if self.calibration is None else self.calibration.expected(prediction.trust)
-        unlike: tuple[str, ...] = ()
+        expected: Expected | None = None
+        if self.calibration is not None and prediction.mask.any():
+            expected = self.calibration.expected(prediction.trust)
+        unlike: tuple[str, ...] | None = None
         if self.typical is not None:
             unlike = self.typical.unlike(impression_of(prepared, prediction.mask, features))
         return prediction, Judgement(prediction.doubt, prediction.trust, expected, unlike)

@@ -171,7 +171,12 @@ class Model:
     def look(
         self, prepared: Prepared, *, keep_probabilities: bool = False, agreement: bool = False
     ) -> tuple[Prediction, np.ndarray]:
-        """What `segment` says, with its uncertainty, and what the encoders made of the scan, (F,) float32."""
+        """What `segment` says, with its uncertainty, and what the encoders made of the scan, (F,) float32.
+
+        With ``agreement`` these are the encoders of all students, else of those that predict.
+        """
+        if agreement:
+            _ = self._members  # a patch of nothing, which is no part of the scan, is asked about for it
         with watched(self._methods) as seen:
             prediction = self.segment(
                 prepared, keep_probabilities=keep_probabilities, uncertainty=True, agreement=agreement

@@ -17,7 +17,7 @@ from duoseg.reporting import run_progress, run_verdict
 from duoseg.reporting.charts import LINE_STYLES, Strip, line_chart, strip_plot
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.templating import asset, environment, script_hash
-from duoseg.reporting.volumes import inlined, viewer_script
+from duoseg.reporting.volumes import class_values, inlined, viewer_script
 from duoseg.scans.texts import duration_text
 from duoseg.scores.statistics import summarise
 
@@ -98,13 +98,15 @@ def render(
 def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
     """What a template needs to show scans, as pictures and in the viewer where there is one; style and scripts."""
     niivue = viewer_script() if pictures else None
+    values = class_values([picture for _, picture in pictures])
     scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     return {
         "pictures": [
             (label, picture, [plane_svg(plane, case=picture.case) for plane in planes(picture)])
             for label, picture in pictures
         ],
-        "volumes": [inlined(picture) for _, picture in pictures] if niivue else [],
+        "volumes": [inlined(picture, values) for _, picture in pictures] if niivue else [],
+        "shades": len(values),
         "style": Markup(asset("report.css")),
         "scripts": [Markup(script) for script in scripts],
         "script_hashes": [script_hash(script) for script in scripts],

@@ -11,6 +11,7 @@ from typing import Any
 from duoseg.files import write_text
 from duoseg.pictures.planes import CasePicture
 from duoseg.prediction.judging import Judgement
+from duoseg.prediction.words import MODELLED, OBSERVED, UNCALIBRATED
 from duoseg.reporting.page import fixed, setting_rows, shown_scans
 from duoseg.reporting.templating import environment
 from duoseg.scans.texts import count_text, some_text
@@ -19,8 +20,6 @@ PLAIN_DOUBT = 3.0
 """Times the median, beyond which a scan's doubt is told in words."""
 MOST_TOLD = 5
 """Unusual scans of which each has a sentence of its own."""
-GUARANTEE = "Of scans like those, 90% have a Dice within their interval."
-MODEL = "They are fewer than 9, so its 90% intervals are those of a model, and no guarantee."
 FEWEST = 5
 """Scans without which there is no usual doubt."""
 
@@ -125,10 +124,10 @@ def summary(scans: Sequence[PredictedCase]) -> list[str]:
         said.append(
             f"The Dice to expect is {median(one.dice for one in expected):.2f} in the median scan; a scan's own is in "
             "the table. It was learnt from the run's annotated scans, each predicted by a model that had not seen it. "
-            + (GUARANTEE if all(one.guaranteed for one in expected) else MODEL)
+            + (MODELLED if any(one.modelled for one in expected) else OBSERVED)
         )
-    else:
-        said.append("Which Dice to expect is not known: `duoseg calibrate` finds it out.")
+    elif all(scan.judgement is None or scan.judgement.unlike is None for scan in scans):
+        said.append(UNCALIBRATED)
     return said
 
 

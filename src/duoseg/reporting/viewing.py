@@ -43,6 +43,7 @@ class ViewServer(ThreadingHTTPServer):
     Args:
         title: the page's heading.
         scans: all with the same layers.
+        shades: the largest value of their masks.
         port: 0 for any that is free.
 
     Raises:
@@ -51,7 +52,7 @@ class ViewServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, title: str, scans: Sequence[ViewedScan], *, port: int = 0) -> None:
+    def __init__(self, title: str, scans: Sequence[ViewedScan], *, shades: int, port: int = 0) -> None:
         script = viewer_script()
         if script is None:
             raise InputError("This installation has no 3-D viewer: `make viewer` fetches it, or install a wheel.")
@@ -62,6 +63,7 @@ class ViewServer(ThreadingHTTPServer):
             .render(
                 title=title,
                 scans=[scan.label for scan in scans],
+                shades=shades,
                 layers=[name for name in scans[0].volumes if name != "image"],
                 style=Markup(asset("report.css")),
             )

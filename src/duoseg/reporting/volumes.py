@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from collections.abc import Sequence
 from importlib import resources
 
 import nibabel as nib
@@ -24,10 +25,21 @@ def viewer_script() -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
+def class_values(pictures: Sequence[CasePicture]) -> list[int]:
+    """The values of all classes that the masks of some scans have."""
+    found = [np.unique(mask[mask > 0]) for picture in pictures for mask in picture.masks.values()]
+    return sorted({int(value) for values in found for value in values})
+
+
+def inlined(picture: CasePicture, values: Sequence[int], *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
     """A scan and the masks and map that there are as gzipped NIfTI in base64, by name; together within a limit.
 
     Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
+
+    Args:
+        picture: the scan.
+        values: of all classes that the page shows, in order.
+        most_bytes: the limit.
     """
     box = tuple(object_box(picture))
     grey = greys(picture.image[box], *window_of(picture.image))
@@ -35,7 +47,7 @@ def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, 
     while True:
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}
         for name, mask in picture.masks.items():
-            found[name] = _packed(ranked(mask[box]), picture.spacing, scale, order=0)
+            found[name] = _packed(ranked(mask[box], values), picture.spacing, scale, order=0)
         if picture.uncertainty is not None:
             doubt = picture.uncertainty[box].astype(np.float32).round(2)  # with more digits nothing would compress
             found["uncertainty"] = _packed(doubt, picture.spacing, scale, order=1)
@@ -44,10 +56,12 @@ def inlined(picture: CasePicture, *, most_bytes: int = CASE_BYTES) -> dict[str, 
         scale = max(COARSEST, 0.8 * scale)
 
 
-def ranked(mask: np.ndarray) -> np.ndarray:
-    """A mask's values as 0, 1, 2, ... in their order, uint8: a file may have any values, and a viewer 256."""
-    values = np.unique(mask[mask > 0])
-    return np.where(mask > 0, np.searchsorted(values, mask) + 1, 0).astype(np.uint8)
+def ranked(mask: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """A mask's values as their place among `values`, from 1, uint8: a file may have any values, and a viewer 256.
+
+    A value that is none of them, such as that of voxels without annotation, becomes 0.
+    """
+    return np.where(np.isin(mask, values), np.searchsorted(values, mask) + 1, 0).astype(np.uint8)
 
 
 def _packed(volume: np.ndarray, spacing: tuple[float, float, float], scale: float, *, order: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import file_digest
 from pathlib import Path
@@ -18,7 +18,7 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath, atomic_path, read_json
 from duoseg.prediction.calibration import Calibration, Evidence
 from duoseg.prediction.judging import Judge
-from duoseg.prediction.model import Model
+from duoseg.prediction.model import Model, PredictionSettings
 from duoseg.prediction.typical import PARTS, Typical
 from duoseg.scores.output import read_scores
 from duoseg.scores.results import Scores
@@ -30,13 +30,13 @@ CROSSED = "calibration"
 SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
 
 FEWEST = 2
-"""Scans of a calibration."""
+"""Persons of a calibration."""
 
 logger = logging.getLogger("duoseg")
 
 
-def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> Judge:
-    """The judge of one run's masks; that of several runs' mean has no calibration.
+def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> tuple[Judge, str | None]:
+    """The judge of one run's masks, and the digest of its calibration; that of several runs' mean has none.
 
     Args:
         model: made of the runs.
@@ -47,24 +47,30 @@ def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> J
         InputError: a calibration is there and cannot be read.
     """
     if len(runs) != 1:
-        return Judge(model)
+        return Judge(model), None
     folder = Path(runs[0])
     if not (folder / CALIBRATION).is_file():
-        return Judge(model)
+        return Judge(model), None
     content = read_json(folder / CALIBRATION)
     try:
         if content["weights"] != weights[0]:
             logger.warning(
                 f"{folder}: was trained again after its calibration, which is not used; `duoseg calibrate` renews it."
             )
-            return Judge(model)
+            return Judge(model), None
+        if content["settings"] != model.settings.model_dump():
+            logger.warning(
+                f"{folder}: was calibrated with other prediction settings ({_told(content['settings'])}), so which "
+                "Dice to expect is not known of these masks; `duoseg calibrate` takes the settings of the run."
+            )
+            return Judge(model), None
         calibration = Calibration(tuple(Evidence(**scan) for scan in content["scans"]))
-        if len(calibration.evidence) < FEWEST:
-            raise ValueError("no calibration has so few scans")
+        if len(calibration.persons) < FEWEST:
+            raise ValueError("no calibration has so few persons")
         typical = Typical(**{part: np.asarray(values) for part, values in load_file(folder / TYPICAL).items()})
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as fault:
         raise InputError(f"{folder}: its calibration is damaged; `duoseg calibrate` makes it anew.") from fault
-    return Judge(model, calibration, typical)
+    return Judge(model, calibration, typical), _digest(folder / CALIBRATION)
 
 
 def crossed_scores(run: Path) -> Scores | None:
@@ -82,15 +88,17 @@ def crossed_scores(run: Path) -> Scores | None:
 
 def weights_of(runs: Sequence[StrPath]) -> list[str]:
     """The SHA-256 of each run's weights."""
-    digests = []
-    for run in runs:
-        with (Path(run) / WEIGHTS).open("rb") as file:
-            digests.append(file_digest(file, "sha256").hexdigest())
-    return digests
+    return [_digest(Path(run) / WEIGHTS) for run in runs]
 
 
 def save_calibration(
-    folder: Path, calibration: Calibration, typical: Typical, weights: str, made: dict[str, Any]
+    folder: Path,
+    calibration: Calibration,
+    typical: Typical,
+    *,
+    weights: str,
+    settings: PredictionSettings,
+    made: dict[str, Any],
 ) -> None:
     """Write a run's calibration.
 
@@ -99,9 +107,20 @@ def save_calibration(
         calibration: what annotated scans told.
         typical: the training scans.
         weights: digest of the run's weights.
+        settings: how scans were predicted.
         made: how it was done.
     """
     with atomic_path(folder / TYPICAL) as temporary:
         save_file({part: np.ascontiguousarray(getattr(typical, part)) for part in PARTS}, temporary)
     scans = [asdict(one) for one in calibration.evidence]
-    write_json(folder / CALIBRATION, {"weights": weights, **made, "guaranteed": calibration.guaranteed, "scans": scans})
+    about = {"weights": weights, "settings": settings.model_dump(), **made, "modelled": calibration.modelled}
+    write_json(folder / CALIBRATION, {**about, "scans": scans})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _told(settings: Mapping[str, bool]) -> str:
+    return ", ".join(f"{name} {'on' if value else 'off'}" for name, value in settings.items())

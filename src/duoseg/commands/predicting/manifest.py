@@ -21,6 +21,8 @@ from duoseg.errors import InputError
 from duoseg.files import final_name, read_json, write_text
 
 PREDICTIONS = "predictions.json"
+PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
+"""The folders of maps."""
 WEIGHTS = "weights"
 LOCK = ".predictions.lock"
 JOURNALS = ".predictions-*.jsonl"
@@ -133,7 +135,8 @@ class Manifest:
 
     def _remove_unfinished(self, cases: Set[str]) -> None:
         """Remove what a process that is no more had written half."""
-        for path in self._folder.glob(".????????.*"):
+        folders = (self._folder, *(self._folder / name for name in (PROBABILITIES, UNCERTAINTY)))
+        for path in (path for folder in folders for path in folder.glob(".????????.*")):
             final = final_name(path)
             if final != path and not cases.isdisjoint(_beginnings(final.name)):
                 path.unlink(missing_ok=True)

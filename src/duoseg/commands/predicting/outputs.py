@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duoseg.commands.predicting.manifest import Entry, Manifest
+from duoseg.commands.predicting.manifest import PROBABILITIES, UNCERTAINTY, Entry, Manifest
 from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.prediction.judging import Judgement
@@ -16,11 +17,12 @@ from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
+from duoseg.scans.texts import some_text
 
-PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
-"""The folders of maps."""
 LONGEST_CLASS = 40
 """Letters of a class name in a file name."""
+logger = logging.getLogger("duoseg")
+
 DECIMALS = 3
 """Of uncertainties in a file: more of them mean nothing, and take five times the space."""
 
@@ -35,6 +37,7 @@ class Outputs:
         model: made from them.
         format: of masks.
         weights: digests of the runs' weights.
+        calibration: digest of that of the run; None where none is used.
         probabilities: whether there are maps of them, too.
         uncertainty: whether there is a map of it, too.
     """
@@ -44,6 +47,7 @@ class Outputs:
     model: Model
     format: OutputFormat
     weights: Sequence[str]
+    calibration: str | None
     probabilities: bool
     uncertainty: bool
 
@@ -89,19 +93,21 @@ class Outputs:
         return path
 
     def require_own(self, case: Case, entry: Entry | None) -> None:
-        """Refuse to replace any file but a mask that an earlier prediction of the same scan wrote here.
+        """Refuse to replace any file but those that an earlier prediction of the same scan wrote here.
 
         Raises:
             InputError: names the file.
         """
-        mask = self.mask(case)
-        there = [file for file in written_files(mask) if file.exists()]
-        if there and entry is None:
+        mask, recorded = self.mask(case), {} if entry is None else entry
+        foreign = [file for file in self._maps_of(case) if self._named(file) not in recorded.get("maps", ())]
+        foreign += written_files(mask) if recorded.get("mask") != mask.name else ()
+        there = [file for file in foreign if file.exists()]
+        if there:
             raise InputError(
                 f"{there[0]}: is already there and was not written by `duoseg predict`: choose another --out folder."
             )
-        earlier = [os.path.abspath(image) for image in (entry or {}).get("images", ())]
-        if entry is not None and earlier != [os.path.abspath(image) for image in case.images]:
+        earlier = recorded.get("images")
+        if earlier is not None and earlier != _absolute(case.images):
             raise InputError(
                 f"{mask}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
                 "choose another --out folder."
@@ -121,13 +127,14 @@ class Outputs:
     @property
     def _way(self) -> dict[str, Any]:
         """What makes a mask what it is; weights by their content, since a run can be trained anew in its folder."""
-        return {"weights": list(self.weights), "settings": self.model.settings.model_dump()}
+        way = {"weights": list(self.weights), "settings": self.model.settings.model_dump()}
+        return {**way, "calibration": self.calibration} if self.uncertainty else way
 
     def _entry(self, case: Case, volumes: dict[str, float], judgement: Judgement | None, notes: Sequence[str]) -> Entry:
         """One scan's record in ``predictions.json``."""
         return {
             "case": case.name,
-            "images": [str(image) for image in case.images],
+            "images": _absolute(case.images),
             "mask": self.mask(case).name,
             "maps": [self._named(file) for file in self._maps_of(case)],
             "classes": self.model.plan.classes,
@@ -167,12 +174,20 @@ def maps_of(folder: Path, entry: Entry) -> list[Path]:
 def layers_of(folder: Path, entries: Iterable[Entry]) -> dict[str, Path | None]:
     """The uncertainty of each mask by case, where all of them have one: scans that are shown have the same layers."""
     found = {entry["case"]: uncertainty_of(folder, entry) for entry in entries}
-    return found if all(found.values()) else dict.fromkeys(found)
+    without = [case for case, file in found.items() if file is None]
+    if without and len(without) < len(found):
+        logger.warning("uncertainty is not shown, since %s have none; predict them again with it", some_text(without))
+    return dict.fromkeys(found) if without else found
 
 
 def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
     """The file of a mask's uncertainty; None where there is none."""
     return next((file for file in maps_of(folder, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
+
+
+def _absolute(images: Sequence[Path]) -> list[str]:
+    """Image files as records name them: the next call may start in another folder."""
+    return [os.path.abspath(image) for image in images]
 
 
 def _file_safe(name: str) -> str:

@@ -42,7 +42,7 @@
 
   const load = async (scan, name) => {
     const volume = await read(scan, name);
-    if (!(name in limits)) volume.cal_max = Math.max(1, volume.global_max); // the last class has the full colour
+    if (!(name in limits)) volume.cal_max = Math.max(1, Number(section.dataset.shades)); // the last class's full colour
     return volume;
   };
 

@@ -22,7 +22,8 @@ ENTRIES = find_entries(["supervised", "dtml"], {})
 def setup(phantoms, tiny_protocol, tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     settings = load_config(tiny_protocol)
-    setups = make_setups(load_dataset(phantoms), out, divide(load_dataset(phantoms)), [2], settings, device="cpu")
+    dataset = load_dataset(phantoms)
+    setups = make_setups(dataset, out, divide(dataset), [2], settings, device="cpu", cache=out / "cache")
     return setups, settings
 
 
@@ -106,15 +107,28 @@ def test_gpus_that_slurm_has_divided_are_not_divided_again(setup, monkeypatch):
     assert machine(setup, "cuda").gpus == ("2", "3")
 
 
+def test_a_study_that_goes_on_reads_no_scan_to_know_that_it_has_not_changed(setup, phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr("duoseg.planning.known.SETTLED_SECONDS", -1.0)
+    dataset = load_dataset(phantoms)
+    asked = (dataset, tmp_path / "study", divide(dataset), [2], setup[1])
+    (tmp_path / "cache").mkdir()
+    (first,) = make_setups(*asked, device="cpu", cache=tmp_path / "cache")
+    monkeypatch.setattr("duoseg.planning.cache.hash_source", lambda path: pytest.fail(f"{path} was read"))
+    (again,) = make_setups(*asked, device="cpu", cache=tmp_path / "cache")
+    assert again.scans == first.scans
+
+
 def test_a_plan_is_made_once_and_anew_where_its_settings_changed(setup, phantoms, tmp_path, monkeypatch):
     parts, settings = divide(load_dataset(phantoms)), setup[1]
-    (first,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")
+    asked = (load_dataset(phantoms), tmp_path / "study", parts, [2])
+    where = {"device": "cpu", "cache": tmp_path / "cache"}
+    (first,) = make_setups(*asked, settings, **where)
     assert not list(tmp_path.iterdir())  # planning alone writes nothing
     first.write()
     with monkeypatch.context() as patched:
         patched.setattr("duoseg.commands.comparing.setup.plan_dataset", lambda *a, **k: pytest.fail("planned again"))
-        (again,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], settings, device="cpu")
+        (again,) = make_setups(*asked, settings, **where)
     assert again == first
     other = settings.model_copy(update={"plan": {**settings.plan, "patch": [8, 8, 8]}})
-    (changed,) = make_setups(load_dataset(phantoms), tmp_path, parts, [2], other, device="cpu")
+    (changed,) = make_setups(*asked, other, **where)
     assert changed.plan.patch == (8, 8, 8)

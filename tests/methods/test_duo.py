@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from method_cases import (
+    PLAN,
     a_batch,
     a_batch_of_bodies,
     build,
@@ -20,6 +21,7 @@ from method_cases import (
 from scipy import ndimage
 from torch.nn import functional as F
 
+from duoseg.methods.base import Batch
 from duoseg.methods.dtml import Dtml
 from duoseg.methods.duo import Duo
 
@@ -161,6 +163,19 @@ def test_opinions_are_of_plain_patches_and_are_carried_to_the_changed_ones():
     assert kinds == {"pasted", "strong"}
 
 
+def test_a_lone_unlabelled_patch_gets_its_box_from_an_annotated_one():
+    """As on one of two processes, or in one of two parts of a batch."""
+    whole = a_batch()
+    streams = whole.generator.select(range(1, 3))
+    batch = Batch(whole.image[1:3], whole.label[1:], generator=streams, plan=PLAN)
+    image, label = build(Duo, views=("pasted",)).changed(batch, torch.full((1, 8, 8, 8), 7))
+    inside = label[0] != 7
+    assert inside.any() and not inside.all()
+    assert torch.equal(image[0, 0][inside], whole.image[1, 0][inside])
+    assert torch.equal(label[0][inside], whole.label[1][inside])
+    assert torch.equal(image[0, 0][~inside], whole.image[2, 0][~inside])
+
+
 @pytest.mark.parametrize("kind", ["strong", "pasted"])
 def test_a_view_that_is_not_asked_for_never_comes(kind):
     for step in range(8):
@@ -194,8 +209,16 @@ def test_the_asked_student_predicts():
     image = a_batch(2).image
     method = build(Duo, 2)
     region, boundary = torch.softmax(method.region(image), dim=1), probabilities(method.boundary(image))
-    for predict, expected in (("region", region), ("boundary", boundary), ("mean", (region + boundary) / 2)):
-        torch.testing.assert_close(build(Duo, 2, predict=predict).probabilities(image), expected)
+    for predict, expected, asks in (
+        ("region", region, ["region"]),
+        ("boundary", boundary, ["boundary"]),
+        ("mean", (region + boundary) / 2, ["region", "boundary"]),
+    ):
+        method, asked = build(Duo, 2, predict=predict), []
+        for name in ("region", "boundary"):
+            method.get_submodule(name).register_forward_hook(lambda *_, name=name, asked=asked: asked.append(name))
+        torch.testing.assert_close(method.probabilities(image), expected)
+        assert asked == asks
 
 
 @pytest.mark.parametrize("settings", CHOICES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from duoseg.model.boxes import cutmix_boxes, pasting_boxes
+from duoseg.model.boxes import cutmix_boxes, pasted, pasting_boxes
 from duoseg.model.draws import SampleGenerator
 
 SHAPE = (12, 9, 7)
@@ -17,6 +17,21 @@ SHAPE = (12, 9, 7)
 def extents(mask):
     inside = mask.nonzero()
     return inside.min(0).values, inside.max(0).values + 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_box_comes_from_the_next_patch_or_for_a_lone_one_from_the_spare(count):
+    image, label = torch.rand(count, 2, *SHAPE), torch.randint(0, 9, (count, *SHAPE))
+    spare = torch.rand(1, 2, *SHAPE), torch.randint(0, 9, (1, *SHAPE))
+    inside = cutmix_boxes(SampleGenerator(0, 0, range(count)), SHAPE)
+    found = pasted(image, inside, spare[0]), pasted(label, inside, spare[1])
+    for index in range(count):
+        donors = (image[index - 1], label[index - 1]) if count > 1 else (spare[0][0], spare[1][0])
+        for given, got, donor in zip(
+            (image[index], label[index]), (found[0][index], found[1][index]), donors, strict=True
+        ):
+            box = inside[index].expand_as(given)
+            assert box.any() and torch.equal(got[box], donor[box]) and torch.equal(got[~box], given[~box])
 
 
 def test_a_pasting_box_has_its_share_of_each_side_and_reaches_every_place():

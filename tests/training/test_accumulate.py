@@ -116,6 +116,15 @@ def test_a_batch_that_has_no_such_parts_is_refused(phantoms, tmp_path):
     assert not (tmp_path / "run" / "config.toml").exists()
 
 
+def test_a_step_that_runs_out_of_memory_says_what_to_do(phantoms, tiny_protocol, tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("duoseg.training.steps.Steps.take", exhausted)
+    with pytest.raises(InputError, match=r"needs more memory than there is.*--accumulate 2"):
+        duoseg.train(phantoms, tmp_path / "run", config=tiny_protocol, cache=tmp_path / "cache", device="cpu")
+
+
 def test_the_warning_of_too_little_memory_says_in_how_many_parts_it_would_fit(phantoms, tmp_path, monkeypatch, caplog):
     config = Config(method="supervised")
     plan = duoseg.plan(phantoms, device="cpu")

@@ -24,9 +24,16 @@ def test_cosine_without_warm_up_equals_pytorchs():
 
 
 def test_the_published_schedule_falls_tenfold_every_2500_steps():
-    plan = OptimiserPlan(name="sgd", learning_rate=0.01, schedule="step")
+    plan = OptimiserPlan(name="sgd", learning_rate=0.01, schedule="step", warm_up=0.0)
     rates = [learning_rate(plan, step, 6000) for step in (0, 2499, 2500, 4999, 5000, 5999)]
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
+
+
+def test_steps_come_after_a_warm_up_too():
+    plan = OptimiserPlan(name="sgd", learning_rate=0.01, schedule="step", step_every=50, warm_up=0.1)
+    rates = [learning_rate(plan, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.01 / 11) and rates[:10] == sorted(rates[:10])
+    assert rates[10] == rates[49] == 0.01 and rates[50] == pytest.approx(0.001)
 
 
 def test_warm_up_rises_to_the_full_rate_without_passing_it():

@@ -11,8 +11,9 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from duoseg.errors import InputError
 from duoseg.model.everywhere import everywhere
 from duoseg.planning.plan import BatchPlan
+from duoseg.training.engine import join_fabric
 from duoseg.training.places import Place, find_place, without_place
-from duoseg.training.ranks import Agreement, Ranks, find_launch, require_divisible
+from duoseg.training.ranks import Agreement, Launch, Ranks, find_launch, require_divisible
 
 LAUNCHERS = (
     "TORCHELASTIC_RUN_ID",
@@ -103,3 +104,12 @@ def test_alone_everything_stays_as_it_is():
     agreement = Agreement(Ranks())
     assert [agreement.stop(wanted) for wanted in (False, True)] == [False, True]
     agreement.settle()
+
+
+def test_more_processes_than_a_machine_has_gpus_are_refused_with_what_to_do(monkeypatch):
+    """As `srun --gpus-per-task=1` starts them: each sees its own GPU alone."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    launch = Launch(environment=LightningEnvironment(), here=4, machines=1)
+    with pytest.raises(InputError, match=r"4 processes .* sees 1 GPU.*--gpus-per-node"):
+        join_fabric("cuda", "32", launch)

@@ -110,7 +110,8 @@ def compare(
         earlier = {name: result for name, result in results.items() if name not in done}
         left = [one for one in grid if one.name not in done]
         baseline = _baseline(against, [*(e.name for e in entries), *(r.combination.method for r in results.values())])
-        setups = make_setups(dataset, out, parts, counts, settings, device=where, progress=progress)
+        prepared = Path(cache) if cache else dataset.root / CACHE
+        setups = make_setups(dataset, out, parts, counts, settings, device=where, cache=prepared, progress=progress)
         machine = make_machine(
             where, setups, entries, settings, count=len(left), jobs=jobs, threads=threads, before=known.threads
         )
@@ -119,7 +120,6 @@ def compare(
                 f"--threads {machine.threads}: {out} began with {known.threads}; results will differ in their last "
                 "digits from those of a study that was computed with one number."
             )
-        prepared = Path(cache) if cache else dataset.root / CACHE
         choice = None if hours is None else stored_choice(out, hours, steps=steps)
         begun = results or any((out / one.name / CONFIG).is_file() for one in grid)
         if hours is not None and choice is None and begun:

@@ -28,6 +28,7 @@ from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Device, Size
 from duoseg.progress import Progress, counted
 from duoseg.scans.texts import shape_text
+from duoseg.training.devices import resolve_precision
 from duoseg.training.memory import available_bytes, estimate_bytes
 from duoseg.training.timing import measure_step
 
@@ -87,39 +88,39 @@ def fit_to_hours(
 def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
     """Log a warning where a step of the plan will need about more memory than there is, with what would fit."""
     there = available_bytes(device)
-    if there is None or device != "cpu":
+    if there is None:
         return
-    need = _estimate(plan, settings)
+    need = _estimate(plan, settings, device)
     if need <= MEMORY_SHARE * there:
         return
-    fitting = [
-        text for text in (_parts_that_fit(plan, settings, there), _patch_that_fits(plan, settings, there)) if text
-    ]
+    found = (_parts_that_fit(plan, settings, device, there), _patch_that_fits(plan, settings, device, there))
+    fitting = [text for text in found if text]
     advice = f"What would fit: {', or '.join(fitting)}." if fitting else "Plan a smaller network, or free memory."
+    end = "the system may end the training" if device == "cpu" else "the training may end for want of it"
     logger.warning(
         f"A step with a patch of {shape_text(plan.patch)} voxels will need about {bytes_text(need)} of memory, and "
-        f"{bytes_text(there)} are available: the system may end the training. {advice}"
+        f"{bytes_text(there)} are available: {end}. {advice}"
     )
 
 
-def _parts_that_fit(plan: Plan, settings: Config, there: int) -> str:
+def _parts_that_fit(plan: Plan, settings: Config, device: Device, there: int) -> str:
     batch = plan.batch
     for parts in range(batch.accumulate + 1, math.gcd(batch.labelled, batch.unlabelled) + 1):
         if batch.labelled % parts == batch.unlabelled % parts == 0:
             smaller = plan.model_copy(update={"batch": batch.model_copy(update={"accumulate": parts})})
-            if _estimate(smaller, settings) <= MEMORY_SHARE * there:
+            if _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
                 return f"`duoseg train --accumulate {parts}`"
     return ""
 
 
-def _patch_that_fits(plan: Plan, settings: Config, there: int) -> str:
+def _patch_that_fits(plan: Plan, settings: Config, device: Device, there: int) -> str:
     """The largest of some smaller patches of about the same proportions that fits."""
     multiples = total_stride(plan.network)
     for share in range(PATCHES_TRIED - 1, 0, -1):
         scale = (share / PATCHES_TRIED) ** (1 / 3)
         patch = tuple(max(1, int(scale * side / of)) * of for side, of in zip(plan.patch, multiples, strict=True))
         smaller = plan.model_copy(update={"patch": patch})
-        if math.prod(patch) > math.prod(multiples) and _estimate(smaller, settings) <= MEMORY_SHARE * there:
+        if math.prod(patch) > math.prod(multiples) and _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
             return f"`duoseg plan --patch {','.join(map(str, patch))}`"
     return ""
 
@@ -128,7 +129,7 @@ def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> St
     """Measure a step, unless the system might end this process for the memory that it asks for."""
     try:
         if device == "cpu" and there is not None:
-            need = _estimate(plan, settings)
+            need = _estimate(plan, settings, device)
             if need > MEMORY_SHARE * there:
                 return StepCost(math.inf, need)
         with torch.random.fork_rng(devices=[]):
@@ -138,9 +139,11 @@ def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> St
     return measure_step(learner, plan, device=device, precision=settings.training.precision)
 
 
-def _estimate(plan: Plan, settings: Config) -> int:
+def _estimate(plan: Plan, settings: Config, device: Device) -> int:
+    """About how much memory a step takes; in half precision at least so much, since what is not halved is less."""
     with torch.device("meta"):
-        return estimate_bytes(build_method(settings, plan), plan)
+        need = estimate_bytes(build_method(settings, plan), plan)
+    return need if resolve_precision(device, settings.training.precision) == "32" else need // 2
 
 
 def _fixed_steps(usual: Plan, fixed: Sequence[str]) -> int | None:

@@ -45,6 +45,7 @@ from duoseg.training.engine import join_fabric, ranks_of
 from duoseg.training.interruption import Interrupted
 from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLog
 from duoseg.training.loop import Trainer
+from duoseg.training.memory import is_out_of_memory
 from duoseg.training.patches import PatchSampler
 from duoseg.training.ranks import find_launch, require_divisible
 
@@ -192,6 +193,11 @@ def train(
             if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
                 with suppress(Exception):  # what ended the training is what is to be told
                     write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
+            if is_out_of_memory(fault):
+                raise InputError(
+                    f"{out}: a step needs more memory than there is. Start anew in another folder with --accumulate 2, "
+                    "a plan of a smaller --patch, or fewer patches in [plan.batch]."
+                ) from fault
             raise
     if ranks.first:
         write_run_page(out, out / REPORT)

@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from duoseg.methods.base import Batch, Method, Settings
-from duoseg.model.boxes import cutmix_boxes
+from duoseg.model.boxes import cutmix_boxes, pasted
 from duoseg.model.losses import IGNORE, class_probabilities, cross_entropy, entropy, gaussian_ramp, region_loss
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.teacher import Teacher
@@ -126,11 +126,14 @@ def intensity_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def pasted_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The unlabelled patches with a box of the next one pasted into each, and how to carry their labels."""
-    image = batch.image[batch.labelled :]
-    inside = cutmix_boxes(batch.generator.select(range(batch.labelled, len(batch.image))), image.shape[2:])
+    """The unlabelled patches with a box of the next one pasted into each, and how to carry their labels.
+
+    A lone one gets its box from an annotated patch, with the annotation.
+    """
+    n, image = batch.labelled, batch.image[batch.labelled :]
+    inside, spare = cutmix_boxes(batch.generator.select(range(n, len(batch.image))), image.shape[2:]), slice(n - 1, n)
 
     def carry(label: Tensor) -> Tensor:
-        return torch.where(inside, label.roll(1, dims=0), label)
+        return pasted(label, inside, batch.label[spare])
 
-    return torch.where(inside.unsqueeze(1), image.roll(1, dims=0), image), carry
+    return pasted(image, inside, batch.image[spare]), carry

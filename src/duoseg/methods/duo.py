@@ -14,8 +14,9 @@ S' of the region student says of a plain unlabelled patch u, both learn on a cha
     L      = L_S + L_D + w L_map + lambda (CE(p, y~) + CE(T(phi), y~) on v)
 
 v is by turns u with heavily changed intensities, mirrored as the plan allows, or u with a box of another patch pasted
-in (CutMix), and y~ goes with it. Before that, a first stage trains both students on batches full of labelled patches,
-in the same schedule. What each part is for, where it comes from and what it is worth: docs/explanation/duo.md.
+in (CutMix; of an annotated one where there is no other u), and y~ goes with it. Before that, a first stage trains both
+students on batches full of labelled patches, in the same schedule. What each part is for, where it comes from and what
+it is worth: docs/explanation/duo.md.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
-from duoseg.model.boxes import cutmix_boxes
+from duoseg.model.boxes import cutmix_boxes, pasted
 from duoseg.model.distance import (
     bounded,
     competing_logits,
@@ -111,7 +112,8 @@ class Duo(Method):
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S, L_D and w L_map of labelled patches, and what unlabelled ones teach each student."""
-        n, s, image = batch.labelled, self.settings, batch.image
+        n, s, image, y = batch.labelled, self.settings, batch.image, batch.label
+        annotated = y.cpu()  # before a device has networks to compute: distances are made meanwhile
         opinion: Tensor | None = None
         if s.unlabelled == "opinions" and len(image) > n:
             view, opinion = self.changed(batch, self.opinion(image[n:]))
@@ -119,15 +121,15 @@ class Duo(Method):
         logits, phi = self.region(image), self.distances(self.boundary(image))
         scores = self.scores(phi)
 
-        y, weight = batch.label, s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
+        weight = s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
         terms = {
             "region": region_loss(logits[:n], y),
             "boundary": region_loss(scores[:n], y) if s.cross_entropy else dice_loss(self.masks(phi[:n]), y),
         }
         if s.regression:
-            target, known = truncated_distance(y, self.classes, batch.spacing, reach_mm=s.reach_mm)
-            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target, beta=NARROW, reduction="none")
-            terms["map"] = s.regression * masked_mean(error, known)
+            target, known = truncated_distance(annotated, self.classes, batch.spacing, reach_mm=s.reach_mm)
+            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target.to(phi.device), beta=NARROW, reduction="none")
+            terms["map"] = s.regression * masked_mean(error, known.to(phi.device))
         if s.unlabelled == "difference":
             difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py
@@ -179,8 +181,8 @@ class Duo(Method):
             view = batch.strong_view(first=n)
             return view.image, view.apply(label)
         inside = cutmix_boxes(streams, image.shape[2:])
-        pasted = torch.where(inside.unsqueeze(1), image.roll(1, dims=0), image)
-        return pasted, torch.where(inside, label.roll(1, dims=0), label)
+        spare = slice(n - 1, n)  # an annotated patch
+        return pasted(image, inside, batch.image[spare]), pasted(label, inside, batch.label[spare])
 
     def after_step(self, progress: float) -> None:
         """The average follows."""
@@ -192,12 +194,20 @@ class Duo(Method):
 
     def members(self, image: Tensor) -> list[Tensor]:
         """S's probabilities, then T of D's map."""
-        scores = self.scores(self.distances(self.boundary(image)))
-        return [class_probabilities(self.region(image)), class_probabilities(scores)]
+        return [self.said_by_region(image), self.said_by_boundary(image)]
+
+    def said_by_region(self, image: Tensor) -> Tensor:
+        """Probabilities p."""
+        return class_probabilities(self.region(image))
+
+    def said_by_boundary(self, image: Tensor) -> Tensor:
+        """Probabilities T(phi)."""
+        return class_probabilities(self.scores(self.distances(self.boundary(image))))
 
     def probabilities(self, image: Tensor) -> Tensor:
         """As the settings say: one student's, or the mean of both."""
         if self.settings.predict == "region":
-            return class_probabilities(self.region(image))
-        members = self.members(image)
-        return members[1] if self.settings.predict == "boundary" else torch.stack(members).mean(dim=0)
+            return self.said_by_region(image)
+        if self.settings.predict == "boundary":
+            return self.said_by_boundary(image)
+        return torch.stack(self.members(image)).mean(dim=0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from duoseg.model.draws import SampleGenerator
+from duoseg.model.transfer import moved
 
 
 def pasting_boxes(generator: SampleGenerator, shape: Sequence[int], share: float) -> Tensor:
@@ -28,7 +29,7 @@ def pasting_boxes(generator: SampleGenerator, shape: Sequence[int], share: float
         side = max(1, int(share * length))
         first[:, axis] = (places[:, axis] * (length - side + 1)).long()
         last[:, axis] = first[:, axis] + side
-    return _between(first, last, shape).to(generator.device)
+    return moved(_between(first, last, shape), generator.device)
 
 
 def cutmix_boxes(generator: SampleGenerator, shape: Sequence[int]) -> Tensor:
@@ -51,7 +52,19 @@ def cutmix_boxes(generator: SampleGenerator, shape: Sequence[int]) -> Tensor:
         lowest = length // 8
         centre = (lowest + places[:, axis] * (length - lowest)).long()
         first[:, axis], last[:, axis] = centre - half, centre + half
-    return _between(first, last, shape).to(generator.device)
+    return moved(_between(first, last, shape), generator.device)
+
+
+def pasted(patches: Tensor, inside: Tensor, spare: Tensor) -> Tensor:
+    """Patches with a box of the next one pasted into each (CutMix).
+
+    Args:
+        patches: (B, ..., *shape): images, or what is said of their voxels.
+        inside: (B, *shape) bool, True in the boxes.
+        spare: (1, ..., *shape), from which the box is taken where B is 1 and there is no next one.
+    """
+    donors = patches.roll(1, dims=0) if len(patches) > 1 else spare
+    return torch.where(inside.unflatten(0, (len(inside), *[1] * (patches.ndim - inside.ndim))), donors, patches)
 
 
 def _between(first: Tensor, last: Tensor, shape: Sequence[int]) -> Tensor:

@@ -94,6 +94,9 @@ def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *
     maps = np.empty((classes, *label.shape), dtype=np.float32)
     for index in range(classes):
         inside = label == index + 1
+        if not inside.any():
+            maps[index] = clip_mm
+            continue
         # One transform serves both sides: with two labels and no zero, it measures to the nearest voxel of
         # the other label.
         sides = np.ascontiguousarray(inside, dtype=np.uint8) + np.uint8(1)
@@ -109,22 +112,22 @@ def truncated_distance(
     """Signed distance maps cut off at ``reach_mm`` and given as shares of it, and where they are known.
 
     Args:
-        label: (B, X, Y, Z) class indices, 0 for background, -1 where nobody annotated.
+        label: (B, X, Y, Z) class indices, 0 for background, -1 where nobody annotated; on the CPU, which computes it.
         classes: Number K of foreground classes.
         spacing: Voxel sides in mm.
         reach_mm: The distance that becomes 1.
 
     Returns:
-        (B, K, X, Y, Z) float32 from -1 to 1, negative inside, and bool of the same shape, on the label's device.
+        (B, K, X, Y, Z) float32 from -1 to 1, negative inside, and bool of the same shape.
         A distance is known where no voxel without annotation, of whichever class it may be, could make it another.
     """
     maps = np.empty((len(label), classes, *label.shape[1:]), np.float32)
     known = np.empty(maps.shape, bool)
-    for one, found, sure in zip(label.cpu().numpy(), maps, known, strict=True):
+    for one, found, sure in zip(label.numpy(), maps, known, strict=True):
         found[:] = signed_distance(one, classes, spacing, clip_mm=reach_mm)
         to_unknown = signed_distance(one == IGNORE, 1, spacing, clip_mm=reach_mm)
         sure[:] = (np.abs(found) < to_unknown) | (to_unknown >= reach_mm)
-    return torch.from_numpy(maps / reach_mm).to(label.device), torch.from_numpy(known).to(label.device)
+    return torch.from_numpy(maps / reach_mm), torch.from_numpy(known)
 
 
 def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from duoseg.model.draws import SampleGenerator
 from duoseg.model.spatial import units_of
+from duoseg.model.transfer import moved
 from duoseg.planning.plan import AugmentationPlan
 
 INVERTED_SHARE = 0.25
@@ -131,7 +132,7 @@ def low_resolution_matrix(n: int, share: float) -> Tensor:
 
 def along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     """Apply one (m, n) matrix along each of the axes of (C, X, Y, Z)."""
-    x, y, z = (matrix.to(volume.device) for matrix in matrices)
+    x, y, z = (moved(matrix, volume.device) for matrix in matrices)
     volume = torch.einsum("ij,cjyz->ciyz", x, volume)
     volume = torch.einsum("ij,cxjz->cxiz", y, volume)
     return torch.einsum("ij,cxyj->cxyi", z, volume)
@@ -150,7 +151,7 @@ def _changed(
     volume: Tensor, change: IntensityChange, generator: SampleGenerator, spacing: Sequence[float] | None
 ) -> Tensor:
     def per_channel(values: Values) -> Tensor:
-        return torch.tensor(values, dtype=volume.dtype).to(volume.device)[:, None, None, None]
+        return moved(torch.tensor(values, dtype=volume.dtype), volume.device)[:, None, None, None]
 
     sides = list(zip(volume.shape[1:], units_of(spacing), strict=True))
     if change.blur is not None:

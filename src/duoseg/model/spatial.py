@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duoseg.model.draws import SampleGenerator
+from duoseg.model.transfer import moved
 from duoseg.planning.plan import AugmentationPlan, Triple
 
 KNOT_DISTANCE = 24.0
@@ -163,15 +164,15 @@ def _grid(warp: Warp, image: Tensor, size: Triple) -> Tensor:
     matrix = warp.matrix * (2 / shape)[:, None]
     offset = (2 * centre + 1) / shape - 1
     lines = [
-        (matrix[:, axis, None] * (torch.arange(n) - (n - 1) / 2)).float().to(device) for axis, n in enumerate(size)
+        moved((matrix[:, axis, None] * (torch.arange(n) - (n - 1) / 2)).float(), device) for axis, n in enumerate(size)
     ]
-    plane = lines[0][:, :, None] + (lines[1] + offset[:, None].float().to(device))[:, None, :]
+    plane = lines[0][:, :, None] + (lines[1] + moved(offset[:, None].float(), device))[:, None, :]
     grid = plane[..., None] + lines[2][:, None, None, :]
     if warp.control is not None:
         # A linear map of a spline is the spline of its mapped control points.
-        control = torch.einsum("ij,jxyz->ixyz", matrix, warp.control.double()).float().to(device)
+        control = moved(torch.einsum("ij,jxyz->ixyz", matrix, warp.control.double()).float(), device)
         for axis, n in enumerate(size):
-            basis = spline_basis(n, control.shape[axis + 1]).to(device)
+            basis = moved(spline_basis(n, control.shape[axis + 1]), device)
             control = torch.movedim(torch.tensordot(control, basis, dims=([axis + 1], [1])), -1, axis + 1)
         grid = grid + control
     return grid.flip(0).permute(1, 2, 3, 0)

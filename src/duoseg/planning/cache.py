@@ -133,12 +133,12 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known, room: Room 
         known: what is known of files.
         room: memory that those who prepare side by side share.
     """
-    image_bytes = [_hash(path, known) for path in case.images]
+    image_bytes = [known_hash(path, known) for path in case.images]
     image_key = _key("image", image_bytes, plan.spacing, [_rule(r) for r in plan.normalisation])
     image_path = folder / f"{case.name}.image.{image_key[:16]}.prepared"
     label_key, label_path = "", None
     if case.label is not None:
-        label_bytes = _hash(case.label, known)
+        label_bytes = known_hash(case.label, known)
         classes = list(plan.classes.items())  # names, too: a label may tell its values by them
         label_key = _key("label", image_bytes, plan.spacing, label_bytes, classes, plan.ignore_value)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
@@ -190,7 +190,8 @@ def hash_source(path: Path) -> str:
     return total.hexdigest()
 
 
-def _hash(path: Path, known: Known) -> str:
+def known_hash(path: Path, known: Known) -> str:
+    """`hash_source` of a scan that has not changed since it was last hashed, without reading it."""
     return known.recall("sha256", source_files(path), lambda: hash_source(path), parse=_hexadecimal)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
+from duoseg.errors import InputError
 from duoseg.training.devices import DeviceName, Precision, resolve_device, resolve_precision
 from duoseg.training.ranks import Launch, Ranks, alone
 
@@ -53,8 +55,14 @@ def ranks_of(fabric: Fabric) -> Ranks:
 
 
 def _fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fabric:
+    kind = resolve_device(device)
+    if kind == "cuda" and launch.here > torch.cuda.device_count():
+        raise InputError(
+            f"{launch.here} processes were started on this machine, and each sees {torch.cuda.device_count()} GPU(s): "
+            "start no more than there are, and let each see all of them (SLURM: --gpus-per-node, not --gpus-per-task)."
+        )
     return Fabric(
-        accelerator=resolve_device(device),
+        accelerator=kind,
         devices=launch.here,
         num_nodes=launch.machines,
         strategy=DDPStrategy(timeout=PATIENCE) if launch.count > 1 else "auto",

@@ -12,12 +12,14 @@ from duoseg.model.losses import IGNORE
 from duoseg.training.log import TRAINING_DICE, Record
 
 LOOKS = 50
-"""In a training, about: each costs less than a fifth of a step."""
+"""In a training, at most."""
+APART = 20
+"""Steps between two, at least: each costs up to half a step."""
 
 
 def is_due(step: int, steps: int) -> bool:
-    """Whether to look after so many steps of so many: at the end, and some fifty times before."""
-    return step == steps or step % max(1, steps // LOOKS) == 0
+    """Whether to look after so many steps of so many: at the end, and some fifty times before, or fewer."""
+    return step == steps or step % max(APART, -(-steps // LOOKS)) == 0
 
 
 @torch.no_grad()

@@ -25,6 +25,9 @@ MAPS = 5.0
 STATES = 4
 """Copies of the weights: themselves, their gradients, and the optimiser's two moments."""
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch says, of a GPU and of a CPU."""
+
 STATUS = Path("/proc/self/status")
 RESET_PEAK = ("/proc/self/clear_refs", "5")
 
@@ -58,6 +61,11 @@ def estimate_bytes(learner: Method, plan: Plan) -> int:
             inner, maps = _outputs(network, image)
             total += round(ACTIVATIONS * inner + MAPS * maps)
     return total
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether torch wanted more memory than there was."""
+    return isinstance(fault, RuntimeError) and any(words in str(fault) for words in OUT_OF_MEMORY)
 
 
 class PeakMemory:

@@ -28,14 +28,14 @@ def _planned(groups: list[dict], plan: OptimiserPlan) -> torch.optim.Optimizer:
 def learning_rate(plan: OptimiserPlan, step: int, steps: int) -> float:
     """The rate at ``step`` (from 0) of a stage of ``steps``.
 
-    ``cosine`` falls to 0 at the end of the stage, after a linear rise over its first ``warm_up`` share; ``step``
-    multiplies by ``step_factor`` every ``step_every`` steps; both start from ``learning_rate``.
+    It rises over the first ``warm_up`` share to ``learning_rate``. Then ``cosine`` falls to 0 at the end of the stage;
+    ``step`` multiplies by ``step_factor`` every ``step_every`` steps, counted from the stage's first.
     """
-    if plan.schedule == "step":
-        return plan.learning_rate * plan.step_factor ** (step // plan.step_every)
     rising = math.ceil(plan.warm_up * steps)
     if step < rising:
         return plan.learning_rate * (step + 1) / (rising + 1)
+    if plan.schedule == "step":
+        return plan.learning_rate * plan.step_factor ** (step // plan.step_every)
     if plan.schedule == "constant":
         return plan.learning_rate
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))

@@ -12,6 +12,7 @@ from torch import Tensor
 from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
 from duoseg.model.draws import MOST_SEED, SampleGenerator
+from duoseg.model.transfer import moved
 from duoseg.planning.plan import Plan
 from duoseg.training.devices import memory_format
 from duoseg.training.engine import ranks_of
@@ -103,12 +104,13 @@ class Steps:
         return {name: term.detach() for name, term in terms.items()}
 
     def _batch(self, raw: RawBatch, step: int) -> Batch:
+        """The patches on the device, augmented."""
         device = self._fabric.device
         generator = SampleGenerator(self._seed, step, raw.positions, device)
         with torch.no_grad():
             image, label = augment(
-                raw.image.to(device),
-                raw.label.to(device).long(),
+                moved(raw.image, device),
+                moved(raw.label, device).long(),
                 size=self._plan.patch,
                 plan=self._plan.augmentation,
                 generator=generator,

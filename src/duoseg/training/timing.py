@@ -16,14 +16,13 @@ from duoseg.planning.budget import StepCost
 from duoseg.planning.plan import Plan, Triple
 from duoseg.training.devices import DeviceName, Precision, keep_freed_memory, lay_out
 from duoseg.training.engine import make_fabric
-from duoseg.training.memory import PeakMemory, release_freed_memory
+from duoseg.training.memory import PeakMemory, is_out_of_memory, release_freed_memory
 from duoseg.training.patches import Box, PatchSampler, ReadAhead, margin
 from duoseg.training.steps import Steps
 
 WARM_UP = 2  # steps in which libraries choose their algorithms and memory is first asked for
 TIMED = 5
 MOST_SECONDS = 30.0
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def measure_step(
                 steps = Steps(fabric, learner, plan, seed=0)
                 seconds += stage.share / total * _stage_seconds(steps, sampler, stage, kind, stage_seconds)
         except RuntimeError as fault:
-            if not any(words in str(fault) for words in OUT_OF_MEMORY):
+            if not is_out_of_memory(fault):
                 raise
             seconds = math.inf
     taken = peak.bytes()

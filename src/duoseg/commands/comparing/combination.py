@@ -143,7 +143,9 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
         request, run, attempts, predict_wall_s=time.perf_counter() - wall, predict_cpu_s=time.process_time() - cpu
     )
     rows = _rows(request, tell)
-    require_unchanged(request.out, run.split, load_dataset(request.scored_table).test, request.identity["scans"])
+    require_unchanged(
+        request.out, run.split, load_dataset(request.scored_table).test, request.identity["scans"], request.cache
+    )
     result = Result(
         combination=request.combination,
         entry=EntryRecord(method=run.config.method, steps=run.plan.steps, settings=request.identity["settings"]),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache as remembered
 from pathlib import Path
 from typing import Literal
 
 from duoseg.commands.runs import CASES, write_json
 from duoseg.errors import InputError
 from duoseg.files import atomic_path, read_json
-from duoseg.planning.cache import hash_source
+from duoseg.planning.cache import known_hash
+from duoseg.planning.known import Known
 from duoseg.planning.plan import Plan
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Split, load_dataset
@@ -66,7 +66,7 @@ def write_table(path: Path, cases: Sequence[Case], plan: Plan, *, side: Literal[
     load_dataset(path)  # tells now what training and predicting would refuse
 
 
-def require_unchanged(run: Path, split: Split, scored: Sequence[Case], asked: Mapping[str, str]) -> None:
+def require_unchanged(run: Path, split: Split, scored: Sequence[Case], asked: Mapping[str, str], cache: Path) -> None:
     """Refuse the result of other scans than those that it would be recorded with.
 
     Args:
@@ -74,11 +74,13 @@ def require_unchanged(run: Path, split: Split, scored: Sequence[Case], asked: Ma
         split: the scans that it was trained on.
         scored: the scans that it is scored on.
         asked: what they were when the study was started.
+        cache: where prepared scans lie, and what is known of files.
 
     Raises:
         InputError: names the scans that have changed, or that the training did not have.
     """
-    now = scans_of(split, scored, remembered(hash_source))
+    with Known(cache) as known:
+        now = scans_of(split, scored, lambda path: known_hash(path, known))
     changed = [*differences(roles_of(asked), roles_in(run)), *differences(asked, now)]
     if changed:
         names = some_text(list(dict.fromkeys(name for name, _, _ in changed)))

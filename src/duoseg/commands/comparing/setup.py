@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from functools import cached_property
@@ -22,7 +22,8 @@ from duoseg.config import Config, parse
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.methods.base import Method
-from duoseg.planning.cache import hash_source
+from duoseg.planning.cache import known_hash
+from duoseg.planning.known import Known
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress, counted
 from duoseg.scans.cases import Case
@@ -114,17 +115,34 @@ def make_setups(
     settings: Config,
     *,
     device: Device,
+    cache: Path,
     progress: Progress | None = None,
 ) -> list[Setup]:
     """Divide the data set and plan, once for each label count and fold.
 
-    Nothing is written. A plan is made anew only where something that it is made of has changed.
+    Nothing is written but what is known of files, in ``cache``. A plan is made anew only where something that it is
+    made of has changed.
 
     Raises:
         InputError: the data are wrong, a scan is on two sides, no plan can be made, or plans differ in classes.
     """
-    content = remembered(hash_source)
-    found = []
+    with Known(cache) as known:
+        content = remembered(lambda path: known_hash(path, known))
+        found = [*_made(dataset, out, parts, counts, settings, content, device, progress)]
+    _require_same_classes(dataset, found)
+    return found
+
+
+def _made(
+    dataset: Dataset,
+    out: Path,
+    parts: Sequence[Part],
+    counts: Sequence[int],
+    settings: Config,
+    content: Callable[[Path], str],
+    device: Device,
+    progress: Progress | None,
+) -> Iterator[Setup]:
     for part in parts:
         divided = replace(dataset, train=part.train, test=part.scored, holdout=())
         require_apart(divided, progress=counted(progress, "look for copies"))
@@ -138,9 +156,7 @@ def make_setups(
                 plan = load_plan(folder / PLAN)
             else:
                 plan = plan_dataset(divided, split, own, device=device, progress=progress)
-            found.append(Setup(count, part.fold, folder, split, plan, key, part.scored, scans))
-    _require_same_classes(dataset, found)
-    return found
+            yield Setup(count, part.fold, folder, split, plan, key, part.scored, scans)
 
 
 def entry_config(settings: Config, entry: Entry, *, labelled: int, seed: int, steps: int | None) -> Config:

@@ -54,6 +54,24 @@ def test_drafts_are_the_models_masks_and_are_never_replaced(trained, data, tmp_p
     assert suggestions[0].draft.read_text() == "corrected"
 
 
+def test_drafts_can_be_of_another_format(run, trained, data, tmp_path):
+    words = (
+        "suggest",
+        trained,
+        data,
+        "-n",
+        "2",
+        "--drafts",
+        tmp_path / "drafts",
+        "--format",
+        "nrrd",
+        "--device",
+        "cpu",
+    )
+    assert run(*words)[0] == 0
+    assert {path.name.partition(".")[2] for path in (tmp_path / "drafts").iterdir()} == {"seg.nrrd"}
+
+
 def test_what_has_been_annotated_since_is_not_suggested(trained, data, tmp_path):
     (first,) = duoseg.suggest(trained, data, n=1, drafts=tmp_path / "drafts", **QUIETLY)
     first.draft.rename(data / "labelsTr" / first.draft.name)

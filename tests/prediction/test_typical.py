@@ -63,6 +63,15 @@ def test_noise_other_features_and_a_mask_elsewhere_are_told(typical):
     assert any("found" in said for said in typical.unlike(_impression(image, np.roll(mask, 15, axis=1))))
 
 
+def test_a_training_scan_of_another_kind_is_told_too_and_no_other():
+    training = [_impression(*_scan(seed), seed=seed) for seed in range(40)]
+    mask = _scan(7)[1]
+    training[7] = _impression(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), mask, seed=7)
+    typical = Typical.of(training)
+    told = [place for place, scan in enumerate(training) if typical.unlike(scan)]
+    assert told == [7] and "brightness" in typical.unlike(training[7])[0]
+
+
 def test_too_few_training_scans_say_nothing():
     few = Typical.of([_impression(*_scan(seed), seed=seed) for seed in range(7)])
     assert few.unlike(_impression(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool), shift=50.0)) == ()

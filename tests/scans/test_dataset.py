@@ -300,6 +300,25 @@ def test_a_table_lists_scans_anywhere(tmp_path, absolute):
         assert dataset.root == tmp_path
 
 
+def test_the_rows_of_a_table_that_are_meant_are_predicted(tmp_path):
+    touch(tmp_path, "x/a.nii", "l/a.nii", "x/raw.nii", "x/t.nii")
+    table = tmp_path / "scans.csv"
+    table.write_text("image,label,split\nx/a.nii,l/a.nii,train\nx/raw.nii,,train\nx/t.nii,l/a.nii,test\n")
+    for rows, expected in (("test", ["t"]), ("raw", ["raw"]), ("all", ["a", "raw", "t"])):
+        found = find_inputs([table], channels=("MR",), rows=rows)
+        assert names(found) == expected and all(case.label is None for case in found)
+    table.write_text("image,label,split\nx/a.nii,l/a.nii,train\n")
+    for rows in ("test", "raw"):
+        with pytest.raises(InputError, match=r"has no row .*--rows"):
+            find_inputs([table], channels=("MR",), rows=rows)
+
+
+def test_a_folder_of_folders_says_which_ones_to_give(tmp_path):
+    touch(tmp_path, "archive/patient05/study1/a.nii")
+    with pytest.raises(InputError, match=r"archive: holds folders \(patient05\) and no images.*table"):
+        find_inputs([tmp_path / "archive"], channels=("MR",))
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -101,6 +101,9 @@ def predict(
         bool | None, Parameter(help="Keep each class's largest body; the run's setting where absent.")
     ] = None,
     resume: Annotated[bool, Parameter(negative="", help="Leave out scans that this command has already done.")] = False,
+    rows: Annotated[
+        Literal["test", "raw", "all"], Parameter(help="Of a CSV table: its test scans, those without a label, or all.")
+    ] = "test",
     part: Annotated[
         tuple[int, int],
         Parameter(converter=share, n_tokens=1, help="`2/5`: the second of five equal shares of the scans."),
@@ -130,6 +133,7 @@ def predict(
                 largest_component=largest_component,
                 resume=resume,
                 part=part,
+                rows=rows,
                 device=computing.device,
                 threads=computing.threads,
                 progress=progress,
@@ -150,7 +154,12 @@ def suggest(
     ] = 5,
     json: Annotated[Path | None, Parameter(help="Write the suggestions to this file.")] = None,
     drafts: Annotated[Path | None, Parameter(help="Folder for the model's own masks of them, to be corrected.")] = None,
-    labelled: Labelled = None,
+    format: Annotated[
+        Literal["same", "nii.gz", "nrrd", "dicom-seg"], Parameter(help="Of the drafts; `same` is each scan's own.")
+    ] = "same",
+    labelled: Annotated[
+        int | None, Parameter(help="The labels of the first so many training scans count; as in the run where absent.")
+    ] = None,
     splits: Annotated[Path | None, Parameter(help="A splits.json to take instead of the data set's.")] = None,
     computing: Computing = EVERYWHERE,
 ) -> None:
@@ -169,6 +178,7 @@ def suggest(
             n=n,
             json=json,
             drafts=drafts,
+            format=format,
             labelled=labelled,
             splits=splits,
             device=computing.device,

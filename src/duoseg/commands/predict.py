@@ -23,6 +23,7 @@ from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat
+from duoseg.scans.inputs import Rows as TableRows
 from duoseg.scans.inputs import find_inputs
 from duoseg.training.devices import DeviceName, keep_freed_memory, use_threads
 from duoseg.training.places import find_place
@@ -72,6 +73,7 @@ def predict(
     largest_component: bool | None = None,
     resume: bool = False,
     part: tuple[int, int] = (1, 1),
+    rows: TableRows = "test",
     device: DeviceName = "auto",
     threads: int | None = None,
     progress: Progress | None = None,
@@ -83,7 +85,7 @@ def predict(
 
     Args:
         runs: a run folder, or several.
-        inputs: an image file, a DICOM series folder, a folder of either, a CSV table (its test scans), or several.
+        inputs: an image file, a DICOM series folder, a folder of either, a CSV table, or several.
         out: folder for the masks, called after their cases, and ``predictions.json``.
         uncertainty: also write, as ``uncertainty/<case>.<ending>``, how probable it is that a voxel's class is wrong,
             and judge how far each mask may be trusted; takes the networks twice.
@@ -94,6 +96,7 @@ def predict(
         largest_component: keep each class's largest connected body; the run's own setting where absent.
         resume: leave out scans whose masks these weights and settings (with ``uncertainty`` also this calibration)
             made here, unless the images are newer.
+        rows: of a table: its "test" scans, those that are "raw" (have no label), or "all".
         part: ``(2, 5)`` takes the second of five equal shares of the scans, for jobs that know nothing of each other.
         device: where to compute.
         threads: CPU threads.
@@ -115,7 +118,7 @@ def predict(
     weights = weights_of(runs)
     judge, calibration = judge_of(model, runs, weights) if uncertainty else (None, None)
     outputs = Outputs(Path(out), runs, model, format, weights, calibration, probabilities, uncertainty)
-    cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels)
+    cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels, rows=rows)
     with Manifest(outputs.out) as manifest:
         own = find_place().share(cases, part=part[0] - 1, parts=part[1])
         for case in own:

@@ -20,7 +20,7 @@ from duoseg.prediction.suggesting import Seen, choose, reason_for
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.scans.formats import mask_suffix, write_like, written_files
+from duoseg.scans.formats import OutputFormat, mask_suffix, write_like, written_files
 from duoseg.training.devices import DeviceName, use_threads
 
 
@@ -57,6 +57,7 @@ def suggest(
     n: int = 5,
     json: StrPath | None = None,
     drafts: StrPath | None = None,
+    format: OutputFormat = "same",
     labelled: int | None = None,
     splits: StrPath | None = None,
     device: DeviceName = "auto",
@@ -70,8 +71,9 @@ def suggest(
         data: data set folder or CSV table.
         n: how many to name.
         json: write them to this file.
-        drafts: write the model's masks of them into this folder, in their scans' formats, to be corrected. A file that
-            is already there is never replaced.
+        drafts: write the model's masks of them into this folder, to be corrected. A file that is already there is never
+            replaced.
+        format: of the drafts, as in `duoseg.predict`.
         labelled: the first so many training scans with a label count as annotated; as in the run where absent.
         splits: a file to take instead of the data set's ``splits.json``.
         device: where to compute.
@@ -97,7 +99,7 @@ def suggest(
     candidates = {case.name: case for case in split.unlabelled}
     if not candidates:
         raise InputError(f"{data}: every training scan is annotated; there is none to suggest.")
-    files = {} if drafts is None else {name: _draft(Path(drafts), case) for name, case in candidates.items()}
+    files = {} if drafts is None else {name: _draft(Path(drafts), case, format) for name, case in candidates.items()}
     existing = [part for file in files.values() for part in written_files(file) if part.exists()]
     if existing:
         raise InputError(
@@ -145,8 +147,8 @@ def _seen(case: Case, _: Prepared, prediction: Prediction, features: np.ndarray)
     return Seen(case.name, prediction.doubt, features, found=bool(prediction.mask.any()))
 
 
-def _draft(folder: Path, case: Case) -> Path:
-    return folder / f"{case.name}{mask_suffix(case.images[0], 'same')}"
+def _draft(folder: Path, case: Case, format: OutputFormat) -> Path:
+    return folder / f"{case.name}{mask_suffix(case.images[0], format)}"
 
 
 def _write_draft(file: Path, case: Case, model: Model) -> None:

@@ -87,20 +87,29 @@ class Typical:
         return cls(*(np.stack([getattr(one, part) for one in impressions]) for part in PARTS))
 
     def unlike(self, scan: Impression) -> tuple[str, ...]:
-        """In what a scan is unlike the training scans, in words; empty where it is like them, or they are too few."""
+        """In what a scan is unlike the training scans, in words; empty where it is like them, or they are too few.
+
+        A training scan is compared with the others.
+        """
         if len(self.features) < FEWEST:
             return ()
-        said = []
+        own, said = self._place_of(scan), []
         for part, words in PARTS.items():
-            limit = SPARE * self._usual[part].max()
-            distance = self._distance(part, getattr(scan, part))
-            if distance > limit:
-                said.append(f"{words} ({distance / np.median(self._usual[part]):.1f} times the usual distance)")
+            usual = self._usual[part] if own is None else np.delete(self._usual[part], own)
+            distance = self._distance(part, getattr(scan, part), own)
+            if distance > SPARE * usual.max():
+                said.append(f"{words} ({distance / np.median(usual):.1f} times the usual distance)")
         if said:
             return tuple(said)
-        ratios = self._turned(scan.look)
+        ratios = self._turned(scan.look, own)
         turned = [axis for axis in self._telling if ratios[axis] > np.log(TURNED)]
         return tuple(f"its orientation: it is more like them when mirrored {AXES[axis]}" for axis in turned)
+
+    def _place_of(self, scan: Impression) -> int | None:
+        """Which training scan it is, if any: no two scans have the same voxels."""
+        apart = np.abs(self.look - scan.look).reshape(len(self.look), -1).max(axis=1)
+        place = int(apart.argmin())
+        return place if apart[place] < SMALLEST_SPREAD else None
 
     def _distance(self, part: str, value: np.ndarray, leave_out: int | None = None) -> float:
         """The mean distance to the nearest training scans."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from duoseg.errors import InputError
 from duoseg.files import readable
@@ -19,8 +20,12 @@ from duoseg.scans.texts import some_text
 MOST_CHANNELS = 4  # files of one name with more numbers than this are scans, as in pat_0000 ... pat_0017
 
 
-def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Case]:
-    """The cases among files and folders, and the test cases of tables, by name.
+Rows = Literal["test", "raw", "all"]
+"""Of a table: its test scans, those that have no label, or all."""
+
+
+def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...], rows: Rows = "test") -> list[Case]:
+    """The cases among files and folders, and those of tables, by name.
 
     Several channels are told apart by ``_0000``, ``_0001``, ...
 
@@ -30,12 +35,13 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...]) -> list[Cas
     Args:
         paths: image files, folders of one DICOM series, and folders whose scans of either kind are all meant.
         channels: the channels that every case must have.
+        rows: which ones of tables.
 
     Raises:
         InputError: a path is missing or of no readable format, a case lacks a channel, two files claim one name, or
             the files look like those of more channels than there are.
     """
-    listed = [case for path in paths if is_table(path) for case in _of_table(path, channels)]
+    listed = [case for path in paths if is_table(path) for case in _of_table(path, channels, rows)]
     files: list[Path] = []
     for path in paths:
         if is_table(path):
@@ -73,11 +79,14 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
-def _of_table(path: Path, channels: tuple[str, ...]) -> list[Case]:
-    """Return the test cases of a table."""
-    cases = [case.without_label() for case in load_dataset(path).test]
+def _of_table(path: Path, channels: tuple[str, ...], rows: Rows) -> list[Case]:
+    """Return the cases of a table."""
+    dataset = load_dataset(path)
+    found = [*dataset.test] if rows == "test" else [*dataset.train, *dataset.test]
+    cases = [case.without_label() for case in found if rows != "raw" or case.label is None]
     if not cases:
-        raise InputError(f"{path}: has no row with the split test; give the scans themselves, or mark them so.")
+        lacking = {"test": "with the split test", "raw": "without a label", "all": "that is used"}[rows]
+        raise InputError(f"{path}: has no row {lacking}; --rows test, raw or all says which ones are meant.")
     if len(cases[0].images) != len(channels):
         raise InputError(f"{path}: has {len(cases[0].images)} images a scan, but the model takes {len(channels)}.")
     return cases
@@ -88,6 +97,12 @@ def _files_of(path: Path) -> list[Path]:
         inside = image_files(path)
         if loose_slices(inside) or (can_read(path) and len(inside) == 1):
             return [_as_series(path, inside)]
+        below = [] if inside else [folder.name for folder in sorted(path.iterdir()) if folder.is_dir()]
+        if below:
+            raise InputError(
+                f"{path}: holds folders ({some_text(below, 3)}) and no images. Give those that hold the images or the "
+                "slices of a series themselves, or list them in a CSV table."
+            )
         if not inside:
             raise InputError(
                 f"{path}: holds no images that can be read. Give the folder that holds the image files itself, "

@@ -76,6 +76,15 @@ def test_label_that_is_no_mask_is_refused(tmp_path: Path) -> None:
         take_fingerprint(data.split(labelled=1), data)
 
 
+def test_an_image_among_the_labels_is_told_by_its_name(tmp_path: Path) -> None:
+    case = make.write_case(tmp_path, "a")
+    values = np.arange(20 * 24 * 18).reshape(20, 24, 18) % 500
+    nib.save(nib.Nifti1Image(values.astype(np.int16), make.affine()), tmp_path / "a_label.nii.gz")
+    data = make.dataset([case], classes={})
+    with pytest.raises(InputError, match=r"a_label.*499 different values.*is it an image"):
+        take_fingerprint(data.split(labelled=1), data)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 3e9])
 def test_label_with_a_value_that_is_no_integer_is_refused_whatever_the_classes(tmp_path: Path, wrong: float) -> None:
     case = make.write_case(tmp_path, "a")

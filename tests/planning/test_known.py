@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def test_a_kept_fact_of_another_kind_is_found_anew(tmp_path: Path) -> None:
     with Known(tmp_path) as facts:
         assert facts.recall("length", [file], lambda: "many", parse=str) == "many"
     assert length_of(file, tmp_path, asked) == 4 and len(asked) == 1
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_is_known_by_whatever_path_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("scan").write_text("content")
+    for path, count in ((tmp_path / "scan", 1), (Path("scan"), 1)):
+        with Known(tmp_path / "cache", make=True) as facts:
+            facts.recall("sha256", [path], lambda: pytest.fail("read again") if facts._facts else "0", parse=str)
+        assert len(json.loads((tmp_path / "cache" / "known.json").read_text())) == count
+
+
+def test_facts_that_may_not_be_read_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    with Known(tmp_path) as facts:
+        assert facts.recall("sha256", [], lambda: "0", parse=str) == "0"
 
 
 @pytest.mark.usefixtures("settled")

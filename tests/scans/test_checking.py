@@ -376,6 +376,15 @@ def test_labelled_voxels_outside_the_images_content_are_counted(data):
     assert "4 of 12 labelled voxels lie outside" in problem.message
 
 
+def test_voxels_that_are_nan_count_as_the_air_that_they_become(data):
+    voxels = np.abs(image(0)).astype(np.float32)
+    voxels[4, 5, 5] = 0
+    voxels[:3] = np.nan
+    save(data / "imagesTr/a_0000.nii.gz", voxels)
+    messages = [problem.message for problem in check(data).problems if problem.severity == "warning"]
+    assert any("labelled voxels lie outside" in message for message in messages)
+
+
 def test_values_of_ct_under_another_name_are_noted_once(data):
     for seed, case in enumerate("abc"):
         save(data / f"imagesTr/{case}_0000.nii.gz", image(seed) - 1100)

@@ -235,7 +235,7 @@ def test_a_label_that_is_like_no_case_has_no_guess(tmp_path):
 def test_what_lies_in_a_folder_of_images_and_is_not_read_is_noted_once(nnunet):
     touch(nnunet, "imagesTr/dicom/1.dcm", "imagesTr/e_0000.mha", "imagesTr/notes.txt")
     (note,) = load_dataset(nnunet).problems
-    assert (note.severity, note.file) == ("note", nnunet / "imagesTr")
+    assert (note.severity, note.file) == ("warning", nnunet / "imagesTr")  # the folder may hold scans
     assert "3 files or folders were not read (first: dicom/)" in note.message
 
 
@@ -311,6 +311,17 @@ def test_the_rows_of_a_table_that_are_meant_are_predicted(tmp_path):
     for rows in ("test", "raw"):
         with pytest.raises(InputError, match=r"has no row .*--rows"):
             find_inputs([table], channels=("MR",), rows=rows)
+
+
+def test_channels_of_a_table_that_are_called_otherwise_than_the_models_are_refused(tmp_path):
+    touch(tmp_path, "x/ct.nii", "x/pet.nii")
+    (tmp_path / "scans.csv").write_text("image,image_2,split\nx/pet.nii,x/ct.nii,test\n")
+    names_ = {"channel_names": {"0": "PET", "1": "CT"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(names_))
+    with pytest.raises(InputError, match=r"has the channels PET, CT, and the model is for CT, PET"):
+        find_inputs([tmp_path / "scans.csv"], channels=("CT", "PET"))
+    assert len(find_inputs([tmp_path / "scans.csv"], channels=("PET", "CT"))) == 1
+    assert len(find_inputs([tmp_path / "scans.csv"], channels=("channel 0", "channel 1"))) == 1
 
 
 def test_a_folder_of_folders_says_which_ones_to_give(tmp_path):

@@ -31,6 +31,7 @@ from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from duoseg.errors import InputError
+from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import dicom
 from duoseg.scans.phantom_series import write_phantom_series
 
@@ -288,6 +289,17 @@ def test_a_single_slice_takes_its_announced_thickness_and_says_so(tmp_path):
     edit(folder, setting(SpacingBetweenSlices=4))
     scan = dicom.read_scan(folder / "0001.dcm")
     assert scan.grid.spacing[2] == pytest.approx(4) and "SpacingBetweenSlices" in scan.notes[0]
+
+
+def test_a_row_of_a_table_that_names_a_slice_is_refused_and_told_the_folder(tmp_path):
+    folder = series(tmp_path / "ct")
+    slice_, *_ = sorted(folder.glob("*.dcm"))
+    table = tmp_path / "scans.csv"
+    table.write_text(f"image,split\nct/{slice_.name},test\n")
+    with pytest.raises(InputError, match=rf"row 2 of scans\.csv names it.*one of 8 slices.*name .* folder, {folder}"):
+        load_dataset(table)
+    table.write_text("image,split\nct,test\n")
+    assert len(load_dataset(table).test) == 1
 
 
 def test_names_of_scans_and_what_can_be_read(tmp_path):

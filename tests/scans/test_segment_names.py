@@ -171,6 +171,25 @@ def test_without_declared_classes_values_count_and_names_that_disagree_are_error
     assert told(data_set(tmp_path / "same", CLASSES, classes={}, voxels=mask()), "error") == []
 
 
+def test_labels_that_disagree_are_refused_before_anything_is_learnt(tmp_path, caplog):
+    root = data_set(tmp_path / "swapped", {"spleen": 1, "liver": 2}, classes={})
+    with pytest.raises(InputError, match=r"b\.seg\.nrrd.*'spleen' has the value 1, and 2 in a\.seg\.nrrd"):
+        fingerprint(load_dataset(root))
+    root = data_set(tmp_path / "renamed", {"lung": 1, "spleen": 2}, classes={}, voxels=mask())
+    (warning,) = told(root, "warning")
+    assert "'lung' has the value 1, which is 'liver' in a.seg.nrrd" in warning
+    fingerprint(load_dataset(root))
+    assert warning in caplog.text
+
+
+def test_a_segment_of_another_name_than_its_value_is_declared_with_is_noted(tmp_path):
+    for name, noted in (("lung", True), ("Segment_1", False), ("liver", False)):
+        root = data_set(tmp_path / name, {name: 1, "spleen": 2}, voxels=mask())
+        found = [text for text in told(root, "note") if "is taken as that" in text]
+        assert bool(found) == noted
+        assert not noted or "'lung' has the value 1, which the data set declares as 'liver'" in found[0]
+
+
 def test_a_cache_is_not_shared_by_data_sets_that_give_one_name_another_value(tmp_path):
     root = data_set(tmp_path / "data", {"spleen": 1, "liver": 2})
     dataset = load_dataset(root)

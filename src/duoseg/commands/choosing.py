@@ -17,6 +17,7 @@ from duoseg.planning.sizing import Device
 from duoseg.progress import Progress, counted
 from duoseg.scans.copies import require_apart
 from duoseg.scans.dataset import Dataset, Split
+from duoseg.scans.description import require_channels
 
 
 def choose_plan(
@@ -83,7 +84,8 @@ def _plan(
 
 
 def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
-    """Refuse a plan for other classes than the data set declares."""
+    """Refuse a plan for other classes or channels than the data set declares."""
+    require_channels(dataset.channels, plan.channels, dataset.root, str(path))
     if dataset.classes and dataset.classes != plan.classes:
         raise InputError(
             f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.root} declares "

@@ -20,6 +20,7 @@ from duoseg.prediction.suggesting import Seen, choose, reason_for
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.description import require_channels
 from duoseg.scans.formats import OutputFormat, mask_suffix, write_like, written_files
 from duoseg.training.devices import DeviceName, use_threads
 
@@ -91,6 +92,7 @@ def suggest(
     use_threads(threads)
     model = load(run, device=device)
     dataset = load_dataset(data, splits=splits)
+    require_channels(dataset.channels, model.plan.channels, data, str(run))
     if labelled is None:
         before = load_config(require_file(Path(run), CONFIG)).labelled
         there = sum(case.label is not None for case in dataset.train)

@@ -4,7 +4,7 @@ One file holds a case's image (float16), one its label (int8). A file's name car
 that made it: the bytes of its sources and the settings that matter. So a changed scan or setting finds no file
 and is prepared anew, while an unrelated setting finds the file it wants. Files appear by rename, complete or
 not at all; a digest finds those that were damaged later. Hashes and digests are looked at again only when a file has
-changed, so that a start among thousands of scans reads none of them. What an intact file says of itself is believed
+changed, so that a start among thousands of scans reads no voxel of them. What an intact file says of itself is believed
 only where it is possible, since a cache folder may have come from elsewhere.
 """
 

@@ -6,10 +6,12 @@ axis order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,18 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.formats import source_files
 from duoseg.scans.scan import Grid, content_box
-from duoseg.scans.segments import names_of_classes
+from duoseg.scans.segments import disagreements, names_of_classes
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 from duoseg.scans.strays import stray_text
+from duoseg.scans.values import MAX_CLASSES
 
 SAMPLES_PER_CASE = 10_000  # foreground voxels of one scan that enter the intensity statistics
 VOXEL_BYTES = 10  # memory for a voxel: as stored, as 32-bit float, and whether it is content
+FACTS = 2
+"""Raised where a scan is measured in another way than before: what is known of scans is then measured anew."""
 Progress = Callable[[int, int], None]
+
+logger = logging.getLogger("duoseg")
 
 
 class CaseFacts(Section):
@@ -83,7 +90,7 @@ class _Measured:
 
     volumes: dict[int, list[float]] = field(default_factory=dict)
     extents: dict[int, list[tuple[float, float, float]]] = field(default_factory=dict)
-    named: list[Mapping[str, int]] = field(default_factory=list)
+    named: list[tuple[Path, Mapping[str, int]]] = field(default_factory=list)
     samples: list[np.ndarray] = field(default_factory=list)
 
 
@@ -123,7 +130,9 @@ def take_fingerprint(
         facts.append(one)
         if progress is not None:
             progress(len(facts), len(cases))
-    classes = dataset.classes or names_of_classes(sorted(measured.volumes), measured.named)
+    if not dataset.classes:
+        _require_agreement(measured.named)
+    classes = dataset.classes or names_of_classes(sorted(measured.volumes), [names for _, names in measured.named])
     return Fingerprint(
         channels=dataset.channels,
         classes=dict(classes),
@@ -144,6 +153,18 @@ def take_fingerprint(
     )
 
 
+def _require_agreement(named: Sequence[tuple[Path, Mapping[str, int]]]) -> None:
+    """Refuse labels that call another organ by a value than others do; tell of those that may.
+
+    Raises:
+        InputError: names the labels.
+    """
+    for problem in disagreements(named):
+        if problem.severity == "error":
+            raise InputError(str(problem))
+        logger.warning(str(problem))
+
+
 def _unlabelled_facts(case: Case, known: Known | None, room: Room | None) -> CaseFacts:
     """The facts of an unlabelled scan, whatever it was called when they became known."""
 
@@ -157,7 +178,7 @@ def _unlabelled_facts(case: Case, known: Known | None, room: Room | None) -> Cas
     if known is None:
         return find()
     return known.recall(
-        "facts",
+        f"facts {FACTS}",
         [file for image in case.images for file in source_files(image)],
         find,
         parse=parse,
@@ -169,7 +190,8 @@ def _measure(case: Case, dataset: Dataset, measured: _Measured) -> CaseFacts:
     """Measure a scan and its label."""
     voxels, grid = read_channels(case)
     scan = read_label_scan(case, grid, dataset.classes)
-    measured.named.append(scan.segments)
+    assert case.label is not None
+    measured.named.append((case.label, scan.segments))
     order = grid.canonical()
     label, image = to_canonical(scan.voxels, *order), to_canonical(voxels, *order)
     _measure_label(label, image, grid, dataset, measured, str(case.label))
@@ -203,6 +225,11 @@ def _measure_label(
         class_indices(label, dataset.classes, dataset.ignore_value, name=name)  # which says what is wrong
     elif not dataset.classes and found and found[0] < 0:
         raise InputError(f"{name}: holds {found[0]}, but a label's values are 0 (background) and above.")
+    if len(found) > MAX_CLASSES:
+        raise InputError(
+            f"{name}: holds {len(found)} different values, and at most {MAX_CLASSES} classes are supported; is it an "
+            "image?"
+        )
     inside = np.zeros_like(label, bool)
     for value in found:
         mask = label == value

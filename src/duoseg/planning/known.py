@@ -95,16 +95,16 @@ def _stamp(files: Sequence[Path]) -> str:
         except OSError:  # whoever reads it says what is wrong
             return ""
         latest = max(latest, state.st_mtime_ns, state.st_ctime_ns)
-        seen.update(repr((str(file), state.st_size, state.st_mtime_ns, state.st_ctime_ns)).encode())
+        seen.update(repr((str(file.absolute()), state.st_size, state.st_mtime_ns, state.st_ctime_ns)).encode())
     return seen.hexdigest()[:32] if latest < (time.time() - SETTLED_SECONDS) * 1e9 else ""
 
 
 def _read(path: Path) -> dict[str, tuple[str, Any]]:
-    """What is kept; nothing where the file is not there or is no such list, since all of it can be found again."""
-    if not path.is_file():
-        return {}
+    """What is kept; nothing where there is no such list or it may not be read, since all of it can be found again."""
     try:
+        if not path.is_file():
+            return {}
         content = read_json(path, limit=MOST_BYTES)
         return {key: (str(stamp), fact) for key, (stamp, fact) in content.items()}
-    except (InputError, AttributeError, TypeError, ValueError):
+    except (InputError, OSError, AttributeError, TypeError, ValueError):
         return {}

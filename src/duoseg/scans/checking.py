@@ -35,8 +35,9 @@ from duoseg.scans.inspection import (
     value_range,
 )
 from duoseg.scans.scan import Grid, Pairs, content_box
-from duoseg.scans.segments import by_name
+from duoseg.scans.segments import by_name, strangers
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
+from duoseg.scans.values import fill_not_finite, not_finite_text
 
 __all__ = ["CheckReport", "Problem", "Role", "Row", "check_dataset"]
 
@@ -145,6 +146,8 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         else:
             problems += grid_problems(scan, *first)
             scan = scan.onto(first[1]) or scan
+        if not_finite_text(scan.voxels) and low is not None:  # as it will be prepared
+            scan = replace(scan, voxels=fill_not_finite(scan.voxels, scan.source))
         boxes.append(content_box(scan.voxels[None]))
         del scan  # before the next channel is read
     values, segments = None, dict[Path, Mapping[str, int]]()
@@ -167,6 +170,7 @@ def _inspect_label(
     except InputError as error:
         problems.append(problem_from(error, file))
         return None, {}
+    problems += strangers(file, scan.segments, dataset.classes)
     try:
         scan = by_name(scan, dataset.classes)
     except InputError as error:

@@ -53,6 +53,31 @@ class Description:
     problems: tuple[Problem, ...] = ()
 
 
+def default_channels(count: int) -> tuple[str, ...]:
+    """Return names for channels that nobody named."""
+    return tuple(f"channel {number}" for number in range(count))
+
+
+def require_channels(found: tuple[str, ...], meant: tuple[str, ...], where: object, of: str) -> None:
+    """Refuse channels that are called otherwise, or in another order, than a plan's; those without names may be any.
+
+    Args:
+        found: the channels of a data set.
+        meant: those of the plan.
+        where: the data set, for the message.
+        of: whose plan it is, for the message.
+
+    Raises:
+        InputError: they differ.
+    """
+    unnamed = {default_channels(len(found)), default_channels(len(meant))}
+    if found != meant and not (len(found) == len(meant) and {found, meant} & unnamed):
+        raise InputError(
+            f"{where}: has the channels {', '.join(found)}, and {of} is for {', '.join(meant)}; give the images of "
+            "these, in this order, or mend channel_names in dataset.json."
+        )
+
+
 def is_ct(channel: str) -> bool:
     """Return whether a channel's name has a word for CT: "CT", "CTA_portal", but not "T1ct"."""
     return not CT_WORDS.isdisjoint(re.split("[^0-9a-z]+", channel.lower()))

@@ -11,6 +11,7 @@ from duoseg.errors import InputError
 from duoseg.files import readable
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.description import require_channels
 from duoseg.scans.formats import can_read, exists, is_readable, loose_slices, stem
 from duoseg.scans.formats.dicom import can_read as can_read_dicom
 from duoseg.scans.layouts import Found, Listing, channel_number, has_channel_numbers, image_files
@@ -87,8 +88,7 @@ def _of_table(path: Path, channels: tuple[str, ...], rows: Rows) -> list[Case]:
     if not cases:
         lacking = {"test": "with the split test", "raw": "without a label", "all": "that is used"}[rows]
         raise InputError(f"{path}: has no row {lacking}; --rows test, raw or all says which ones are meant.")
-    if len(cases[0].images) != len(channels):
-        raise InputError(f"{path}: has {len(cases[0].images)} images a scan, but the model takes {len(channels)}.")
+    require_channels(dataset.channels, channels, path, "the model")
     return cases
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from duoseg.errors import InputError
 from duoseg.files import readable
 from duoseg.scans.cases import Case, LeftOut, Problem
-from duoseg.scans.description import MOST_CHANNELS, Description, too_high_a_channel
+from duoseg.scans.description import MOST_CHANNELS, Description, default_channels, too_high_a_channel
 from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
@@ -97,11 +97,6 @@ def _slices_problems(folder: Path, images: Sequence[Path]) -> Iterable[Problem]:
             f"{len(slices)} files in {folder.name} are slices of one DICOM series, not scans ({slices[0].name}, ...)"
         )
         yield Problem("error", slices[0], message, f"move them into {folder.name}/<case>_0000/, a folder of their own")
-
-
-def default_channels(count: int) -> tuple[str, ...]:
-    """Return names for channels that nobody named."""
-    return tuple(f"channel {number}" for number in range(count))
 
 
 def has_channel_numbers(folders: Iterable[tuple[Sequence[Path], Sequence[Path]]]) -> bool:

@@ -7,6 +7,7 @@ that class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from duoseg.scans.texts import some_text
 from duoseg.scans.values import as_integers, label_faults
 
 _TOLD = 3
+UNNAMED = re.compile(r"segment[ _]?\d*", re.IGNORECASE)
+"""What programs call a segment that nobody has named."""
 
 
 def distinct(named: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -72,6 +75,26 @@ def by_name(scan: Scan, classes: Mapping[str, int]) -> Scan:
     return replace(scan, voxels=renumbered, segments=declared, notes=(*scan.notes, note))
 
 
+def strangers(file: Path, segments: Mapping[str, int], classes: Mapping[str, int]) -> Iterator[Problem]:
+    """Yield a note on segments whose names are no classes, though their values are those of some: perhaps other organs.
+
+    Args:
+        file: the label.
+        segments: name -> value, of the label.
+        classes: name -> value, empty where nobody declared any.
+    """
+    meant = _declared(segments, classes)
+    called = {value: name for name, value in classes.items() if name != str(value)}
+    texts = [
+        f"{shown(name)} has the value {value}, which the data set declares as {shown(called[value])}"
+        for name, value in segments.items()
+        if name not in meant and value in called and not UNNAMED.fullmatch(name.strip())
+    ]
+    if texts:
+        remedy = "if it is another structure, mend the label; else nothing needs to be done"
+        yield Problem("note", file, f"its segment {some_text(texts, _TOLD)}, and is taken as that", remedy)
+
+
 def names_of_classes(values: Sequence[int], named: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return a name for each value of labels whose classes nobody declared.
 
@@ -89,17 +112,28 @@ def names_of_classes(values: Sequence[int], named: Iterable[Mapping[str, int]]) 
 
 
 def disagreements(labels: Sequence[tuple[Path, Mapping[str, int]]]) -> Iterator[Problem]:
-    """Yield labels that give the name of a segment another value than a label before them, where none is declared."""
-    first: dict[str, tuple[int, Path]] = {}
+    """Yield labels whose segments go against those of a label before them, where no class is declared.
+
+    A name with two values is an error: the class would be two organs. A value with two names may be that, or one organ
+    that was called in two ways: a warning.
+    """
+    values: dict[str, tuple[int, Path]] = {}
+    names: dict[int, tuple[str, Path]] = {}
     for file, segments in labels:
-        texts = []
+        moved, renamed = [], []
         for name, value in segments.items():
-            known, where = first.setdefault(_plain(name), (value, file))
+            known, where = values.setdefault(_plain(name), (value, file))
+            called, there = names.setdefault(value, (name, file))
             if known != value:
-                texts.append(f"{shown(name)} has the value {value}, and {known} in {where.name}")
-        if texts:
+                moved.append(f"{shown(name)} has the value {value}, and {known} in {where.name}")
+            elif _plain(called) != _plain(name):
+                renamed.append(f"{shown(name)} has the value {value}, which is {shown(called)} in {there.name}")
+        if moved:
             remedy = "declare the classes under labels in dataset.json, or give the segments the same values"
-            yield Problem("error", file, f"its segment {some_text(texts, _TOLD)}", remedy)
+            yield Problem("error", file, f"its segment {some_text(moved, _TOLD)}", remedy)
+        if renamed:
+            remedy = "if these are two organs, give them two values; else call them alike"
+            yield Problem("warning", file, f"its segment {some_text(renamed, _TOLD)}", remedy)
 
 
 def _declared(segments: Mapping[str, int], classes: Mapping[str, int]) -> dict[str, str]:

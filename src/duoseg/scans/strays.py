@@ -60,16 +60,19 @@ def stray_text(problems: Iterable[Problem]) -> str:
 
 
 def unread_files(folder: Path, read: Sequence[Path], *, severity: Severity = "note") -> Iterator[Problem]:
-    """Yield one problem on what lies visibly in a folder of images or labels and was not ``read``."""
+    """Yield one problem on what lies visibly in a folder of images or labels and was not ``read``.
+
+    It is a warning at least where there are folders among it, which may hold scans.
+    """
     known = {*read, *_data_files(read)}
     rest = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path not in known]
     if rest:
         first = f"{rest[0].name}/" if rest[0].is_dir() else rest[0].name
         yield Problem(
-            severity,
+            "warning" if any(path.is_dir() for path in rest) else severity,
             folder,
             f"{count_text(len(rest), 'file or folder was', 'files or folders were')} not read (first: {first})",
-            "put scans into the folder itself, in a readable format, if they were meant to be used",
+            "if they hold scans, put these into the folder itself, in a readable format, or list them in a CSV table",
         )
 
 

@@ -7,16 +7,17 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.files import read_text, readable
 from duoseg.scans.cases import Case, LeftOut, Problem
-from duoseg.scans.description import Description
-from duoseg.scans.formats import exists, is_readable, readable_suffixes, stem
-from duoseg.scans.layouts import Found, default_channels
+from duoseg.scans.description import Description, default_channels
+from duoseg.scans.formats import exists, is_readable, loose_slices, readable_suffixes, stem
+from duoseg.scans.formats.dicom import can_read as can_read_dicom
+from duoseg.scans.layouts import Found, image_files
 from duoseg.scans.names import cell_fault, has_control, shown
 from duoseg.scans.texts import count_text, some_text
 
@@ -75,7 +76,21 @@ def find_in_table(path: Path, description: Description) -> Found:
         (found.test if row.split == "test" else found.train).append(case)
         if row.split == "holdout":
             found.holdout.append(row.name)
+    found.problems.extend(_slices_problems(path, rows))
     return found
+
+
+def _slices_problems(path: Path, rows: Sequence[_Row]) -> Iterator[Problem]:
+    """Yield rows that name single slices of a DICOM series, which are no scans by themselves."""
+    named = {image: row.number for row in rows for image in row.images if image.is_file() and can_read_dicom(image)}
+    beside = [file for folder in dict.fromkeys(image.parent for image in named) for file in image_files(folder)]
+    for slices in loose_slices(list(dict.fromkeys([*named, *beside]))):
+        picked = [file for file in slices if file in named]
+        if picked:
+            message = (
+                f"row {named[picked[0]]} of {path.name} names it, but it is one of {len(slices)} slices of a series"
+            )
+            yield Problem("error", picked[0], message, f"name the folder, {picked[0].parent}")
 
 
 def _rows(path: Path) -> Iterator[_Row]:

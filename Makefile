@@ -9,8 +9,9 @@ PYTEST_ARGS ?=
 RIVALS := supervised_half_batch,supervised_longer,supervised_pair
 METHODS ?= supervised,boundary,dtml,duo,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duwm,dtc,mean_teacher,pseudo_label,cps,urpc,mc_net,bcp,ad_mt
 METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,duo,$(RIVALS),ua_mt,dtc,mean_teacher,bcp,ad_mt
+METHODS_LABELS ?= supervised,dtml,duo,supervised_longer,supervised_pair,ad_mt
 SEEDS ?= 0,1,2
-BENCHMARKS := scores distances error_rates restoring training_step published_step many_scans predicting fuzz_formats odd_scans
+BENCHMARKS := scores distances error_rates restoring training_step published_step many_scans predicting pages fuzz_formats odd_scans
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,7 +76,7 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.bench  ## the benchmarks of speed, memory and robustness, one script a claim: hours
+bench: $(VENV)/.bench  ## the benchmarks of speed, memory and robustness that need no data, one script a claim: hours
 	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 bench-quick: $(VENV)/.dev  ## the ratios that three minutes suffice for, against the same limits
@@ -89,6 +90,8 @@ accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/:
 		--methods $(METHODS) --labelled 4 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
 		--methods supervised --labelled all --seeds 0 --device cpu
+	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus-labels \
+		--methods $(METHODS_LABELS) --labelled 1,2 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
 		--methods $(METHODS_LEFT_ATRIUM) --labelled 8 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \

@@ -35,6 +35,13 @@ READING_WIDTH = 116
 SEVERITIES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
+class _Printer(RichConsole):
+    """Leaves it to the command line what to do where nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # the BrokenPipeError that it is called for
+
+
 class Console:
     """Prints what the commands return.
 
@@ -45,7 +52,7 @@ class Console:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         # A file or a pipe has no width to fold a table to.
-        self._out = RichConsole(highlight=False, width=None if _is_terminal(sys.stdout) else PIPE_WIDTH)
+        self._out = _Printer(highlight=False, width=None if _is_terminal(sys.stdout) else PIPE_WIDTH)
         self._err = RichConsole(stderr=True, highlight=False)
 
     def progress(self) -> AbstractContextManager[Progress | None]:

@@ -40,14 +40,15 @@ def require_writable(path: Path) -> None:
     """Make the folder of a file to be written later, and fail now if it cannot be.
 
     Raises:
-        InputError: its folder cannot be made or written to, or a folder has its name.
+        InputError: its folder cannot be made or written to, or something else than a file has its name.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise InputError(f"{path.parent}: cannot be made ({fault.strerror}): choose another place.") from fault
-    if not os.access(path.parent, os.W_OK) or path.is_dir():
+    if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: cannot be written there: choose another place.")
+    _require_file_or_nothing(path)
 
 
 @contextmanager
@@ -57,8 +58,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary name keeps the whole file name as its ending, since several libraries choose a format by suffix.
 
     Raises:
+        InputError: a folder, a device or a pipe has that name: a rename would take its place.
         OSError: it cannot be written, such as on a full disk; its ``filename`` is ``path`` where the system gave none.
     """
+    _require_file_or_nothing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
@@ -69,6 +72,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _require_file_or_nothing(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is there, and is no file: choose another place.")
 
 
 @contextmanager

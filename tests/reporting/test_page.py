@@ -98,6 +98,18 @@ FIRST = {"a": 0.70, "b": 0.72, "c": 0.74, "d": 0.71}
 SECOND = {"a": 0.80, "b": 0.81, "c": 0.86, "d": 0.79}
 
 
+def test_intervals_are_over_persons_where_they_are_known():
+    dice = {f"{person}-{visit}": 0.70 + 0.02 * person + 0.001 * visit for person in range(6) for visit in range(5)}
+    alone = _run("duo", dice)
+    known = replace(alone, persons={case: case.split("-")[0] for case in dice})
+    widths = [row.values["dice"].high - row.values["dice"].low for run in (alone, known) for row in mean_rows([run])]
+    assert widths[1] > 2 * widths[0]
+    better = _run("other", {case: value + 0.05 for case, value in dice.items()})
+    three = {case: str(int(case[0]) % 3) for case in dice}
+    told = " ".join(verdict([known, replace(better, persons=three)]))
+    assert "3 persons are too few" in told
+
+
 def test_page_is_well_formed_and_shows_every_value(tmp_path):
     runs = [
         _run("supervised", FIRST, source="A mean of two: Someone else, 2022."),
@@ -197,7 +209,7 @@ def test_the_winner_is_named_whichever_method_it_is():
     [
         ([_run("a", None)], "says nothing about accuracy"),
         ([_run("a", FIRST)], "a reaches a mean Dice of 0.718"),
-        ([_run("a", {"x": 0.5}), _run("b", {"x": 0.6})], "One scan is too few"),
+        ([_run("a", {"x": 0.5}), _run("b", {"x": 0.6})], "1 scan is too few"),
         ([_run("a", FIRST), _run("b", FIRST)], "scored the same to three decimals"),
         ([_run("a", {"x": 0.5}), _run("b", {"y": 0.6})], "cannot be compared"),
         ([_run("a", {"x": 0.5}), _run("b", {"x": 0.6}), _run("c", {"x": 0.1})], "After them: c 0.100."),

@@ -21,7 +21,8 @@ def a_run(steps=400, planned=1000, *, seconds=100.0, waited=1.0, **values) -> Ru
         }
         for step in range(1, steps + 1)
     ]
-    return RunSummary("r", "duo", steps, seconds, records=records, plan={"steps": planned})
+    terms = ("region", "boundary", "map")
+    return RunSummary("r", "duo", steps, seconds, records=records, plan={"steps": planned}, labelled_terms=terms)
 
 
 def test_a_training_says_how_far_it_is_and_how_long_it_will_take():

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import duoseg
 from duoseg.errors import InputError
 from duoseg.scans.formats import write
 from duoseg.scans.scan import Grid
@@ -335,6 +336,26 @@ def test_folders_that_do_not_pair_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "p" / "a_0000.nii", block(1, 3))
     with pytest.raises(InputError, match="both masks of case 'a_0000'"):
         evaluate(prediction.parent, reference.parent)
+
+
+@pytest.mark.parametrize("place", ["masks/a.nii.gz", "labelsTs/b.nii.gz", "dataset.json", "scores.csv"])
+def test_scores_never_take_the_place_of_what_they_are_made_of_or_of_each_other(folders, tmp_path: Path, place) -> None:
+    before = (tmp_path / place).read_bytes() if (tmp_path / place).exists() else None
+    with pytest.raises(InputError, match="write them elsewhere"):
+        duoseg.evaluate(*folders, csv=tmp_path / "scores.csv", json=tmp_path / place)
+    assert before is None or (tmp_path / place).read_bytes() == before
+
+
+def test_segments_that_contradict_each_other_are_not_scored_by_their_numbers(tmp_path: Path) -> None:
+    grid, both = Grid((8, 8, 8), AFFINE), block(1, 3) + block(4, 6, 2)
+    write(tmp_path / "p" / "a.seg.nrrd", both, grid=grid, segments={"liver": 1, "spleen": 2})
+    write(tmp_path / "r" / "a.seg.nrrd", both, grid=grid, segments={"spleen": 1, "liver": 2})
+    with pytest.raises(InputError, match=r"'liver' has the value 1, and 2 in a\.seg\.nrrd"):
+        evaluate(tmp_path / "p", tmp_path / "r")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1, "tumour": 2}}))
+    write(tmp_path / "r" / "a.seg.nrrd", both, grid=grid, segments={"liver": 1, "tumour": 2})
+    found = evaluate(tmp_path / "p", tmp_path / "r").problems
+    assert any("'spleen' has the value 2, which the data set declares as 'tumour'" in one.message for one in found)
 
 
 def test_csv_has_a_row_per_case_and_label_and_empty_cells_where_undefined(folders, tmp_path: Path) -> None:

@@ -222,6 +222,18 @@ def test_a_seed_that_lacks_a_fold_is_no_finished_seed() -> None:
     assert row["n"] == 2
 
 
+def test_a_method_that_lacks_a_fold_in_every_seed_has_no_finished_seed() -> None:
+    def half(method: str, fold: int, seed: int) -> Result:
+        rows = [make_row(f"scan-{fold}-{i}", 0.6 + 0.1 * fold + 0.01 * i) for i in range(3)]
+        return make_result(method, rows, fold=fold, seed=seed)
+
+    results = [half("a", fold, seed) for fold in (0, 1) for seed in (0, 1)]
+    results += [half("b", 0, seed) for seed in (0, 1)]
+    found = summarise_study(results, against="a")
+    assert only(found["summary"], metric="dice", method="b")["seeds"] == {}
+    assert only(found["comparisons"], metric="dice")["seeds"] == []
+
+
 def test_statistics_are_plain_values_and_do_not_depend_on_the_order_of_scans() -> None:
     results = make_field(("a", "b", "c"), labelled=(4,), seeds=2, cases=6)
     found = summarise_study(results, against="a")

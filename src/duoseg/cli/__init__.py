@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ for command in (demo, fetch, check, plan, train, predict, evaluate, compare, cal
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: status 1 and one clear message for wrong input, 2 for wrong usage, 130 for an interruption."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that this terminal cannot show ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(sys.argv[1:] if arguments is None else arguments)
     except CycloptsError:  # already explained on standard error
@@ -43,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as fault:
         if fault.filename is None:
-            raise
+            sys.stderr.write(f"duoseg: {fault.strerror or fault}.\n")
+            sys.exit(1)
         path = final_name(Path(str(fault.filename)))
         hint = " Choose another folder for prepared scans by --cache." if CACHE in path.parts else ""
         sys.stderr.write(f"duoseg: {path}: {fault.strerror}.{hint}\n")

@@ -27,7 +27,7 @@ def evaluate(
     """
     import duoseg
     from duoseg.console import Console
-    from duoseg.scans.limits import cores
+    from duoseg.scans.limits import processes
 
     console = Console(quiet=computing.quiet)
     with console.progress() as progress:
@@ -38,7 +38,7 @@ def evaluate(
             csv=csv,
             tolerance_mm=tolerance_mm,
             dataset=dataset,
-            threads=computing.threads or cores(),
+            threads=computing.threads or processes(),
             progress=progress,
         )
     console.evaluate(scores)
@@ -64,12 +64,17 @@ def report(
     """
     import duoseg
     from duoseg.console import Console
-    from duoseg.scans.limits import cores
+    from duoseg.scans.limits import processes
 
     console = Console(quiet=computing.quiet)
     with console.progress() as progress:
         page = duoseg.report(
-            run, out=out, reference=reference, scores=scores, threads=computing.threads or cores(), progress=progress
+            run,
+            out=out,
+            reference=reference,
+            scores=scores,
+            threads=computing.threads or processes(),
+            progress=progress,
         )
     console.report(page)
 

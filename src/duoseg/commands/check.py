@@ -7,7 +7,7 @@ from duoseg.progress import Progress, counted
 from duoseg.scans.check_report import CheckReport
 from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
-from duoseg.scans.limits import cores
+from duoseg.scans.limits import processes
 
 
 def check(
@@ -27,6 +27,6 @@ def check(
     return check_dataset(
         load_dataset(data, tolerant=True),
         labelled=labelled,
-        threads=threads or cores(),
+        threads=threads or processes(),
         progress=counted(progress, "check"),
     )

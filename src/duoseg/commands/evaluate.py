@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from duoseg.errors import InputError
 from duoseg.files import StrPath, require_writable
 from duoseg.progress import Progress, counted
 from duoseg.scores import evaluate as scoring
 from duoseg.scores.output import write_csv, write_json
+from duoseg.scores.pairing import description_beside, pair_masks
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.results import Scores
 
@@ -37,11 +40,13 @@ def evaluate(
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:
-        InputError: files are missing, cannot be read, or lie on different grids.
+        InputError: files are missing, cannot be read, or lie on different grids; or the scores would take the place of
+            one of them.
     """
-    for path in (json, csv):
-        if path is not None:
-            require_writable(Path(path))
+    outputs = [Path(path) for path in (json, csv) if path is not None]
+    for path in outputs:
+        require_writable(path)
+    _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
     scores = scoring.evaluate(
         Path(prediction),
         Path(reference),
@@ -55,3 +60,15 @@ def evaluate(
     if csv is not None:
         write_csv(scores, Path(csv))
     return scores
+
+
+def _require_apart(outputs: Sequence[Path], prediction: Path, reference: Path, dataset_json: Path | None) -> None:
+    """Refuse to write scores over what they are made of, or over each other."""
+    pairs, _ = pair_masks(prediction, reference)
+    inputs = [file for pair in pairs for file in (pair.prediction, pair.reference) if file is not None]
+    inputs += [file for file in (reference, description_beside(reference), dataset_json) if file is not None]
+    taken = {file.resolve() for file in inputs}
+    for path in outputs:
+        if path.resolve() in taken:
+            raise InputError(f"{path}: is read to make the scores, or is to hold others: write them elsewhere.")
+        taken.add(path.resolve())

@@ -24,9 +24,12 @@ from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.study_page import write_study_page
+from duoseg.scans.dataset import load_dataset
+from duoseg.scans.inputs import is_table
 from duoseg.scans.texts import count_text
 from duoseg.scores.output import read_scores, to_json
 from duoseg.scores.results import Scores
+from duoseg.study.folds import person_texts
 from duoseg.study.reading import STUDY
 from duoseg.training.log import read_log
 
@@ -87,16 +90,14 @@ def _write_scored(
         raise InputError(f"{folder}: holds {what}; --reference scores a folder that one `duoseg predict` wrote.")
     (runs,) = made_by
     if not (Path(runs[0]) / CONFIG).is_file():
-        raise InputError(
-            f"{runs[0]}: is not there, though it made the masks in {folder}. Runs are named as `duoseg predict` was "
-            "given them: start in the folder in which it ran."
-        )
+        raise InputError(f"{runs[0]}: is not there, though it made the masks in {folder}. Bring it back.")
     scores = scores or evaluate(folder, reference, threads=threads, progress=progress)
+    persons = person_texts(load_dataset(reference).test) if is_table(reference) else {}
     notes = [f"The masks are the mean of {count_text(len(runs), 'run')}; losses and plan are those of the first."]
     return write_report(
         page,
         title=f"Scores of {folder.resolve().name}",
-        runs=[summarise_run(Path(runs[0]), scores=to_json(scores))],
+        runs=[summarise_run(Path(runs[0]), scores=to_json(scores), persons=persons)],
         pictures=scored_pictures(scores, folder, reference),
         notes=notes if len(runs) > 1 else [],
     )
@@ -141,6 +142,7 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
         refresh_seconds: of a page that is written again and again: how often a browser is to load it anew.
     """
     notes, pictures, scores = [note] if note else [], [], crossed_scores(folder)
+    persons: dict[str, str] = {}
     if scores is not None:
         notes.append(
             f"Scored are the {count_text(len(scores.cases), 'annotated scan')}, each predicted by a model that had not "
@@ -148,26 +150,29 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
             "masks should be no worse."
         )
         try:
+            persons = person_texts(load_dataset(folder / CROSSED / HELD).test)
             pictures = scored_pictures(scores, folder / CROSSED / MASKS, folder / CROSSED / HELD)
         except InputError as fault:
             logger.warning("the annotated scans are not shown: %s", fault)
     return write_report(
         page,
         title=f"Run {folder.resolve().name}",
-        runs=[summarise_run(folder, scores=None if scores is None else to_json(scores))],
+        runs=[summarise_run(folder, scores=None if scores is None else to_json(scores), persons=persons)],
         pictures=pictures,
         notes=notes,
         refresh_seconds=refresh_seconds,
     )
 
 
-def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str, Any] | None = None) -> RunSummary:
+def summarise_run(
+    folder: Path, *, scores: Mapping[str, Any] | None = None, persons: Mapping[str, str] | None = None
+) -> RunSummary:
     """A run's folder as the page needs it.
 
     Args:
         folder: run folder.
-        name: what the page calls the run; its method where absent.
         scores: content of a scores file.
+        persons: of its cases.
     """
     config = load_config(require_file(folder, CONFIG))
     plan = load_plan(require_file(folder, PLAN))
@@ -176,15 +181,18 @@ def summarise_run(folder: Path, *, name: str | None = None, scores: Mapping[str,
     records = read_log(folder)
     method, unlabelled = find_method(config.method), len(cases["unlabelled"])
     return RunSummary(
-        name=name or config.method,
+        name=config.method,
         method=config.method,
         steps=int(records[-1]["step"]) if records else 0,
         seconds=records[-1]["seconds"] if records else 0.0,
         records=records,
         scores=scores,
+        persons=persons or {},
         plan=plan.model_dump(mode="json"),
         environment=environment,
         source=source_of(config.method),
+        labelled_terms=method.labelled_terms,
+        apart_terms=method.apart_terms,
         settings={
             "labelled scans": len(cases["labelled"]),
             "unlabelled scans": unlabelled if looks_at_unlabelled(method) else f"{unlabelled}, none of them used",

@@ -65,6 +65,7 @@ class AsdNet(Method):
     """A network, and an adversary that says where to trust it."""
 
     Settings = AsdNetSettings
+    apart_terms = ("adversary",)
     revision = 2  # in 1 the adversary learned by the plan's optimiser
 
     def __init__(self, networks: NetworkFactory, settings: AsdNetSettings) -> None:

@@ -98,6 +98,10 @@ class Method(nn.Module):
 
     Settings: ClassVar[type[Settings]] = Settings
     revision: ClassVar[int] = 1
+    labelled_terms: ClassVar[tuple[str, ...]] = ("region",)
+    """The loss terms that annotated patches alone make: by them a page tells whether these are learned."""
+    apart_terms: ClassVar[tuple[str, ...]] = ()
+    """Those by which other networks than the students learn, such as an adversary."""
     stages: tuple[Stage, ...] = (Stage("train"),)
 
     # Calling a module returns Any in torch's types; this says what comes back.

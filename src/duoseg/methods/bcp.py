@@ -57,6 +57,7 @@ class Bcp(Method):
     """A student of mixed patches."""
 
     Settings = BcpSettings
+    labelled_terms = ("labelled",)
     revision = 2  # 1 mixed each patch once
 
     def __init__(self, networks: NetworkFactory, settings: BcpSettings) -> None:

@@ -23,6 +23,7 @@ class Boundary(Method):
     """DTML's distance student without its peer (the ablation "SDM only" of arXiv 2103.04708)."""
 
     Settings = BoundarySettings
+    labelled_terms = ("boundary",)
     stages = (Stage("train", batch="labelled"),)
 
     def __init__(self, networks: NetworkFactory, settings: BoundarySettings) -> None:

@@ -50,6 +50,7 @@ class Cps(Method):
     """Two networks, each of which believes the other."""
 
     Settings = CpsSettings
+    labelled_terms = ("first", "second")
 
     def __init__(self, networks: NetworkFactory, settings: CpsSettings) -> None:
         super().__init__(networks, settings)

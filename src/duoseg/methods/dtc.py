@@ -45,6 +45,7 @@ class Dtc(Method):
     """One network, two tasks that must agree."""
 
     Settings = DtcSettings
+    labelled_terms = ("region", "distance")
 
     def __init__(self, networks: NetworkFactory, settings: DtcSettings) -> None:
         super().__init__(networks, settings)

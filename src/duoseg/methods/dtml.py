@@ -51,6 +51,7 @@ class Dtml(Method):
     """Two students of unlike tasks that teach each other."""
 
     Settings = DtmlSettings
+    labelled_terms = ("region", "boundary")
 
     def __init__(self, networks: NetworkFactory, settings: DtmlSettings) -> None:
         super().__init__(networks, settings)

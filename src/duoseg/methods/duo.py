@@ -98,6 +98,7 @@ class Duo(Method):
     """Two students of unlike tasks that learn from what they have been, on views that are harder than the patches."""
 
     Settings = DuoSettings
+    labelled_terms = ("region", "boundary", "map")
 
     def __init__(self, networks: NetworkFactory, settings: DuoSettings) -> None:
         super().__init__(networks, settings)

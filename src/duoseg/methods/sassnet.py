@@ -55,6 +55,8 @@ class Sassnet(Method):
     """A network of two tasks, and an adversary that looks at shapes."""
 
     Settings = SassnetSettings
+    labelled_terms = ("region", "distance")
+    apart_terms = ("adversary",)
     revision = 2  # in 1 the adversary learned by the plan's optimiser
 
     def __init__(self, networks: NetworkFactory, settings: SassnetSettings) -> None:

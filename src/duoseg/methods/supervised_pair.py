@@ -17,6 +17,7 @@ from duoseg.model.networks import NetworkFactory
 class SupervisedPair(Method):
     """Two region students on batches full of labels."""
 
+    labelled_terms = ("first", "second")
     stages = (Stage("train", batch="labelled"),)
 
     def __init__(self, networks: NetworkFactory, settings: Settings) -> None:

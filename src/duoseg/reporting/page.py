@@ -19,7 +19,6 @@ from duoseg.reporting.records import RunSummary
 from duoseg.reporting.templating import asset, environment, script_hash
 from duoseg.reporting.volumes import class_values, inlined, viewer_script
 from duoseg.scans.texts import duration_text
-from duoseg.scores.statistics import summarise
 
 _SIZES = ("spacing", "patch", "stride", "strides")
 _MISSING = "–"
@@ -201,7 +200,7 @@ def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:
     strips: list[Strip] = []
     for run in runs:
         values = run_verdict.case_values(run, metric)
-        summary = summarise(list(values.values()))
+        summary = run_verdict.summary_of(run, values)
         bounds = None if summary.low is None or summary.high is None else (summary.low, summary.high)
         dots = [(case, value) for case, value in values.items() if value is not None]
         if dots:

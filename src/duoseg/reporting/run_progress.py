@@ -10,8 +10,6 @@ from duoseg.reporting.records import RunSummary
 from duoseg.scans.texts import duration_text
 from duoseg.training.log import TRAINING_DICE, is_loss
 
-LABELLED = ("region", "boundary", "map", "distance", "first", "second", "labelled")
-"""What our methods call the terms that annotated patches alone make."""
 YOUNG = 100
 """Steps before which nothing is said of a training."""
 LAST_LOOKS = 5
@@ -72,14 +70,16 @@ def warnings(run: RunSummary) -> list[str]:
     """What may be going wrong, in words, with what to do; nothing in the first steps."""
     if run.steps < max(YOUNG, int(run.plan.get("steps") or 0) // 10):
         return []
-    return [*_flat(run.records), *_never_predicted(run.records), *_heavy(run.records), *_starving(run)]
+    return [*_flat(run), *_never_predicted(run.records), *_heavy(run), *_starving(run)]
 
 
-def _flat(records: Records) -> list[str]:
-    """The loss of annotated patches does not fall, though they are not learned."""
-    totals = [total for record in records if (total := _labelled(record)) is not None]
+def _flat(run: RunSummary) -> list[str]:
+    """The loss of annotated patches does not fall, though they are not learned; of a stage that has such a loss."""
+    if _labelled(run.records[-1], run) is None:
+        return []
+    totals = [total for record in run.records if (total := _labelled(record, run)) is not None]
     quarter = len(totals) // 4
-    scores = [value for line in dice_curves(records) for value in line.y[-LAST_LOOKS:]]
+    scores = [value for line in dice_curves(run.records) for value in line.y[-LAST_LOOKS:]]
     if not quarter or not scores or mean(scores) >= WELL_LEARNED:
         return []
     first, last = median(totals[:quarter]), median(totals[-quarter:])
@@ -101,17 +101,17 @@ def _never_predicted(records: Records) -> list[str]:
     ]
 
 
-def _heavy(records: Records) -> list[str]:
+def _heavy(run: RunSummary) -> list[str]:
     """A term that is not of annotated patches outweighs all that are."""
-    late = [record for record in records[-max(1, len(records) // 10) :] if _labelled(record)]
+    late = [record for record in run.records[-max(1, len(run.records) // 10) :] if _labelled(record, run)]
     if not late:
         return []
-    base = mean(_labelled(record) or 0.0 for record in late)
+    base = mean(_labelled(record, run) or 0.0 for record in late)
     others = dict.fromkeys(name for record in late for name in record if is_loss(name))
     said = []
     for name in others:
         weight = mean(record.get(name, 0.0) for record in late)
-        if name not in (*LABELLED, "loss", "adversary") and weight > HEAVY * base:
+        if name not in (*run.labelled_terms, *run.apart_terms, "loss") and weight > HEAVY * base:
             said.append(
                 f"The term {name} is {weight / base:.0f} times what annotated patches teach. Where it stays so, the "
                 "students follow each other and no annotation: lower its weight in the method's settings."
@@ -129,7 +129,7 @@ def _starving(run: RunSummary) -> list[str]:
     ]
 
 
-def _labelled(record: Mapping[str, float]) -> float | None:
-    """The sum of the terms that annotated patches alone make; None where the method has none of those names."""
-    terms = [record[name] for name in LABELLED if name in record]
+def _labelled(record: Mapping[str, float], run: RunSummary) -> float | None:
+    """The sum of the terms that annotated patches alone make; None where the step had none."""
+    terms = [record[name] for name in run.labelled_terms if name in record]
     return sum(terms) if terms else None

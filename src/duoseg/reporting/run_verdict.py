@@ -57,6 +57,11 @@ def case_values(run: RunSummary, metric: str, label: str = ALL) -> CaseValues:
     return values
 
 
+def summary_of(run: RunSummary, values: Mapping[str, float | None]) -> Summary:
+    """The mean of one value a scan, with its interval over persons."""
+    return summarise(list(values.values()), units=[run.persons.get(case, case) for case in values])
+
+
 def mean_rows(runs: Sequence[RunSummary]) -> list[MeanRow]:
     """Means over scans with bootstrap 95% intervals, class by class, the mean over several classes last."""
     labels = label_names(runs)
@@ -64,7 +69,7 @@ def mean_rows(runs: Sequence[RunSummary]) -> list[MeanRow]:
     for label in labels + ([ALL] if len(labels) > 1 else []):
         scored = [run for run in runs if run.scores]
         for position, run in enumerate(scored):
-            values = {metric: summarise(list(case_values(run, metric, label).values())) for metric in METRICS}
+            values = {metric: summary_of(run, case_values(run, metric, label)) for metric in METRICS}
             rows.append(MeanRow(label=label, run=run, values=values, first=position == 0))
     return rows
 
@@ -104,7 +109,7 @@ def verdict(runs: Sequence[RunSummary]) -> list[str]:
     best = ranked[0]
     count = len(case_values(best[1], "dice"))
     if len(ranked) == 1:
-        interval = _interval(summarise(list(case_values(best[1], "dice").values())), 3)
+        interval = _interval(summary_of(best[1], case_values(best[1], "dice")), 3)
         return [f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {count_text(count, 'scan')}."]
     sentences = _compare(best, ranked[1])
     if len(ranked) > 2:
@@ -117,9 +122,10 @@ def _compare(better: tuple[float, RunSummary], other: tuple[float, RunSummary]) 
     """The two highest runs against each other, scan by scan."""
     (high, first), (low, second) = better, other
     theirs = case_values(second, "dice")
-    pairs = [(value, theirs[case]) for case, value in case_values(first, "dice").items() if case in theirs]
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
-    paired = summarise(differences)
+    pairs = {case: (value, theirs[case]) for case, value in case_values(first, "dice").items() if case in theirs}
+    found = {case: a - b for case, (a, b) in pairs.items() if a is not None and b is not None}
+    differences, paired = list(found.values()), summary_of(first, found)
+    units = len({first.persons.get(case, case) for case in found})
     if paired.mean is None:
         return [
             f"{first.name} has a mean Dice of {high:.3f} and {second.name} of {low:.3f}, on different scans: "
@@ -135,19 +141,19 @@ def _compare(better: tuple[float, RunSummary], other: tuple[float, RunSummary]) 
     wins = sum(difference > 0 for difference in differences)
     return [
         f"{opening}, higher on {wins} of {count_text(len(differences), 'scan')}.",
-        _certainty(paired, first.name),
+        _certainty(paired, units, "person" if first.persons else "scan", first.name),
     ]
 
 
-def _certainty(paired: Summary, name: str) -> str:
+def _certainty(paired: Summary, units: int, unit: str, name: str) -> str:
     """What the interval of the paired difference allows one to say, and what it leaves out."""
     if paired.low is None or paired.high is None:
-        return "One scan is too few to say how sure this is."
+        return f"{units} {unit} is too few to say how sure this is."
     bounds = f"{paired.low:+.3f} to {paired.high:+.3f}".replace("-", "−")
     interval = f"The 95% bootstrap interval of the difference per scan, {bounds},"
     caution = "It covers the choice of scans, not the random seed of training."
-    if paired.n < FEWEST_UNITS and not paired.low <= 0 <= paired.high:
-        return f"{interval} excludes 0, but {paired.n} scans are too few to trust it. {caution}"
+    if units < FEWEST_UNITS and not paired.low <= 0 <= paired.high:
+        return f"{interval} excludes 0, but {count_text(units, unit)} are too few to trust it. {caution}"
     if paired.low > 0:
         return f"{interval} excludes 0: on scans like these, {name} is better. {caution}"
     if paired.high < 0:
@@ -159,7 +165,7 @@ def _distances(ranked: Sequence[tuple[float, RunSummary]]) -> list[str]:
     """Mean HD95 of each run, and how many values are missing from it."""
     parts: list[str] = []
     for _, run in ranked:
-        summary = summarise(list(case_values(run, "hd95_mm").values()))
+        summary = summary_of(run, case_values(run, "hd95_mm"))
         if summary.mean is None:
             continue
         missing = (

@@ -40,6 +40,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def processes() -> int:
+    """Return how many processes may share work where nobody says: OMP_NUM_THREADS, where it is set, or all cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(told), cores()) if told.isdecimal() and int(told) > 0 else cores()
+
+
 def _group_limits() -> list[int]:
     """Return the limits of the control groups (version 2 or 1) that this process is in, where they can be read."""
     try:

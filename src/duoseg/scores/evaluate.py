@@ -15,7 +15,7 @@ from duoseg.scans.formats import read_scan
 from duoseg.scans.limits import memory_limit
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.scan import Grid, Scan
-from duoseg.scans.segments import by_name
+from duoseg.scans.segments import by_name, disagreements, strangers
 from duoseg.scans.side_by_side import in_processes
 from duoseg.scans.texts import some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
@@ -197,6 +197,11 @@ def _read_pair(pair: Pair, classes: Mapping[str, int], problems: list[Problem]) 
         expected = as_integers(reference.voxels, pair.reference)
         return np.zeros_like(expected), expected, reference.grid
     prediction = _read_mask(pair.prediction, classes, problems)
+    if not classes:
+        for problem in disagreements([(one.source, one.segments) for one in (reference, prediction)]):
+            if problem.severity == "error":
+                raise InputError(str(problem))
+            problems.append(problem)
     if reference.cropped:
         around = reference.grid.union(prediction.grid) if prediction.cropped else None
         reference = reference.onto(around or prediction.grid) or reference
@@ -214,6 +219,7 @@ def _read_pair(pair: Pair, classes: Mapping[str, int], problems: list[Problem]) 
 def _read_mask(path: Path, classes: Mapping[str, int], problems: list[Problem]) -> Scan:
     """Read a mask with the declared values of its segments; add a warning where the file has others."""
     stored = read_scan(path)
+    problems += strangers(path, stored.segments, classes)
     mask = by_name(stored, classes)
     if mask is not stored:
         problems.append(Problem("warning", path, mask.notes[-1], "make sure that this is right"))

@@ -43,7 +43,7 @@ def read_scores(path: Path) -> Scores:
         cases = tuple(
             CaseScores(
                 case["case"],
-                {label: {metric: found[metric] for metric in METRICS} for label, found in case["labels"].items()},
+                {label: {metric: found.get(metric) for metric in METRICS} for label, found in case["labels"].items()},
             )
             for case in content["cases"]
         )

@@ -95,11 +95,15 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description:
                 f"{dataset_json}: no 'labels' that map class names to values, such as {{'background': 0, 'organ': 1}}."
             )
         return description
+    beside = description_beside(reference)
+    return Description() if beside is None else read_description(beside.parent)
+
+
+def description_beside(reference: Path) -> Path | None:
+    """The ``dataset.json`` in the reference's folder or the folder above; None where there is none."""
     folder = reference if reference.is_dir() else reference.parent
-    for place in (folder, folder.resolve().parent):
-        if (place / DESCRIPTION).is_file():
-            return read_description(place)
-    return Description()
+    places = (place / DESCRIPTION for place in (folder, folder.resolve().parent))
+    return next((place for place in places if place.is_file()), None)
 
 
 def check_grids(pairs: Sequence[Pair]) -> int:

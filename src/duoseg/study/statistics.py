@@ -86,11 +86,12 @@ def summarise_cube(cube: Cube, *, labelled: int) -> list[dict[str, Any]]:
     Seeds are averaged first for each scan; the bootstrap draws persons.
     """
     rows: list[dict[str, Any]] = []
+    asked = cube.scored.any(axis=(0, 1))  # of any method: one that lacks a fold lacks it in all of its seeds
     for index, method in enumerate(cube.methods):
         if not cube.scored[index].any():
             continue
         here = cube.scored[index].any(axis=0)
-        whole = [which for which, scored in enumerate(cube.scored[index]) if scored[here].all()]
+        whole = [which for which, scored in enumerate(cube.scored[index]) if scored[asked].all()]
         persons = np.array(cube.persons, dtype=object)[here]
         table = mean_defined(cube.values[index], axis=0)[here]
         summaries = summarise_columns(table.reshape(len(table), -1), units=persons.tolist())
@@ -128,6 +129,7 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
         return []
     chosen = [METRICS.index(name) for name in COMPARED]
     theirs = cube.methods.index(against)
+    asked = cube.scored.any(axis=(0, 1))
     rows: list[dict[str, Any]] = []
     for index, method in enumerate(cube.methods):
         shared = cube.scored[index] & cube.scored[theirs]
@@ -138,8 +140,7 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
             apart[:, :, -1] = mean_defined(apart[:, :, :-1], axis=2)
         # so that the mere order of summation makes no method better
         table = np.round(mean_defined(apart, axis=0)[..., chosen], DECIMALS)
-        here = shared.any(axis=0)
-        seeds = [seed for seed, both in zip(cube.seeds, shared, strict=True) if both[here].all()]
+        seeds = [seed for seed, both in zip(cube.seeds, shared, strict=True) if both[asked].all()]
         summaries = summarise_columns(table.reshape(len(table), -1), units=cube.persons)
         for number, summary in enumerate(summaries):
             place, metric = divmod(number, len(COMPARED))

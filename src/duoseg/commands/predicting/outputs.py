@@ -141,7 +141,7 @@ class Outputs:
             "volume_ml": volumes,
             **({} if judgement is None else judgement.to_json()),
             "notes": list(notes),
-            "runs": [str(run) for run in self.runs],
+            "runs": [os.path.abspath(run) for run in self.runs],
             **self._way,
         }
 

@@ -76,10 +76,9 @@ class Page:
     def _read_costs(self) -> dict[str, Cost]:
         with self.costs.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-        unshown: dict[str, Any] = {"predict_wall_s": 0, "predict_cpu_s": 0, "inference_parameters": 0, "resumed": False}
-        unshown["gpu_peak_mib"] = None
+        unknown = dict.fromkeys(("predict_wall_s", "predict_cpu_s", "inference_parameters", "gpu_peak_mib", "resumed"))
         return {
-            row["combination"]: Cost.model_validate(unshown | {name: row[name] or None for name in COSTS})
+            row["combination"]: Cost.model_validate(unknown | {name: row[name] or None for name in COSTS})
             for row in rows
         }
 

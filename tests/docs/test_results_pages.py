@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from duoseg.study.records import Result, write_result
+from study_cases import make_result, make_row
+
 REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "benchmarks" / "results_page.py"
 COSTS = sorted((REPOSITORY / "docs" / "results").glob("*-costs.csv"))
 PAGES = [path.with_name(path.name.replace("-costs.csv", ".md")) for path in COSTS]
 
@@ -19,7 +23,27 @@ def test_tables_are_those_of_their_scores(page: Path, tmp_path: Path) -> None:
     for path in (page, page.with_suffix(".csv"), page.with_name(f"{page.stem}-costs.csv")):
         shutil.copy(path, tmp_path)
     made = tmp_path / page.name
-    script = REPOSITORY / "benchmarks" / "results_page.py"
-    subprocess.run([sys.executable, str(script), str(made)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(SCRIPT), str(made)], check=True, timeout=120)
     assert made.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
-    assert made.with_suffix(".csv").read_bytes() == page.with_suffix(".csv").read_bytes()
+    for ending in (".csv", "-costs.csv"):
+        beside = page.with_name(page.stem + ending)
+        assert (tmp_path / beside.name).read_bytes() == beside.read_bytes()
+
+
+def test_a_finished_study_is_added_to_a_page_and_replaces_what_it_computed_again(tmp_path: Path) -> None:
+    page, study = tmp_path / "page.md", tmp_path / "study"
+    page.write_text("Words stay.\n<!-- Below: benchmarks/results_page.py -->\nold tables\n", encoding="utf-8")
+
+    def add(*results: Result) -> str:
+        for result in results:
+            write_result(study / result.combination.name, result)
+        subprocess.run([sys.executable, str(SCRIPT), str(page), str(study)], check=True, timeout=120)
+        return page.read_text(encoding="utf-8")
+
+    def scored(method: str, dice: float) -> Result:
+        return make_result(method, [make_row(case, dice) for case in "abcdefgh"])
+
+    text = add(scored("supervised", 0.8))
+    assert text.startswith("Words stay.") and "old tables" not in text and "| supervised | 4 | 80.00" in text
+    text = add(scored("duo", 0.9), scored("supervised", 0.7))
+    assert "| supervised | 4 | 70.00" in text and "| duo | 4 | 90.00" in text and "80.00" not in text

@@ -72,14 +72,12 @@ class Fit:
         cost: of one step.
         room: steps that the time would have allowed.
         too_large: plans passed over for want of memory.
-        too_slow: plans passed over for want of time.
     """
 
     plan: Plan
     cost: StepCost
     room: int
     too_large: int
-    too_slow: int
 
 
 def ladder(make: Callable[[Size], Plan]) -> list[Plan]:
@@ -127,7 +125,7 @@ def fit(plans: Sequence[Plan], means: Means, cost: Callable[[Plan], StepCost]) -
         room = math.floor(means.usable_seconds / found.seconds)
         wanted = means.steps or math.ceil(FLOOR * plan.steps)
         steps = means.steps or max(1, min(room, CEILING * plan.steps))
-        chosen = Fit(plan.model_copy(update={"steps": steps}), found, room, len(large), len(slow))
+        chosen = Fit(plan.model_copy(update={"steps": steps}), found, room, len(large))
         if room >= wanted:
             return chosen
         slow.append(chosen)

@@ -84,9 +84,9 @@ def smooth(line: Line, points: int = _POINTS) -> Line:
     )
 
 
-def line_chart(lines: Sequence[Line], *, title: str, x_label: str = "step", points: int = _POINTS) -> Markup:
-    """A chart of several curves over one axis, logarithmic where `wants_log`; an empty string without values."""
-    drawn = [smoothed for line in lines if (smoothed := smooth(line, points)).x]
+def line_chart(lines: Sequence[Line], *, title: str) -> Markup:
+    """A chart of several curves over the steps, logarithmic where `wants_log`; an empty string without values."""
+    drawn = [smoothed for line in lines if (smoothed := smooth(line)).x]
     if not drawn:
         return Markup("")
     log = wants_log(drawn)
@@ -112,19 +112,18 @@ def line_chart(lines: Sequence[Line], *, title: str, x_label: str = "step", poin
         path = "M" + "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
         parts.append(Markup('<path class="curve s{}" d="{}"/>').format(number % LINE_STYLES, path))
     axis = Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>')
-    parts.append(axis.format(WIDTH - RIGHT, height - 3, x_label))
+    parts.append(axis.format(WIDTH - RIGHT, height - 3, "step"))
     summary = "; ".join(f"{line.name} from {number_text(line.y[0])} to {number_text(line.y[-1])}" for line in drawn)
     return svg(parts, WIDTH, height, f"{title}{' (logarithmic)' if log else ''}: {summary}")
 
 
-def strip_plot(strips: Sequence[Strip], *, title: str, limits: tuple[float, float] | None = None) -> Markup:
+def strip_plot(strips: Sequence[Strip], *, title: str) -> Markup:
     """A row of dots per run, the mean as a bar with its interval; an empty string without values."""
     values = [value for strip in strips for _, value in strip.dots]
     if not values:
         return Markup("")
-    low, high = limits or (min(values), max(values))
-    pad = 0.04 * (high - low) or 0.5
-    low, high = (low, high) if limits else (low - pad, high + pad)
+    pad = 0.04 * (max(values) - min(values)) or 0.5
+    low, high = min(values) - pad, max(values) + pad
     row, top, bottom = 58, 6, 22
     height = top + row * len(strips) + bottom
 

@@ -112,8 +112,9 @@ def cost_figures(study: Study) -> list[Figure]:
     return figures
 
 
-def count_panels(study: Study, metric: str = "dice") -> list[Figure]:
-    """Score against the number of labelled scans, a panel a method; empty for one number alone."""
+def count_panels(study: Study) -> list[Figure]:
+    """Dice against the number of labelled scans, a panel a method; empty for one number alone."""
+    metric = "dice"
     curves = {method: _by_count(study, method, metric, "s0") for method in study.entries}
     counts = [float(labelled) for labelled in study.labelled]
     values = [

@@ -28,7 +28,6 @@ SAMPLES = 8
 SAMPLE_BYTES = 4096
 
 Progress = Callable[[int, int], None]
-Sized = tuple[Path, int]
 
 
 def shared_contents(dataset: Dataset, *, progress: Progress | None = None) -> Iterator[Problem]:

@@ -72,14 +72,14 @@ class Cost(_Record):
 
     train_wall_s: Size | None
     train_cpu_s: Size | None
-    predict_wall_s: Size
-    predict_cpu_s: Size
+    predict_wall_s: Size | None
+    predict_cpu_s: Size | None
     peak_mib: Size | None
     gpu_peak_mib: Size | None
     parameters: int
-    inference_parameters: int
+    inference_parameters: int | None
     steps: int
-    resumed: bool
+    resumed: bool | None
 
 
 class EntryRecord(_Record):

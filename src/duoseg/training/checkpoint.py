@@ -83,7 +83,7 @@ def save_weights(folder: Path, method: Method) -> None:
         temporary.write_bytes(save(tensors))  # not save_file, whose files only their owner can read
 
 
-def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
+def load_weights(path: Path, method: Method) -> None:
     """Load ``model.safetensors`` into a method's inference modules; nothing is read that does not fit them.
 
     Raises:
@@ -96,7 +96,7 @@ def load_weights(path: Path, method: Method, *, strict: bool = True) -> None:
         # The header's places are held to the file's size on opening, before anything is read.
         with safe_open(path, framework="pt", device="cpu") as stored:
             for name, module in method.inference_modules().items():
-                _load_module(path, stored, name, module, strict=strict)
+                _load_module(path, stored, name, module)
     except OSError as fault:
         raise InputError(f"{path}: the weights cannot be read ({fault.strerror or fault}).") from fault
     except (SafetensorError, RuntimeError) as fault:  # the latter where the file cannot be mapped
@@ -113,7 +113,7 @@ def _require_sensible_header(path: Path) -> None:
         raise InputError(f"{path}: the weights are damaged (a header of {size} bytes). Copy or train them anew.")
 
 
-def _load_module(path: Path, stored: Any, name: str, module: torch.nn.Module, *, strict: bool) -> None:
+def _load_module(path: Path, stored: Any, name: str, module: torch.nn.Module) -> None:
     expected = module.state_dict()
     keys: list[str] = list(stored.keys())
     held = {key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")}
@@ -121,12 +121,12 @@ def _load_module(path: Path, stored: Any, name: str, module: torch.nn.Module, *,
     apart = [
         key for key in shared if tuple(stored.get_slice(f"{name}.{key}").get_shape()) != tuple(expected[key].shape)
     ]
-    if apart or (strict and held != expected.keys()):
+    if apart or held != expected.keys():
         raise InputError(
             f"{path}: the weights of '{name}' do not fit this network: they were trained with another plan. Give "
             "that run's plan.json by --plan."
         )
-    module.load_state_dict({key: stored.get_tensor(f"{name}.{key}") for key in shared}, strict=strict)
+    module.load_state_dict({key: stored.get_tensor(f"{name}.{key}") for key in shared})
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

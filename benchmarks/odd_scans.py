@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("thick", "dicom"))
     parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--method", default="dtml")
+    parser.add_argument("--method", default="duo")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     runs = {"thick": thick, "dicom": dicom}

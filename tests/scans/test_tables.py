@@ -410,8 +410,9 @@ def test_a_folder_on_one_side_and_a_slice_of_it_on_the_other_is_told(tmp_path: P
     folder = write_dicom(tmp_path / "pacs/p1", 1)
     (tmp_path / "linked").symlink_to(tmp_path / "pacs")
     pair = [folder, tmp_path / "linked/p1" / sorted(folder.iterdir())[3].name]
-    (told,) = errors(two_rows(tmp_path, *(pair[::-1] if turned else pair)))
-    assert "x (row 2) and y (row 3)" in told
+    told = errors(two_rows(tmp_path, *(pair[::-1] if turned else pair)))
+    assert sorted("x (row 2) and y (row 3)" in text for text in told) == [False, True]
+    assert any("one of 7 slices of a series" in text for text in told)  # which is no scan by itself either
 
 
 def uid_of(folder: Path) -> str:
@@ -432,8 +433,10 @@ def test_a_series_and_a_slice_of_another_in_its_folder_are_apart(tmp_path: Path)
     first = uid_of(folder)
     for file in other.iterdir():
         shutil.copyfile(file, folder / f"b{file.name}")
-    assert errors(two_rows(tmp_path, f"{folder}#{first}", folder / "b0001.dcm")) == []
-    assert len(errors(two_rows(tmp_path, f"{folder}#{first}", folder / "0001.dcm"))) == 1
+    for slice_, same in (("b0001.dcm", 0), ("0001.dcm", 1)):
+        told = errors(two_rows(tmp_path, f"{folder}#{first}", folder / slice_))
+        assert len([text for text in told if "slices of a series" not in text]) == same
+        assert len(told) == same + 1
 
 
 def test_two_headers_over_one_file_of_voxels_are_told(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ COSTS = sorted((REPOSITORY / "docs" / "results").glob("*-costs.csv"))
 PAGES = [path.with_name(path.name.replace("-costs.csv", ".md")) for path in COSTS]
 
 
+def test_all_pages_with_tables_are_looked_at() -> None:
+    assert {page.stem for page in PAGES} == {"hippocampus", "hippocampus-labels", "left-atrium-cpu"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_tables_are_those_of_their_scores(page: Path, tmp_path: Path) -> None:
     for path in (page, page.with_suffix(".csv"), page.with_name(f"{page.stem}-costs.csv")):

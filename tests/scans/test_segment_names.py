@@ -20,7 +20,7 @@ from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan, write_like
 from duoseg.scans.scan import Grid, Scan
-from duoseg.scans.segments import by_name, names_of_classes
+from duoseg.scans.segments import by_name, disagreements, names_of_classes
 from duoseg.scores.evaluate import evaluate
 
 CLASSES = {"liver": 1, "spleen": 2}
@@ -180,6 +180,11 @@ def test_labels_that_disagree_are_refused_before_anything_is_learnt(tmp_path, ca
     assert "'lung' has the value 1, which is 'liver' in a.seg.nrrd" in warning
     fingerprint(load_dataset(root))
     assert warning in caplog.text
+
+
+def test_names_that_nobody_gave_disagree_with_nothing():
+    for first, second in (({"Segment_1": 1, "Segment_2": 2}, {"Segment_2": 1}), ({"liver": 1}, {"1": 1})):
+        assert [*disagreements([(Path("a"), first), (Path("b"), second)])] == []
 
 
 def test_a_segment_of_another_name_than_its_value_is_declared_with_is_noted(tmp_path):

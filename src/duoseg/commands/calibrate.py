@@ -132,7 +132,15 @@ def calibrate(
             progress=named(progress, fold.name),
         )
     scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
-    calibration = Calibration(_evidence(scores, own / MASKS, held, run))
+    evidence = _evidence(scores, own / MASKS, held)
+    if len({one.person for one in evidence}) < FEWEST:
+        for fold in models:
+            shutil.rmtree(fold)  # so that they are trained otherwise next time
+        raise InputError(
+            f"{run}: the models of the folds found something in {len(evidence)} of {len(held)} annotated scans, which "
+            "tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
+        )
+    calibration = Calibration(evidence)
     model = load(run, device=device)
     impressions = look_at(_evenly(dataset.train), model, _impression, progress, agreement=True)
     typical = Typical.of([*impressions.values()])
@@ -191,20 +199,14 @@ def _train(
     )
 
 
-def _evidence(scores: Scores, masks: Path, held: Sequence[Case], run: Path) -> tuple[Evidence, ...]:
+def _evidence(scores: Scores, masks: Path, held: Sequence[Case]) -> tuple[Evidence, ...]:
     """What the scans tell in which something was found."""
     entries, persons = read_finished(masks), person_texts(held)
-    found = tuple(
+    return tuple(
         Evidence(one.case, persons[one.case], float(entries[one.case]["trust"]), one.dice)
         for one in scores.cases
         if one.dice is not None and any(entries[one.case]["volume_ml"].values())
     )
-    if len({one.person for one in found}) < FEWEST:
-        raise InputError(
-            f"{run}: the models of the folds found something in {len(found)} of {len(held)} annotated scans, which "
-            "tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
-        )
-    return found
 
 
 def _evenly(cases: Sequence[Case]) -> Sequence[Case]:

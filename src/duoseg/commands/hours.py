@@ -30,6 +30,7 @@ from duoseg.progress import Progress, counted
 from duoseg.scans.texts import shape_text
 from duoseg.training.devices import resolve_precision
 from duoseg.training.memory import available_bytes, estimate_bytes
+from duoseg.training.places import find_place
 from duoseg.training.timing import measure_step
 
 PREPARING = 2.0
@@ -140,9 +141,9 @@ def _cost(plan: Plan, settings: Config, device: Device, there: int | None) -> St
 
 
 def _estimate(plan: Plan, settings: Config, device: Device) -> int:
-    """About how much memory a step takes; in half precision at least so much, since what is not halved is less."""
+    """About how much memory a step takes here; in half precision at least so much, since what is not halved is less."""
     with torch.device("meta"):
-        need = estimate_bytes(build_method(settings, plan), plan)
+        need = estimate_bytes(build_method(settings, plan), plan, processes=find_place().count)
     return need if resolve_precision(device, settings.training.precision) == "32" else need // 2
 
 

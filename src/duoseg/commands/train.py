@@ -156,6 +156,7 @@ def train(
 
         torch.manual_seed(settings.training.seed)
         learner = build_method(settings, chosen)
+        origin = None if start_from is None else origin_of(Path(start_from))
         if start_from is not None:
             load_weights(Path(start_from) / WEIGHTS, learner)
         labelled_cases, unlabelled_cases = prepare_training(
@@ -180,8 +181,9 @@ def train(
         elif ranks.first:
             save_plan(out / PLAN, chosen)
             write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
-            if start_from is not None:
-                write_json(out / ORIGIN, origin_of(Path(start_from)))
+            (out / ORIGIN).unlink(missing_ok=True)
+            if origin is not None:
+                write_json(out / ORIGIN, origin)
             trainer.begin()
             save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
         if ranks.first:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import exists, read_grid, read_scan
-from duoseg.scans.scan import Grid
+from duoseg.scans.scan import Grid, Scan
+from duoseg.scans.segments import by_name
 from duoseg.scans.texts import some_text
 
 logger = logging.getLogger("duoseg")
@@ -78,7 +79,7 @@ def _viewed(masks: Path, entry: Entry, truth: Path | None, uncertainty: Path | N
     image, values = Path(entry["images"][0]), _values(entry)
     volumes = {"image": partial(_grey, image)}
     if truth is not None:
-        volumes["truth"] = partial(_mask, truth, image, values)
+        volumes["truth"] = partial(_mask, truth, image, values, entry["classes"])
     volumes["prediction"] = partial(_mask, masks / entry["mask"], image, values)
     if uncertainty is not None:
         volumes["uncertainty"] = partial(_map, uncertainty, image)
@@ -93,24 +94,24 @@ def _grey(image: Path) -> bytes:
     return _nifti(greys(scan.voxels, *window_of(scan.voxels)), scan.grid)
 
 
-def _mask(file: Path, image: Path, values: Sequence[int]) -> bytes:
-    """A mask on its scan."""
-    voxels, grid = _placed(file, image)
+def _mask(file: Path, image: Path, values: Sequence[int], classes: Mapping[str, int] | None = None) -> bytes:
+    """A mask on its scan; with the values of ``classes`` where its segments have others."""
+    voxels, grid = _placed(by_name(read_scan(file), classes or {}), image)
     return _nifti(ranked(voxels, values), grid)
 
 
 def _map(file: Path, image: Path) -> bytes:
     """A map on its scan."""
-    voxels, grid = _placed(file, image)
+    voxels, grid = _placed(read_scan(file), image)
     return _nifti(voxels.astype(np.float32), grid)
 
 
-def _placed(file: Path, image: Path) -> tuple[np.ndarray, Grid]:
+def _placed(layer: Scan, image: Path) -> tuple[np.ndarray, Grid]:
     """A mask or a map on its scan's grid."""
     grid = read_grid(image)
-    placed = read_scan(file).onto(grid)
+    placed = layer.onto(grid)
     if placed is None:
-        raise InputError(f"{file}: does not lie on {image}.")
+        raise InputError(f"{layer.source}: does not lie on {image}.")
     return placed.voxels, grid
 
 

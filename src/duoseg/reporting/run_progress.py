@@ -75,7 +75,7 @@ def warnings(run: RunSummary) -> list[str]:
 
 def _flat(run: RunSummary) -> list[str]:
     """The loss of annotated patches does not fall, though they are not learned; of a stage that has such a loss."""
-    if _labelled(run.records[-1], run) is None:
+    if not run.records or _labelled(run.records[-1], run) is None:
         return []
     totals = [total for record in run.records if (total := _labelled(record, run)) is not None]
     quarter = len(totals) // 4

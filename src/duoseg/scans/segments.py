@@ -122,6 +122,8 @@ def disagreements(labels: Sequence[tuple[Path, Mapping[str, int]]]) -> Iterator[
     for file, segments in labels:
         moved, renamed = [], []
         for name, value in segments.items():
+            if UNNAMED.fullmatch(name.strip()) or name.strip() == str(value):
+                continue
             known, where = values.setdefault(_plain(name), (value, file))
             called, there = names.setdefault(value, (name, file))
             if known != value:

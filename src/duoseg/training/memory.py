@@ -35,7 +35,8 @@ RESET_PEAK = ("/proc/self/clear_refs", "5")
 def available_bytes(device: str) -> int | None:
     """Return the memory that a training on ``device`` may still take; None for ``mps``, which does not tell."""
     if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # of what is no longer used
+        return int(torch.cuda.mem_get_info()[0]) + kept
     if device != "cpu":
         return None
     limit = memory_limit() - (_status("VmRSS") or 0)
@@ -46,14 +47,15 @@ def available_bytes(device: str) -> int | None:
     return max(0, limit)
 
 
-def estimate_bytes(learner: Method, plan: Plan) -> int:
+def estimate_bytes(learner: Method, plan: Plan, *, processes: int = 1) -> int:
     """Return about how much memory a step takes at its height, within some 25%, in 32-bit precision.
 
     Args:
         learner: built under ``torch.device("meta")``: only shapes are computed.
         plan: patch and batch.
+        processes: how many share the batch.
     """
-    batch = (plan.batch.labelled + plan.batch.unlabelled) // plan.batch.accumulate
+    batch = max(1, (plan.batch.labelled + plan.batch.unlabelled) // (plan.batch.accumulate * processes))
     total = STATES * sum(weights.numel() * weights.element_size() for weights in learner.parameters())
     image = torch.empty((batch, len(plan.channels), *plan.patch), device="meta")
     for network in learner.modules():

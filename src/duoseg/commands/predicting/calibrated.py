@@ -58,6 +58,9 @@ def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> t
                 f"{folder}: was trained again after its calibration, which is not used; `duoseg calibrate` renews it."
             )
             return Judge(model), None
+        if "settings" not in content:
+            logger.warning(f"{folder}: was calibrated by an earlier version; `duoseg calibrate` renews it.")
+            return Judge(model), None
         if content["settings"] != model.settings.model_dump():
             logger.warning(
                 f"{folder}: was calibrated with other prediction settings ({_told(content['settings'])}), so which "

@@ -195,6 +195,7 @@ def read_finished(folder: Path) -> dict[str, Entry]:
         if WEIGHTS not in entry:
             continue
         missing = [name for name in NEEDED if not entry.get(name)]
+        missing += ["expected_dice.modelled"] if "modelled" not in entry.get("expected_dice", {"modelled": 0}) else []
         if missing:
             raise InputError(f"{path}: the record of '{case}' has no '{missing[0]}'. Predict the scan again.")
         found[case] = entry

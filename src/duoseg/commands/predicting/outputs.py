@@ -106,8 +106,8 @@ class Outputs:
             raise InputError(
                 f"{there[0]}: is already there and was not written by `duoseg predict`: choose another --out folder."
             )
-        earlier = recorded.get("images")
-        if earlier is not None and earlier != _absolute(case.images):
+        earlier = _absolute(map(Path, recorded.get("images", ())))
+        if recorded and earlier != _absolute(case.images):
             raise InputError(
                 f"{mask}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
                 "choose another --out folder."
@@ -185,7 +185,7 @@ def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
     return next((file for file in maps_of(folder, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
 
 
-def _absolute(images: Sequence[Path]) -> list[str]:
+def _absolute(images: Iterable[Path]) -> list[str]:
     """Image files as records name them: the next call may start in another folder."""
     return [os.path.abspath(image) for image in images]
 

@@ -27,7 +27,7 @@ from duoseg.planning.fitting import total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Device, Size
 from duoseg.progress import Progress, counted
-from duoseg.scans.texts import shape_text
+from duoseg.scans.texts import count_text, shape_text
 from duoseg.training.devices import resolve_precision
 from duoseg.training.memory import available_bytes, estimate_bytes
 from duoseg.training.places import find_place
@@ -154,7 +154,7 @@ def _fixed_steps(usual: Plan, fixed: Sequence[str]) -> int | None:
 def _reasons(
     usual: Plan, chosen: Fit, means: Means, method: str, device: Device, fixed: Sequence[str], seconds: float
 ) -> dict[str, str]:
-    machine = f"cpu ({torch.get_num_threads()} threads)" if device == "cpu" else device
+    machine = f"cpu ({count_text(torch.get_num_threads(), 'thread')})" if device == "cpu" else device
     if device == "cuda":
         machine = torch.cuda.get_device_name()
     peak = chosen.cost.peak_bytes

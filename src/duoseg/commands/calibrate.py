@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from duoseg.commands.predicting.calibrated import (
     weights_of,
 )
 from duoseg.commands.predicting.manifest import read_finished
+from duoseg.commands.predicting.outputs import absolute
 from duoseg.commands.report import REPORT, write_run_page
 from duoseg.commands.runs import CASES, PLAN, load, load_plan, require_file, steps_before
 from duoseg.commands.train import train
@@ -178,7 +178,7 @@ def _dealt(dataset: Dataset, run: Path, folds: int) -> tuple[Part, ...]:
 
 def _forget_others(masks: Path, held: Sequence[Case]) -> None:
     """Remove an earlier calibration's masks where they are of other scans, or of the same ones in another place."""
-    images = {case.name: [os.path.abspath(image) for image in case.images] for case in held}
+    images = {case.name: absolute(case.images) for case in held}
     if any(entry["images"] != images.get(case) for case, entry in read_finished(masks).items()):
         shutil.rmtree(masks)
 

@@ -46,7 +46,8 @@ def evaluate(
     outputs = [Path(path) for path in (json, csv) if path is not None]
     for path in outputs:
         require_writable(path)
-    _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
+    if outputs:
+        _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
     scores = scoring.evaluate(
         Path(prediction),
         Path(reference),

@@ -50,6 +50,7 @@ from duoseg.model.losses import (
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.precision import precise
 from duoseg.model.teacher import Teacher
+from duoseg.model.transfer import moved
 
 NARROW = 0.1
 """Errors of the map below this share of the reach count squared, larger ones as they are."""
@@ -129,8 +130,8 @@ class Duo(Method):
         }
         if s.regression:
             target, known = truncated_distance(annotated, self.classes, batch.spacing, reach_mm=s.reach_mm)
-            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target.to(phi.device), beta=NARROW, reduction="none")
-            terms["map"] = s.regression * masked_mean(error, known.to(phi.device))
+            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), moved(target, phi.device), beta=NARROW, reduction="none")
+            terms["map"] = s.regression * masked_mean(error, moved(known, phi.device))
         if s.unlabelled == "difference":
             difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as remembered
 from functools import cached_property
@@ -126,37 +126,25 @@ def make_setups(
     Raises:
         InputError: the data are wrong, a scan is on two sides, no plan can be made, or plans differ in classes.
     """
+    found = []
     with Known(cache) as known:
         content = remembered(lambda path: known_hash(path, known))
-        found = [*_made(dataset, out, parts, counts, settings, content, device, progress)]
+        for part in parts:
+            divided = replace(dataset, train=part.train, test=part.scored, holdout=())
+            require_apart(divided, progress=counted(progress, "look for copies"))
+            for count in counts:
+                folder = out / SETUPS / (f"{count}" if part.fold is None else f"{count}-fold{part.fold}")
+                split = divided.split(labelled=count)
+                scans = scans_of(split, part.scored, content)
+                own = settings.with_options(labelled=count)
+                key = _key(own, scans, divided, device)
+                if _is_made_of(folder, {"key": key}):
+                    plan = load_plan(folder / PLAN)
+                else:
+                    plan = plan_dataset(divided, split, own, device=device, progress=progress)
+                found.append(Setup(count, part.fold, folder, split, plan, key, part.scored, scans))
     _require_same_classes(dataset, found)
     return found
-
-
-def _made(
-    dataset: Dataset,
-    out: Path,
-    parts: Sequence[Part],
-    counts: Sequence[int],
-    settings: Config,
-    content: Callable[[Path], str],
-    device: Device,
-    progress: Progress | None,
-) -> Iterator[Setup]:
-    for part in parts:
-        divided = replace(dataset, train=part.train, test=part.scored, holdout=())
-        require_apart(divided, progress=counted(progress, "look for copies"))
-        for count in counts:
-            folder = out / SETUPS / (f"{count}" if part.fold is None else f"{count}-fold{part.fold}")
-            split = divided.split(labelled=count)
-            scans = scans_of(split, part.scored, content)
-            own = settings.with_options(labelled=count)
-            key = _key(own, scans, divided, device)
-            if _is_made_of(folder, {"key": key}):
-                plan = load_plan(folder / PLAN)
-            else:
-                plan = plan_dataset(divided, split, own, device=device, progress=progress)
-            yield Setup(count, part.fold, folder, split, plan, key, part.scored, scans)
 
 
 def entry_config(settings: Config, entry: Entry, *, labelled: int, seed: int, steps: int | None) -> Config:

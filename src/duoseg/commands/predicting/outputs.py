@@ -106,8 +106,8 @@ class Outputs:
             raise InputError(
                 f"{there[0]}: is already there and was not written by `duoseg predict`: choose another --out folder."
             )
-        earlier = _absolute(map(Path, recorded.get("images", ())))
-        if recorded and earlier != _absolute(case.images):
+        earlier = absolute(map(Path, recorded.get("images", ())))
+        if recorded and earlier != absolute(case.images):
             raise InputError(
                 f"{mask}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
                 "choose another --out folder."
@@ -134,7 +134,7 @@ class Outputs:
         """One scan's record in ``predictions.json``."""
         return {
             "case": case.name,
-            "images": _absolute(case.images),
+            "images": absolute(case.images),
             "mask": self.mask(case).name,
             "maps": [self._named(file) for file in self._maps_of(case)],
             "classes": self.model.plan.classes,
@@ -185,7 +185,7 @@ def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
     return next((file for file in maps_of(folder, entry) if file.parent.name == UNCERTAINTY and file.is_file()), None)
 
 
-def _absolute(images: Iterable[Path]) -> list[str]:
+def absolute(images: Iterable[Path]) -> list[str]:
     """Image files as records name them: the next call may start in another folder."""
     return [os.path.abspath(image) for image in images]
 

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = {"tensorboard", "tensorboardx", "packaging"}
+OPTIONAL = {"onnx", "onnxscript", "packaging", "tensorboard", "tensorboardx"}
 """Imported by the package where they are there; and what pytest itself stands on."""
 
 

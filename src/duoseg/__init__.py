@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from duoseg.commands.compare import compare
     from duoseg.commands.demo import demo
     from duoseg.commands.evaluate import evaluate
+    from duoseg.commands.export import export
     from duoseg.commands.fetch import fetch
     from duoseg.commands.plan import plan
     from duoseg.commands.predict import predict
@@ -41,6 +42,7 @@ __all__ = [
     "compare",
     "demo",
     "evaluate",
+    "export",
     "fetch",
     "load",
     "plan",

@@ -168,6 +168,10 @@ class Console:
         if drafts is not None:
             self._say(f"Drafts to correct in {drafts}. Next: put the corrected ones with the labels, and train --from.")
 
+    def export(self, file: Path) -> None:
+        """Where the file is, and how large."""
+        self._say(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB).")
+
     def evaluate(self, scores: Scores) -> None:
         """Mean scores per class, then the problems."""
         table = scores.table(cases=not self._quiet and len(scores.cases) <= 40)

@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, time
 from pathlib import Path
@@ -29,6 +29,11 @@ MOST_TEXT_BYTES = 64 * 2**20
 _MOST_DIGITS = 20
 
 StrPath = str | os.PathLike[str]
+
+
+def listed(paths: StrPath | Sequence[StrPath]) -> list[StrPath]:
+    """Several paths as they are, one as a list of it."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def final_name(path: Path) -> Path:

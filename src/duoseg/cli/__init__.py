@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from duoseg.cli.data import check, fetch, plan
-from duoseg.cli.models import calibrate, demo, predict, suggest, train
+from duoseg.cli.models import calibrate, demo, export, predict, suggest, train
 from duoseg.cli.results import evaluate, report, view
 from duoseg.cli.studies import compare
 from duoseg.errors import InputError
@@ -27,7 +27,7 @@ app = App(
     exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, fetch, check, plan, train, predict, evaluate, compare, calibrate, suggest, report, view):
+for command in (demo, fetch, check, plan, train, predict, evaluate, compare, calibrate, suggest, report, view, export):
     app.command(command)
 
 

@@ -222,3 +222,25 @@ def calibrate(
             progress=progress,
         )
     console.calibrate(found)
+
+
+def export(
+    runs: Annotated[list[Path], Parameter(name="RUN...", help="Run folders; several are averaged.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The file: its name ends in .onnx, that of a bundle in .zip.")],
+    format: Annotated[
+        Literal["onnx", "monai"],
+        Parameter(help="`onnx`: the network alone; `monai`: a bundle that also prepares scans and writes masks."),
+    ] = "onnx",
+    computing: Computing = EVERYWHERE,
+) -> None:
+    """Write a trained run as one file that other programs use without duoseg.
+
+    Example: `duoseg export runs/first --out first.onnx`
+    """
+    import duoseg
+    from duoseg.console import Console
+
+    file = duoseg.export(runs, out, format=format, threads=computing.threads)
+    Console(quiet=computing.quiet).export(file)

@@ -15,7 +15,7 @@ from duoseg.methods import method_names
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """Options of every command; `fetch` and `report` use one CPU core whatever they say."""
+    """Options of every command; `fetch`, `report` and `export` use CPUs whatever they say."""
 
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto"
     threads: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from duoseg.commands.predicting.overlap import overlapped
 from duoseg.commands.runs import load
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
-from duoseg.files import StrPath
+from duoseg.files import StrPath, listed
 from duoseg.pictures.html import Rows
 from duoseg.planning.reading import read_images
 from duoseg.prediction.judging import Judge, Judgement
@@ -109,7 +108,7 @@ def predict(
         InputError: a run cannot be read, or a mask would replace a file that is no earlier prediction of that scan.
         Incomplete: some scans could not be read, or their masks not be written; all others are done.
     """
-    runs, inputs = _listed(runs), _listed(inputs)
+    runs, inputs = listed(runs), listed(inputs)
     use_threads(threads)
     keep_freed_memory()
     model = load(*runs, device=device)
@@ -179,10 +178,6 @@ def _outcomes(
 
     for _, outcome in overlapped(cases, read, segment, write):
         yield outcome
-
-
-def _listed(paths: StrPath | Sequence[StrPath]) -> Sequence[StrPath]:
-    return [paths] if isinstance(paths, str | os.PathLike) else paths
 
 
 def runs_and_inputs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from duoseg.planning.plan import Triple, WindowPlan
 from duoseg.planning.slabs import Slabs
+from duoseg.prediction.whole import flips
 from duoseg.prediction.windows import window_corners, window_weight
 
 WINDOWS_AT_ONCE = 4
@@ -83,7 +84,7 @@ class _Sweep:
         self._classes = classes
         self._patch = patch
         self._window = window
-        self._flips = [c for count in range(len(mirror_axes) + 1) for c in itertools.combinations(mirror_axes, count)]
+        self._flips = flips(mirror_axes)
         self._device = device
         self._axis = axis
         self._weight = window_weight(patch, window.blending).to(device)

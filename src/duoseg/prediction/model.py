@@ -20,6 +20,7 @@ from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import predict_slabs, room_for
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import pooled, watched
+from duoseg.prediction.whole import Whole
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
 from duoseg.training.places import find_place
@@ -75,8 +76,17 @@ class Model:
         self.settings = settings or PredictionSettings()
         self._device = device_of(device, find_place().here)
         self._methods = [method.eval() for method in methods]
-        for method in self._methods:
-            lay_out(method, self._device)
+        self._whole = Whole(self._methods)
+        lay_out(self._whole, self._device)
+
+    @property
+    def network(self) -> Whole:
+        """What predicts one window: (B, C, *patch) to probabilities (B, K + 1, *patch), with the flips asked for."""
+        return Whole(self._methods, mirror_axes=self._mirror_axes).eval()
+
+    @property
+    def _mirror_axes(self) -> tuple[int, ...]:
+        return self.plan.augmentation.mirror_axes if self.settings.mirror else ()
 
     def predict(
         self,
@@ -139,7 +149,7 @@ class Model:
             classes=classes * (1 + members) if members > 1 else classes,
             patch=self.plan.patch,
             window=self.plan.window,
-            mirror_axes=self.plan.augmentation.mirror_axes if self.settings.mirror else (),
+            mirror_axes=self._mirror_axes,
             device=self._device,
         )
         agreed: Agreement | None = None
@@ -200,9 +210,7 @@ class Model:
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:
-        patches = patches.contiguous(memory_format=memory_format(self._device))
-        opinions = [method.probabilities(patches) for method in self._methods]
-        return opinions[0] if len(opinions) == 1 else torch.stack(opinions).mean(dim=0)
+        return self._whole(patches.contiguous(memory_format=memory_format(self._device)))
 
     def _file_values(self, indices: np.ndarray) -> np.ndarray:
         values = np.array([0, *self.plan.classes.values()])

@@ -1,0 +1,66 @@
+"""`duoseg export`: files that other programs run without duoseg."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import duoseg
+from duoseg.errors import InputError
+
+
+def test_a_run_becomes_an_onnx_file(run, trained, tmp_path):
+    file = tmp_path / "models" / "first.onnx"
+    status, out, err = run("export", trained, "--out", file)
+    assert status == 0, err
+    assert str(file) in " ".join(out.split())
+    network = duoseg.load(trained, device="cpu").network
+    window = torch.randn(1, 1, 16, 16, 8, generator=torch.Generator().manual_seed(0))
+    (said,) = onnxruntime.InferenceSession(file).run(None, {"image": window.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(said, network(window), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_monai_segments_with_a_bundle_as_duoseg_does(trained, phantoms, tmp_path):
+    archive = duoseg.export(trained, tmp_path / "organ.zip", format="monai")
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path)
+    bundle = tmp_path / "organ"
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", bundle]
+    for name, value in {
+        "meta_file": bundle / "configs" / "metadata.json",
+        "config_file": bundle / "configs" / "inference.json",
+        "dataset_dir": phantoms / "imagesTs",
+        "output_dir": tmp_path / "theirs",
+    }.items():
+        command += [f"--{name}", value]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, cwd=tmp_path)
+    duoseg.predict(trained, phantoms / "imagesTs", tmp_path / "ours", device="cpu", threads=1)
+    scores = duoseg.evaluate(tmp_path / "theirs", tmp_path / "ours")
+    assert len(scores.cases) == 2
+    assert scores.means()["all"]["dice"] > 0.9  # MONAI does not smooth what it shrinks
+
+
+@pytest.mark.parametrize(("format", "name"), [("onnx", "first.zip"), ("monai", "first"), ("onnx", "plan.json")])
+def test_a_name_with_another_ending_is_refused(trained, tmp_path, format, name):
+    with pytest.raises(InputError, match="ends in"):
+        duoseg.export(trained, tmp_path / name, format=format)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_onnx_needs_is_said(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    status, _, err = run("export", trained, "--out", tmp_path / "first.onnx")
+    assert status == 1 and "pip install onnx onnxscript" in err
+
+
+def test_a_folder_that_is_no_run_is_refused(run, tmp_path):
+    status, _, err = run("export", tmp_path, "--out", tmp_path / "first.onnx")
+    assert status == 1 and "not a finished run" in err

@@ -1,13 +1,14 @@
 """The tables of a page of results, from finished studies and from what the page had before.
 
-    python benchmarks/results_page.py docs/results/hippocampus.md [STUDY ...] [--methods A,B] [--against supervised]
+    python benchmarks/results_page.py docs/results/hippocampus.md [STUDY ...] [--methods A,B] [--against duo]
 
 A page that tells of many trainings grows by one study after another, made on days and machines far apart. Beside
 PAGE.md lie PAGE.csv, every score of every scan, and PAGE-costs.csv, what each training took. The combinations of the
 studies are added to both, or replace what they had of them; then all that follows the page's marker is written anew
 from them, by the code that writes a study's own tables. Without a study the tables alone are made again. Unfinished
 combinations are left out. `--methods` are the first rows of the tables, in that order. `--study OUT` writes everything
-as a study, too, which `duoseg report OUT` makes a page of.
+as a study, too, which `duoseg report OUT` makes a page of. The marker may say what the differences are from, and which
+scans were scored: `<!-- Below: benchmarks/results_page.py --against duo --on holdout -->`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,9 @@ from duoseg.study.summary import summarise_study
 from duoseg.study.tables import markdown
 from duoseg.version import __version__
 
-MARKER = "<!-- Below: benchmarks/results_page.py -->\n"
+MARKER = re.compile(
+    r"<!-- Below: benchmarks/results_page\.py(?: --against (?P<against>\w+))?(?: --on (?P<on>test|holdout))? -->\n"
+)
 COSTS = ("train_wall_s", "train_cpu_s", "peak_mib", "parameters", "steps")
 """Of a combination, as far as tables show them."""
 
@@ -59,11 +63,21 @@ class Page:
         costs = self._read_costs()
         return [_result(combination, costs[name], found) for name, (combination, found) in rows.items()]
 
-    def write(self, results: Sequence[Result], against: str) -> None:
+    @property
+    def marker(self) -> re.Match[str]:
+        """The line after which tables stand."""
+        found = MARKER.search(read_text(self.path))
+        if found is None:
+            raise SystemExit(f"{self.path}: has no line <!-- Below: benchmarks/results_page.py -->")
+        return found
+
+    def study(self, results: Sequence[Result], against: str | None) -> dict[str, Any]:
+        """The content of a ``study.json`` of them."""
+        return _study(results, against or self.marker["against"] or "supervised", self.marker["on"] or "test")
+
+    def write(self, results: Sequence[Result], against: str | None) -> None:
         """Write both tables, and the page after its marker."""
-        head, marker, _ = read_text(self.path).partition(MARKER)
-        if not marker:
-            raise SystemExit(f"{self.path}: has no line '{MARKER.strip()}', after which the tables would stand")
+        tables = markdown(self.study(results, against)).rstrip("\n")
         write_results(self.scores, results)
         with atomic_path(self.costs) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
@@ -71,7 +85,8 @@ class Page:
             for result in results:
                 cost = result.cost.model_dump()
                 writer.writerow((result.combination.name, *(_cell(cost[name]) for name in COSTS)))
-        write_text(self.path, head + marker + "\n" + markdown(_study(results, against)).rstrip("\n") + "\n")
+        head = read_text(self.path)[: self.marker.end()]
+        write_text(self.path, f"{head}\n{tables}\n")
 
     def _read_costs(self) -> dict[str, Cost]:
         with self.costs.open(encoding="utf-8", newline="") as stream:
@@ -89,7 +104,7 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("studies", type=Path, nargs="*", metavar="STUDY")
     parser.add_argument("--methods", default="", help="the first rows of the tables, with commas between them")
-    parser.add_argument("--against", default="supervised")
+    parser.add_argument("--against", help="what the page's marker says, or supervised, where absent")
     parser.add_argument("--study", type=Path, metavar="OUT")
     asked = parser.parse_args()
     page = Page(asked.page)
@@ -100,7 +115,7 @@ def main() -> None:
     page.write(results, asked.against)
     if asked.study:
         write_results(asked.study / RESULTS, results)
-        write_text(asked.study / STUDY, json.dumps(_study(results, asked.against), indent=1) + "\n")
+        write_text(asked.study / STUDY, json.dumps(page.study(results, asked.against), indent=1) + "\n")
 
 
 def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:
@@ -115,13 +130,12 @@ def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:
     return sorted(found, key=place)
 
 
-def _study(results: Sequence[Result], against: str) -> dict[str, Any]:
-    """The content of a ``study.json`` of them."""
+def _study(results: Sequence[Result], against: str, on: str) -> dict[str, Any]:
     persons = {row.case: row.person for result in results for row in result.rows}
     about = [result.combination for result in results]
     return {
         "duoseg": __version__,
-        "data": {"path": "", "on": "test", "cases": len(persons), "persons": len(set(persons.values()))},
+        "data": {"path": "", "on": on, "cases": len(persons), "persons": len(set(persons.values()))},
         "entries": {one.method: {"method": one.method, "steps": {}, "settings": {}} for one in about},
         "labelled": sorted({one.labelled for one in about}),
         "seeds": sorted({one.seed for one in about}),

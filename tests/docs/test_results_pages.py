@@ -51,3 +51,14 @@ def test_a_finished_study_is_added_to_a_page_and_replaces_what_it_computed_again
     assert text.startswith("Words stay.") and "old tables" not in text and "| supervised | 4 | 80.00" in text
     text = add(scored("duo", 0.9), scored("supervised", 0.7))
     assert "| supervised | 4 | 70.00" in text and "| duo | 4 | 90.00" in text and "80.00" not in text
+
+
+def test_a_page_says_what_its_differences_are_from_and_which_scans_were_scored(tmp_path: Path) -> None:
+    page, study = tmp_path / "page.md", tmp_path / "study"
+    page.write_text("<!-- Below: benchmarks/results_page.py --against duo --on holdout -->\n", encoding="utf-8")
+    for method, dice in (("supervised", 0.8), ("duo", 0.9)):
+        result = make_result(method, [make_row(case, dice) for case in "abcdefgh"])
+        write_result(study / result.combination.name, result)
+    subprocess.run([sys.executable, str(SCRIPT), str(page), str(study)], check=True, timeout=120)
+    text = page.read_text(encoding="utf-8")
+    assert "Dice minus duo" in text and "8 holdout scans" in text

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from duoseg.reporting.charts import Line, Strip, line_chart, log_ticks, smooth, strip_plot, ticks
+from duoseg.reporting.charts import Line, Strip, line_chart, smooth, strip_plot
+from duoseg.reporting.drawing import log_ticks, ticks
 
 
 def test_ticks_are_round_numbers_inside_the_range():

@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from duoseg.reporting.study_charts import Bar, Curve, panel, rows_chart, text_width
+from duoseg.reporting.drawing import text_width
+from duoseg.reporting.study_charts import Bar, Curve, panel, rows_chart
 from duoseg.reporting.study_scatter import Point, label_places, scatter
 
 HOSTILE = "<script>alert(\"1\")</script> & 'x'"

@@ -1,4 +1,4 @@
-"""Charts of studies as inline SVG: a row a method, and small panels; made for sixteen methods."""
+"""Charts of studies: a row a method, and small panels; made for sixteen methods."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from duoseg.reporting.charts import WIDTH, log_ticks, number_text, svg, ticks
+from duoseg.reporting.drawing import (
+    WIDTH,
+    horizontal,
+    log_ticks,
+    number_text,
+    padded,
+    shape,
+    short,
+    svg,
+    text,
+    text_width,
+    ticks,
+    vertical,
+)
 
-_NAME_CHARACTERS = 22
-_WIDE, _NARROW = frozenset("mwMW@%"), frozenset("fijlrtI.,:;|'()[]!- ")
 _PANEL_WIDTH, _PANEL_HEIGHT = 210, 140
 _FEW = 9
 """So many dots in a row have room to be large."""
 
-Mark = str
-"""``better``, ``worse`` or ``plain``: the shape of a mean, so that the verdict needs no colour."""
+MARKS = {"better": ("up", 5.5), "worse": ("down", 5.5), "plain": ("circle", 4.0)}
+"""The shape of a mean, so that the verdict needs no colour, and its size."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Bar:
     dots: Sequence[tuple[str, float]] = ()
     mean: float | None = None
     interval: tuple[float, float] | None = None
-    mark: Mark = "plain"
+    mark: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ def panel(
 
     parts: list[Markup] = []
     for value in (log_ticks(*y_limits) if "y" in log else ticks(*y_limits, about=4))[-6:]:
-        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, down(value), _PANEL_WIDTH - right))
+        parts.append(horizontal(down(value), left, _PANEL_WIDTH - right, "grid"))
         parts.append(text(left - 5, down(value) + 4, number_text(value), "tick", "end"))
     for value in x_ticks:
         anchor = "end" if value == max(x_ticks) and len(x_ticks) > 1 else "middle"
@@ -93,59 +104,15 @@ def panel(
     for curve in curves:
         for x, bounds in zip(curve.x, curve.bounds, strict=False):
             if bounds:
-                bar = Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>')
-                parts.append(bar.format(curve.style, across(x), down(bounds[0]), down(bounds[1])))
+                parts.append(vertical(across(x), down(bounds[0]), down(bounds[1]), f"whisker {curve.style}"))
         if curve.bounds:
             places = zip(curve.x, curve.y, strict=True)
-            parts += [shape("small", across(x), down(y), f"knot {curve.style}", number_text(y)) for x, y in places]
+            parts += [
+                shape("circle", across(x), down(y), 2.6, f"knot {curve.style}", number_text(y)) for x, y in places
+            ]
         path = "M" + "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         parts.append(Markup('<path class="curve {}" d="{}"/>').format(curve.style, path))
     return svg(parts, _PANEL_WIDTH, _PANEL_HEIGHT, title)
-
-
-def padded(values: Sequence[float], *, from_zero: bool = False) -> tuple[float, float]:
-    """Limits of an axis that leave some room around the values."""
-    low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or 0.05 * abs(high) or 0.5
-    return (0.0 if from_zero and low >= 0 else low - pad), high + pad
-
-
-def short(name: str) -> str:
-    """A name that fits beside a row."""
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[: _NAME_CHARACTERS - 1]}…"
-
-
-def text_width(words: str) -> float:
-    """Width of words in the size that charts use, on the safe side."""
-    return sum(12.0 if letter in _WIDE else 5.2 if letter in _NARROW else 7.7 for letter in words)
-
-
-def text(x: float, y: float, words: str, style: str, anchor: str, *, hint: str = "") -> Markup:
-    """Words at a place; the hint, shown by a pointing device, tells what had to be cut."""
-    title = Markup("<title>{}</title>").format(hint) if hint and hint != words else ""
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(
-        style, x, y, anchor, words, title
-    )
-
-
-def vertical(x: float, top: float, bottom: float, style: str) -> Markup:
-    """A line from top to bottom."""
-    return Markup('<path class="{}" d="M{:.1f} {:.1f}V{:.1f}"/>').format(style, x, top, bottom)
-
-
-def shape(kind: str, x: float, y: float, style: str, hint: str) -> Markup:
-    """A mark whose form tells what its colour does too."""
-    forms = {
-        "circle": f"M{x - 3.6:.1f} {y:.1f}a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0z",
-        "small": f"M{x - 2.6:.1f} {y:.1f}a2.6 2.6 0 1 0 5.2 0a2.6 2.6 0 1 0 -5.2 0z",
-        "diamond": f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z",
-        "better": f"M{x:.1f} {y - 5.5:.1f}l5.6 9.8h-11.2z",
-        "worse": f"M{x:.1f} {y + 5.5:.1f}l5.6 -9.8h-11.2z",
-        "plain": f"M{x - 4:.1f} {y:.1f}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
-        "left": f"M{x - 4:.1f} {y:.1f}l7 -4v8z",
-        "right": f"M{x + 4:.1f} {y:.1f}l-7 -4v8z",
-    }
-    return Markup('<path class="{}" d="{}"><title>{}</title></path>').format(style, forms[kind], hint)
 
 
 def _bar(bar: Bar, middle: float, across: Callable[[float], float], limits: tuple[float, float]) -> list[Markup]:
@@ -157,14 +124,15 @@ def _bar(bar: Bar, middle: float, across: Callable[[float], float], limits: tupl
         parts.append(whisker.format(bar.mark, low, middle, high, low, middle - 4, high, middle - 4))
     few = len(bar.dots) <= _FEW
     for index, (hint, value) in enumerate(bar.dots):
-        kind = "left" if value < limits[0] else "right" if value > limits[1] else "circle" if few else "small"
+        kind = "left" if value < limits[0] else "right" if value > limits[1] else "circle"
+        size = 4.0 if kind != "circle" else 3.6 if few else 2.6
         # A fixed, even scatter across the row keeps equal values apart without chance.
         offset = ((index * 7) % 11 - 5) * 1.2 if len(bar.dots) > 1 else 0.0
-        parts.append(
-            shape(kind, across(value), middle + offset, "dot few" if few else "dot c0", f"{hint}: {number_text(value)}")
-        )
+        style = "dot few" if few else "dot c0"
+        parts.append(shape(kind, across(value), middle + offset, size, style, f"{hint}: {number_text(value)}"))
     if bar.mean is not None:
-        parts.append(shape(bar.mark, across(bar.mean), middle, f"centre m-{bar.mark}", _spoken(bar)))
+        kind, size = MARKS[bar.mark]
+        parts.append(shape(kind, across(bar.mean), middle, size, f"centre m-{bar.mark}", _spoken(bar)))
     return parts
 
 

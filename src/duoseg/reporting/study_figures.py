@@ -10,7 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from duoseg.reporting.charts import Line, smooth, wants_log
-from duoseg.reporting.study_charts import Bar, Curve, padded, panel, rows_chart
+from duoseg.reporting.drawing import padded
+from duoseg.reporting.study_charts import Bar, Curve, panel, rows_chart
 from duoseg.reporting.study_scatter import Point, scatter
 from duoseg.scans.texts import count_text
 from duoseg.study.grid import Combination

@@ -9,8 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from duoseg.reporting.charts import WIDTH, number_text, svg, ticks
-from duoseg.reporting.study_charts import padded, shape, short, text, text_width, vertical
+from duoseg.reporting.drawing import (
+    WIDTH,
+    horizontal,
+    number_text,
+    padded,
+    shape,
+    short,
+    svg,
+    text,
+    text_width,
+    ticks,
+    vertical,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) 
     parts: list[Markup] = []
     for value in ticks(y_low, y_high):
         y = place(Point("", x_low, value))[1]
-        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, WIDTH - 10))
+        parts.append(horizontal(y, left, WIDTH - 10, "grid"))
         parts.append(text(left - 6, y + 4, number_text(value), "tick", "end"))
     for value in ticks(x_low, x_high):
         x = place(Point("", value, y_low))[0]
@@ -56,7 +67,8 @@ def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) 
             leader = Markup('<path class="leader" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>')
             parts.append(leader.format(x, y, *end))
         hint = f"{point.name}: {number_text(point.x)}, {number_text(point.y)}"
-        parts.append(shape("diamond" if point.is_reference else "circle", x, y, "point", hint))
+        kind, size = ("diamond", 6.0) if point.is_reference else ("circle", 3.6)
+        parts.append(shape(kind, x, y, size, "point", hint))
         before = label_x + width < x
         start, anchor = (label_x + width, "end") if before else (label_x, "start")
         parts.append(text(start, label_y + 11, short(point.name), "name", anchor, hint=point.name))

@@ -98,6 +98,19 @@ FIRST = {"a": 0.70, "b": 0.72, "c": 0.74, "d": 0.71}
 SECOND = {"a": 0.80, "b": 0.81, "c": 0.86, "d": 0.79}
 
 
+def test_problems_of_scoring_are_sentences_and_many_are_folded(tmp_path):
+    problems = [
+        {"severity": "error", "file": f"truth/{n}.nii.gz", "message": "it has no mask", "remedy": "predict it"}
+        for n in range(14)
+    ]
+    run = replace(_run("duo", FIRST), scores={**_scores(FIRST), "problems": problems})
+    page = write_report(tmp_path / "page.html", title="Scores", runs=[run])
+    _, text = _read(page.read_text(encoding="utf-8"))
+    assert "truth/0.nii.gz: it has no mask; predict it." in text and "duo: truth/0" not in text
+    assert "Of duo, 14 scans had no mask and counted as empty." in text
+    assert text.index("truth/9.nii.gz") < text.index("4 more") < text.index("truth/10.nii.gz")
+
+
 def test_intervals_are_over_persons_where_they_are_known():
     dice = {f"{person}-{visit}": 0.70 + 0.02 * person + 0.001 * visit for person in range(6) for visit in range(5)}
     alone = _run("duo", dice)

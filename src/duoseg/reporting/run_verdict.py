@@ -110,12 +110,13 @@ def verdict(runs: Sequence[RunSummary]) -> list[str]:
     count = len(case_values(best[1], "dice"))
     if len(ranked) == 1:
         interval = _interval(summary_of(best[1], case_values(best[1], "dice")), 3)
-        return [f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {count_text(count, 'scan')}."]
+        opening = f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {count_text(count, 'scan')}."
+        return [opening, *_without_mask(scored)]
     sentences = _compare(best, ranked[1])
     if len(ranked) > 2:
         others = ", ".join(f"{run.name} {mean:.3f}" for mean, run in ranked[2:])
         sentences.append(f"After them: {others}.")
-    return [*sentences, *_distances(ranked)]
+    return [*sentences, *_distances(ranked), *_without_mask(scored)]
 
 
 def _compare(better: tuple[float, RunSummary], other: tuple[float, RunSummary]) -> list[str]:
@@ -173,6 +174,18 @@ def _distances(ranked: Sequence[tuple[float, RunSummary]]) -> list[str]:
         )
         parts.append(f"{summary.mean:.1f} mm for {run.name}{missing}")
     return [f"Mean HD95 (smaller is better): {', '.join(parts)}."] if parts else []
+
+
+def _without_mask(scored: Sequence[tuple[RunSummary, float | None]]) -> list[str]:
+    """How many of each run's scans had no mask to score."""
+    counts = [
+        (run, sum(one["severity"] == "error" for one in (run.scores or {}).get("problems", ()))) for run, _ in scored
+    ]
+    return [
+        f"Of {run.name}, {count_text(count, 'scan')} had no mask and counted as empty."
+        for run, count in counts
+        if count
+    ]
 
 
 def _interval(summary: Summary, decimals: int) -> str:

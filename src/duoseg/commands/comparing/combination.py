@@ -182,7 +182,7 @@ def _rows(request: Request, tell: Callable[[Event], None]) -> tuple[Row, ...]:
     description = request.scored_table.with_name("dataset.json")
     scores = evaluate(request.out / MASKS, request.scored_table, dataset=description)
     for problem in scores.problems:
-        tell({"warning": f"{problem.file}: {problem.message}; {problem.remedy}."})
+        tell({"warning": str(problem)})
     labels = {case.case: case.labels for case in scores.cases}
     classes = load_plan(request.plan).classes
     return tuple(

@@ -1,12 +1,14 @@
 """Does it pay to annotate what `duoseg suggest` names, rather than scans picked at random?
 
-    python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on holdout] [--seeds 5]
+    python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on test] [--seeds 5]
 
 For each seed two training scans, picked at random, are annotated and a method is trained. Then, twice, two more scans
 are annotated, by either rule: those that ``suggest`` names by the run before, or any at random. After each round the
-method is trained anew, with the same steps, and its masks of the test (or holdout) scans are scored. Prints the Dice
-after each round and the difference of both rules, with intervals over persons. What is done is kept in OUT, and left
-out when the command is given again.
+method is trained anew, with the same steps, and its masks of the holdout (or test) scans are scored. Prints the Dice
+after each round and the difference of both rules. Intervals are Student's over seeds, since what is annotated by chance
+moves the Dice more than which scans are scored. What is done is kept in OUT, and left out when the command is given
+again. Ends with status 1 where the suggestions are not better than random ones after the last round: where the interval
+holds 0.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import random
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 from _common import made_with
+from scipy import stats
 
 import duoseg
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.scores.statistics import summarise
 from duoseg.study.folds import person_texts
 
 RULES = ("suggested", "random")
@@ -94,7 +98,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "protocols" / "hippocampus.toml")
-    parser.add_argument("--on", choices=("test", "holdout"), default="test")
+    parser.add_argument("--on", choices=("test", "holdout"), default="holdout")
     parser.add_argument("--method", default="duo")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, default=5)
@@ -122,23 +126,28 @@ def main() -> None:
                 else:
                     annotated += study.suggested(run, options.each)
                 run = study.after(seed, rule, number, annotated)
-        show(study, seed + 1, options.rounds)
+        better = show(study, seed + 1, options.rounds)
+    sys.exit(0 if better else 1)
 
 
-def show(study: Study, seeds: int, rounds: int) -> None:
-    """Print what is known after so many seeds."""
-    persons = person_texts(study.scored)
+def show(study: Study, seeds: int, rounds: int) -> bool:
+    """Print what is known after so many seeds; return whether suggestions have been better in the end."""
+    low, persons = -math.inf, person_texts(study.scored)
     print(f"\n{made_with()}; {len(study.scored)} scans of {len(set(persons.values()))} persons, {seeds} seeds\n")
-    print("| round | rule | Dice (%) of each seed | mean | suggested minus random |\n| ---: | --- | --- | ---: | --- |")
+    print("| round | rule | Dice (%) of each seed | mean | suggested minus random |\n| ---: | --- | --- | --- | --- |")
     for number in range(rounds + 1):
         found: dict[str, list[dict[str, float]]] = {}
         for rule in RULES if number else ("start",):
             found[rule] = [dice(study.out / f"seed{seed}-{rule}-round{number}.csv") for seed in range(seeds)]
         for rule, scores in found.items():
             each = [100 * mean(one.values()) for one in scores]
-            cells = (number, rule, ", ".join(f"{value:.2f}" for value in each), f"{mean(each):.2f}")
-            told = difference(found, persons) if rule == "suggested" else ""
-            print(f"| {' | '.join(map(str, cells))} | {told} |", flush=True)
+            told = ""
+            if rule == "suggested":
+                other = [100 * mean(one.values()) for one in found["random"]]
+                apart = [a - b for a, b in zip(each, other, strict=True)]
+                low, told = interval(apart)[0], said(apart, signed=True)
+            print(f"| {number} | {rule} | {', '.join(f'{v:.2f}' for v in each)} | {said(each)} | {told} |", flush=True)
+    return low > 0
 
 
 def dice(file: Path) -> dict[str, float]:
@@ -150,14 +159,19 @@ def dice(file: Path) -> dict[str, float]:
     return {case: mean(found) for case, found in values.items()}
 
 
-def difference(found: dict[str, list[dict[str, float]]], persons: dict[str, str]) -> str:
-    """Mean over persons, seeds averaged first, with its interval."""
-    by_person = defaultdict(list)
-    for first, second in zip(found["suggested"], found["random"], strict=True):
-        for case, value in first.items():
-            by_person[persons[case]].append(100 * (value - second[case]))
-    summary = summarise([mean(values) for values in by_person.values()])
-    return f"{summary.mean:+.2f} ({summary.low:+.2f} to {summary.high:+.2f})"
+def interval(values: list[float]) -> tuple[float, float]:
+    """Student's 95% interval of a mean over seeds; without bounds where there is one."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = stats.t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
+
+
+def said(values: list[float], *, signed: bool = False) -> str:
+    """A mean over seeds with its interval."""
+    low, high = interval(values)
+    sign = "+" if signed else ""
+    return f"{mean(values):{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"
 
 
 if __name__ == "__main__":

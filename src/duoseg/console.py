@@ -160,9 +160,10 @@ class Console:
     def suggest(self, suggestions: Sequence[Suggestion], drafts: Path | None) -> None:
         """The order, and why."""
         rows = [
-            [str(one.rank), one.case, f"{one.doubt:.0%}", f"{one.distance:.2f}", one.nearest] for one in suggestions
+            [str(one.rank), one.case, f"{one.stands_for:.0%}", f"{one.doubt:.0%}", f"{one.distance:.2f}", one.nearest]
+            for one in suggestions
         ]
-        self._table(("", "annotate", "in doubt", "distance", "most like"), rows, text_columns=2)
+        self._table(("", "annotate", "stands for", "in doubt", "distance", "most like"), rows, text_columns=2)
         for one in suggestions:
             self._out.print(f"{one.rank}. {one.case}: {one.reason}", markup=False)
         if drafts is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.description import require_channels
 from duoseg.scans.formats import OutputFormat, mask_suffix, write_like, written_files
+from duoseg.study.folds import person_texts
 from duoseg.training.devices import DeviceName, use_threads
 
 
@@ -34,6 +37,8 @@ class Suggestion:
         case: its name.
         images: its files.
         doubt: about the share of its mask that is wrong, as the model sees it; 1 where nothing was found.
+        stands_for: the share of scans without annotation that are closer to it than to any that is annotated or
+            suggested before it.
         distance: how unlike it is to the nearest scan that is annotated or suggested before it, in units of the usual
             distance between two scans.
         nearest: that scan; empty where there is none.
@@ -45,6 +50,7 @@ class Suggestion:
     case: str
     images: tuple[Path, ...]
     doubt: float
+    stands_for: float
     distance: float
     nearest: str
     reason: str
@@ -110,7 +116,8 @@ def suggest(
         )
     for file in files.values():
         require_writable(file)
-    seen = look_at([*split.labelled, *split.unlabelled], model, _seen, progress)
+    everybody = [*split.labelled, *split.unlabelled]
+    seen = look_at(everybody, model, partial(_seen, person_texts(everybody)), progress, agreement=True)
     annotated = [seen[case.name] for case in split.labelled if case.name in seen]
     readable = [seen[name] for name in candidates if name in seen]
     if not readable:
@@ -122,6 +129,7 @@ def suggest(
             case=one.case,
             images=tuple(candidates[one.case].images),
             doubt=one.doubt,
+            stands_for=one.stands_for,
             distance=one.distance,
             nearest=one.nearest,
             reason=reason_for(one),
@@ -144,9 +152,10 @@ def suggest(
     return suggestions
 
 
-def _seen(case: Case, _: Prepared, prediction: Prediction, features: np.ndarray) -> Seen:
+def _seen(persons: Mapping[str, str], case: Case, _: Prepared, prediction: Prediction, features: np.ndarray) -> Seen:
     assert prediction.doubt is not None
-    return Seen(case.name, prediction.doubt, features, found=bool(prediction.mask.any()))
+    found = bool(prediction.mask.any())
+    return Seen(case.name, prediction.doubt, features, found=found, person=persons[case.name])
 
 
 def _draft(folder: Path, case: Case, format: OutputFormat) -> Path:

@@ -1,10 +1,17 @@
-"""Which scans to annotate next: those that the model doubts, and that are like no other.
+"""Which scans to annotate next: those that stand for many others, of which the model is not sure.
 
 A scan's *doubt* is about the share of its mask that is wrong, as the model sees it (`duoseg.prediction.trust`). Its
-*features* are what the encoders of the trained students make of it, averaged over the scan. Scans are chosen one after
-the other, each the one with the largest product of its doubt and its distance to the nearest scan that is annotated or
-already chosen: the doubted outlier first, and of two that are alike never both. Distances are in units of the usual one
-between two scans.
+*features* are what the encoders of the trained students make of it, averaged over the scan; distances between them are in
+units of the usual one between two scans. A scan that lies close to an annotated one is covered by it. Scans are chosen
+one after the other, each the one i that brings the others most closer to an annotation:
+
+    gain(i) = sum over scans j without annotation of  w_j max(0, c_j - d_ij)
+
+where c_j is the distance of j to the nearest scan that is annotated or already chosen, d_ij that from i to j, and w_j
+from 1/2 for the scan that is doubted least to 3/2 for the one that is doubted most. This is the greedy solution of
+facility location (Nemhauser, Wolsey, Fisher, Mathematical Programming 1978). With few annotations typical scans teach
+more than odd ones (Hacohen, Dekel, Weinshall, ICML 2022): an outlier, which covers itself alone, has to wait, and of
+two that are alike the second gains nothing. Of a person's scans one is chosen while there are other persons.
 """
 
 from __future__ import annotations
@@ -16,7 +23,11 @@ import numpy as np
 
 USUAL_OF = 1000
 """Scans whose distances tell what the usual one is."""
+COVERED = 2000
+"""Scans that are to be covered; of more, evenly chosen ones."""
 TINY = 1e-12
+ROUNDING = 1e-5
+"""A feature that differs by a smaller share of what it is, or of what the others differ by, does not tell scans apart."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,14 @@ class Seen:
         doubt: the expected share of its mask that is wrong, 0 to 1; 1 where nothing was found.
         features: (F,) of all encoders.
         found: whether anything was found.
+        person: whose it is; the scan's own name where empty.
     """
 
     case: str
     doubt: float
     features: np.ndarray
     found: bool = True
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Choice:
         case: its name.
         doubt: as of `Seen`.
         surer: the share of the other candidates that are doubted less.
+        stands_for: the share of scans without annotation, itself among them, that are closer to it than to any that is
+            annotated or was chosen before it.
         distance: to the nearest scan that is annotated or was chosen before it, in units of the usual distance.
         nearest: the name of that scan.
         annotated: whether that scan is annotated.
@@ -53,6 +68,7 @@ class Choice:
     case: str
     doubt: float
     surer: float
+    stands_for: float
     distance: float
     nearest: str
     annotated: bool
@@ -67,41 +83,43 @@ def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int)
         annotated: those with one.
         count: how many; all where there are fewer.
     """
+    if not candidates:
+        return []
     scans = [*annotated, *candidates]
     features = _comparable(np.stack([scan.features for scan in scans]))
-    usual = _usual_distance(features)
+    features /= _usual_distance(features)
     doubts = np.array([scan.doubt for scan in candidates])
-    first = len(annotated)
-    distance, nearest = np.full(len(candidates), np.inf), np.zeros(len(candidates), int)
-
-    def come_near(index: int) -> None:
-        """Take into account that a scan is annotated, or will be."""
-        found = np.sqrt(np.square(features[first:] - features[index]).mean(axis=1)) / usual
-        closer = found < distance
-        distance[closer], nearest[closer] = found[closer], index
-
-    for index in range(first):
-        come_near(index)
-    left, chosen = list(range(len(candidates))), list[Choice]()
+    some = np.unique(np.linspace(0, len(candidates) - 1, min(COVERED, len(candidates))).round().astype(int))
+    apart = _distances(features, features[len(annotated) :][some])  # of all scans, to those that are to be covered
+    weights = 0.5 + _share_below(doubts)[some]
+    covered = apart[: len(annotated)].min(axis=0) if annotated else np.full(len(some), apart.max())
+    known, left = list(range(len(annotated))), list(range(len(candidates)))
+    chosen, persons = list[Choice](), set[str]()
     while left and len(chosen) < count:
-        # With nothing annotated or chosen yet, doubt alone decides.
-        far = np.where(np.isfinite(distance), distance, 1.0)
-        best = max(left, key=lambda index: (doubts[index] * far[index], doubts[index]))
-        left.remove(best)
-        near = scans[nearest[best]] if np.isfinite(distance[best]) else None
-        others = np.delete(doubts, best)
+        others = [index for index in left if (candidates[index].person or candidates[index].case) not in persons]
+        open_to = np.array(others or left)
+        gains = np.maximum(covered - apart[len(annotated) + open_to], 0) @ weights
+        # Two that are nearest to each other gain alike: doubt decides, and then the order, but never rounding.
+        best = int(open_to[np.lexsort((open_to, -doubts[open_to], -gains.round(6)))[0]])
+        place, scan = len(annotated) + best, candidates[best]
+        distances = _distances(features[[place]], features[known])[0]
+        nearest = known[int(distances.argmin())] if known else None
         chosen.append(
             Choice(
-                case=candidates[best].case,
-                doubt=float(doubts[best]),
-                surer=float((others < doubts[best]).mean()) if len(others) else 1.0,
-                distance=float(far[best]),
-                nearest=near.case if near else "",
-                annotated=near is not None and nearest[best] < first,
-                found=candidates[best].found,
+                case=scan.case,
+                doubt=scan.doubt,
+                surer=float(_share_below(doubts)[best]),
+                stands_for=float((apart[place] < covered).mean()),
+                distance=float(distances.min()) if known else 1.0,
+                nearest="" if nearest is None else scans[nearest].case,
+                annotated=nearest is not None and nearest < len(annotated),
+                found=scan.found,
             )
         )
-        come_near(first + best)
+        covered = np.minimum(covered, apart[place])
+        known.append(place)
+        left.remove(best)
+        persons.add(scan.person or scan.case)
     return chosen
 
 
@@ -112,6 +130,7 @@ def reason_for(choice: Choice) -> str:
         if choice.found
         else "nothing was found in it"
     ]
+    said.append(f"of all scans without annotation {choice.stands_for:.0%} are closer to it than to any above it")
     if choice.nearest:
         kind = "annotated" if choice.annotated else "suggested"
         said.append(
@@ -123,15 +142,25 @@ def reason_for(choice: Choice) -> str:
 
 def _comparable(features: np.ndarray) -> np.ndarray:
     """Each feature in units of its own spread."""
-    spread = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(spread > TINY, spread, 1.0)
+    spread, middle = features.std(axis=0), features.mean(axis=0)
+    least = ROUNDING * np.maximum(np.abs(middle), ROUNDING * spread.max()) + TINY
+    return (features - middle) / np.maximum(spread, least)
 
 
 def _usual_distance(features: np.ndarray) -> float:
     """The median distance between two scans; of many, between evenly chosen ones."""
     some = features[:: max(1, len(features) // USUAL_OF)]
-    squares = np.square(some).mean(axis=1)
-    pairs = np.sqrt(np.maximum(0, squares[:, None] + squares - 2 * some @ some.T / some.shape[1]))
-    apart = pairs[np.triu_indices(len(some), k=1)]
+    apart = _distances(some, some)[np.triu_indices(len(some), k=1)]
     usual = float(np.median(apart)) if len(apart) else 0.0
     return usual if usual > TINY else 1.0
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """From each row of one to each of the other: the root of the mean squared difference."""
+    squares = np.square(one).mean(axis=1)[:, None] + np.square(other).mean(axis=1)
+    return np.sqrt(np.maximum(0, squares - 2 * one @ other.T / one.shape[1]))
+
+
+def _share_below(values: np.ndarray) -> np.ndarray:
+    """Of each value, the share of the others that are less."""
+    return np.searchsorted(np.sort(values), values) / max(1, len(values) - 1)

@@ -124,14 +124,15 @@ class Console:
         # The least trusted first.
         ranked = sorted(scans, key=lambda scan: (True, 0.0) if scan.judgement is None else scan.judgement.rank)
         judged = [scan.judgement for scan in ranked if scan.judgement is not None]
-        calibrated = any(one.expected is not None for one in judged)
+        calibrated = any(one.unlike is not None for one in judged)
         headings = ["case", *(["trust", "in doubt"] if judged else []), *(["expected Dice"] if calibrated else [])]
         rows = []
         for scan in ranked:
             found = scan.judgement
             cells = [] if found is None else [f"{found.trust:.3f}", f"{found.doubt:.1%}"]
             if calibrated:
-                cells.append("–" if found is None or found.expected is None else str(found.expected))
+                known = "trained on it" if found is not None and found.trained_on else "–"
+                cells.append(known if found is None or found.expected is None else str(found.expected))
             rows.append([scan.case, *cells, *(f"{scan.volumes_ml[name]:.2f}" for name in classes)])
         self._table([*headings, *(f"{name} (ml)" for name in classes)], rows, text_columns=1)
         for scan, found in ((scan, scan.judgement) for scan in ranked if scan.judgement is not None):

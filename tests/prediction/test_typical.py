@@ -30,9 +30,14 @@ def _impression(image: np.ndarray, mask: np.ndarray, shift: float = 0.0, seed: i
     return impression_of(Prepared(image[None], placement, Grid(SHAPE, np.eye(4))), mask, features)
 
 
+def typical_of(training: list[Impression]) -> Typical:
+    """Training scans, the first two of them annotated."""
+    return Typical.of(training, [place < 2 for place in range(len(training))])
+
+
 @pytest.fixture(scope="module")
 def typical() -> Typical:
-    return Typical.of([_impression(*_scan(seed), seed=seed) for seed in range(40)])
+    return typical_of([_impression(*_scan(seed), seed=seed) for seed in range(40)])
 
 
 def test_ordinary_scans_are_not_told_of(typical):
@@ -46,11 +51,11 @@ def test_ordinary_scans_are_not_told_of(typical):
 def test_a_scan_the_wrong_way_round_is_told_along_which_axis(axis, words):
     # So different from each other that a mirrored one is not further away than some of them.
     training = [_impression(*_scan(seed, patches=1.0), seed=seed) for seed in range(40)]
-    typical = Typical.of(training)
+    typical = typical_of(training)
     for seed in range(300, 305):
         image, mask = _scan(seed, patches=0.1)
         mirrored = _impression(np.flip(image, axis), mask)
-        told = Typical(typical.features, typical.look, typical.mask).unlike(mirrored)
+        told = typical.unlike(mirrored)
         assert [words in said for said in told] == [True], told
         assert not typical.unlike(_impression(image, mask))
 
@@ -67,13 +72,44 @@ def test_a_training_scan_of_another_kind_is_told_too_and_no_other():
     training = [_impression(*_scan(seed), seed=seed) for seed in range(40)]
     mask = _scan(7)[1]
     training[7] = _impression(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32), mask, seed=7)
-    typical = Typical.of(training)
+    typical = typical_of(training)
     told = [place for place, scan in enumerate(training) if typical.unlike(scan)]
     assert told == [7] and "brightness" in typical.unlike(training[7])[0]
 
 
+def test_a_training_scan_of_another_kind_does_not_hide_others_of_its_kind():
+    training = [_impression(*_scan(seed), seed=seed) for seed in range(40)]
+    mask = _scan(7)[1]
+    for place in (7, 8):
+        noise = np.random.default_rng(place).normal(size=SHAPE).astype(np.float32)
+        training[place] = _impression(noise, mask, seed=place)
+    typical = typical_of(training)
+    for seed in range(300, 310):
+        noise = np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
+        assert typical.unlike(_impression(noise, _scan(seed)[1], seed=seed))
+
+
+@pytest.mark.parametrize("count", [12, 20])
+def test_few_training_scans_call_few_ordinary_ones_unlike(count):
+    told = []
+    for draw in range(10):
+        training = [_impression(*_scan(1000 * draw + seed), seed=1000 * draw + seed) for seed in range(count)]
+        typical = typical_of(training)
+        told += [bool(typical.unlike(_impression(*_scan(5000 + seed), seed=5000 + seed))) for seed in range(20)]
+    assert np.mean(told) <= 0.05
+
+
+def test_a_scan_that_was_trained_on_with_its_annotation_is_known(typical):
+    assert [typical.is_annotated(_impression(*_scan(seed), seed=seed)) for seed in (0, 1, 2, 100)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_too_few_training_scans_say_nothing():
-    few = Typical.of([_impression(*_scan(seed), seed=seed) for seed in range(7)])
+    few = typical_of([_impression(*_scan(seed), seed=seed) for seed in range(11)])
     assert few.unlike(_impression(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool), shift=50.0)) == ()
 
 
@@ -82,7 +118,7 @@ def test_axes_along_which_the_anatomy_is_symmetric_tell_nothing():
         image, mask = _scan(seed)
         return (image + np.flip(image, 0)) / 2, mask | np.flip(mask, 0)
 
-    typical = Typical.of([_impression(*symmetric(seed), seed=seed) for seed in range(40)])
+    typical = typical_of([_impression(*symmetric(seed), seed=seed) for seed in range(40)])
     image, mask = (np.flip(volume, 0) for volume in symmetric(300))
     assert not any("left to right" in said for said in typical.unlike(_impression(image, mask)))
 

@@ -143,7 +143,8 @@ def calibrate(
     calibration = Calibration(evidence)
     model = load(run, device=device)
     impressions = look_at(_evenly(dataset.train), model, _impression, progress, agreement=True)
-    typical = Typical.of([*impressions.values()])
+    annotated = {case.name for case in dataset.train if case.label is not None}
+    typical = Typical.of([*impressions.values()], [name in annotated for name in impressions])
     made = {"folds": len(parts), "steps": steps}
     save_calibration(run, calibration, typical, weights=weights_of([run])[0], settings=model.settings, made=made)
     for fold in models:

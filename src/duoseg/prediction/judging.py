@@ -20,14 +20,17 @@ class Judgement:
     Attributes:
         doubt: about which share of it is wrong, as the networks see it.
         trust: how far the students agree on it, 0 to 1.
-        expected: its Dice, where the run is calibrated and something was found.
+        expected: its Dice, where the run is calibrated, something was found, and the scan is like those of which it is
+            known: not unlike all training scans, nor one whose annotation the run was trained on.
         unlike: in what the scan is unlike the training scans, in words; None where the run is not calibrated.
+        trained_on: whether the run was trained on its annotation; told of calibrated runs.
     """
 
     doubt: float
     trust: float
     expected: Expected | None = None
     unlike: tuple[str, ...] | None = None
+    trained_on: bool = False
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -38,6 +41,7 @@ class Judgement:
         """All of it in a line."""
         said = [f"trust {self.trust:.3f}", f"{self.doubt:.1%} in doubt"]
         said += [] if self.expected is None else [f"expected Dice {self.expected}"]
+        said += ["trained on its annotation"] if self.trained_on else []
         return ", ".join([*said, *(f"unlike all training scans in {part}" for part in self.unlike or ())])
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +54,7 @@ class Judgement:
             }
         if self.unlike is not None:
             found["unlike"] = list(self.unlike)
-        return found
+        return found | ({"trained_on": True} if self.trained_on else {})
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Judgement | None:
@@ -63,7 +67,7 @@ class Judgement:
             return None
         expected = Expected(**entry["expected_dice"]) if "expected_dice" in entry else None
         unlike = tuple(entry["unlike"]) if "unlike" in entry else None
-        return cls(entry["doubt"], entry["trust"], expected, unlike)
+        return cls(entry["doubt"], entry["trust"], expected, unlike, entry.get("trained_on") is True)
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,12 @@ class Judge:
         """Segment a scan and judge what came of it."""
         prediction, features = self.model.look(prepared, keep_probabilities=keep_probabilities, agreement=True)
         assert prediction.doubt is not None and prediction.trust is not None
-        expected: Expected | None = None
-        if self.calibration is not None and prediction.mask.any():
-            expected = self.calibration.expected(prediction.trust)
         unlike: tuple[str, ...] | None = None
+        trained_on = False
         if self.typical is not None:
-            unlike = self.typical.unlike(impression_of(prepared, prediction.mask, features))
-        return prediction, Judgement(prediction.doubt, prediction.trust, expected, unlike)
+            impression = impression_of(prepared, prediction.mask, features)
+            unlike, trained_on = self.typical.unlike(impression), self.typical.is_annotated(impression)
+        expected: Expected | None = None
+        if self.calibration is not None and prediction.mask.any() and not unlike and not trained_on:
+            expected = self.calibration.expected(prediction.trust)
+        return prediction, Judgement(prediction.doubt, prediction.trust, expected, unlike, trained_on)

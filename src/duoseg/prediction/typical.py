@@ -3,8 +3,10 @@
 A mask of a scan of another kind may look sure of itself. So each scan is compared with the training scans in three
 ways: by the *features* that the trained encoders make of it, averaged over the scan; by its *look*, the mean
 intensities of 6 x 6 x 6 blocks; and by its *mask*, the share of those blocks that is in it. Its distance is the mean
-one to its three nearest training scans. A training scan's is that to the three nearest others; a scan further away
-than any of them, and a tenth, is unlike them.
+one to its three nearest training scans. A training scan's is that to the three nearest others. A scan is unlike them
+that is further away than any of them, and a tenth, and further than another scan would be once in 200 times if the
+logarithms of distances are normal, which counts where training scans are few. Training scans that are themselves far
+off from the rest are left out of both.
 
 A scan upside down has all that any other has, in another place. It is closer to the training scans when it is mirrored
 back, and no training scan is closer to the others when it is mirrored: along axes for which that holds, it tells.
@@ -12,11 +14,13 @@ back, and no training scan is closer to the others when it is mirrored: along ax
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.stats import t as student
 
 from duoseg.planning.orient import to_canonical
 from duoseg.prediction.model import Prepared
@@ -25,11 +29,15 @@ BLOCKS = 6
 NEAREST = 3
 SPARE = 1.1
 """Times what was the largest distance among training scans."""
+RARE = 0.005
+"""How probable a distance may be for a scan that is told of."""
+FENCE = 3.0
+"""Interquartile ranges above the third quartile: what lies beyond is far off (Tukey 1977)."""
 TURNED = 1.1
 """Times as far away as when mirrored back."""
-ODD_SHARE = 0.01
+ODD_SHARE = 0.05
 """Of training scans that may lie on the wrong side of an axis that tells."""
-FEWEST = 8
+FEWEST = 12
 """Training scans below which nothing can be said."""
 SMALLEST_SPREAD = 1e-6
 
@@ -75,16 +83,25 @@ class Typical:
         features: (N, F).
         look: (N, 6, 6, 6).
         mask: (N, 6, 6, 6).
+        annotated: (N,), which of them the run had annotations of.
     """
 
     features: np.ndarray
     look: np.ndarray
     mask: np.ndarray
+    annotated: np.ndarray
 
     @classmethod
-    def of(cls, impressions: Sequence[Impression]) -> Typical:
+    def of(cls, impressions: Sequence[Impression], annotated: Sequence[bool]) -> Typical:
         """Of so many training scans."""
-        return cls(*(np.stack([getattr(one, part) for one in impressions]) for part in PARTS))
+        return cls(
+            *(np.stack([getattr(one, part) for one in impressions]) for part in PARTS), np.asarray(annotated, bool)
+        )
+
+    def is_annotated(self, scan: Impression) -> bool:
+        """Whether it is a training scan whose annotation was trained on: its mask is no forecast."""
+        place = self._place_of(scan)
+        return place is not None and bool(self.annotated[place])
 
     def unlike(self, scan: Impression) -> tuple[str, ...]:
         """In what a scan is unlike the training scans, in words; empty where it is like them, or they are too few.
@@ -97,7 +114,7 @@ class Typical:
         for part, words in PARTS.items():
             usual = self._usual[part] if own is None else np.delete(self._usual[part], own)
             distance = self._distance(part, getattr(scan, part), own)
-            if distance > SPARE * usual.max():
+            if distance > _limit(usual):
                 said.append(f"{words} ({distance / np.median(usual):.1f} times the usual distance)")
         if said:
             return tuple(said)
@@ -145,6 +162,16 @@ class Typical:
         """The axes along which training scans are not like their mirror images."""
         ratios = np.stack([self._turned(look, index) for index, look in enumerate(self.look)])
         return [axis for axis in range(3) if (ratios[:, axis] > 0).mean() <= ODD_SHARE]
+
+
+def _limit(usual: np.ndarray) -> float:
+    """How far away a scan may be, from how far apart training scans are."""
+    logs = np.log(np.maximum(usual, SMALLEST_SPREAD))
+    first, third = np.quantile(logs, (0.25, 0.75))
+    near = logs[logs <= third + FENCE * max(third - first, SMALLEST_SPREAD)]
+    count = len(near)
+    rare = student.ppf(1 - RARE, count - 1) * near.std(ddof=1) * math.sqrt(1 + 1 / count)
+    return max(SPARE * math.exp(near.max()), math.exp(near.mean() + rare))
 
 
 def _blocks(volume: np.ndarray) -> np.ndarray:

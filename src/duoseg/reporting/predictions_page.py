@@ -81,7 +81,7 @@ def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tup
         warnings=warnings(scans),
         scans=sorted(scans, key=lambda scan: (scan.rank, scan.case)),
         judged=any(scan.judgement is not None for scan in scans),
-        calibrated=any(scan.judgement is not None and scan.judgement.expected is not None for scan in scans),
+        calibrated=any(scan.judgement is not None and scan.judgement.unlike is not None for scan in scans),
         noted=any(scan.notes for scan in scans),
         classes=list(dict.fromkeys(name for scan in scans for name in scan.volumes_ml)),
         makers=[(count_text(len(made), "scan"), setting_rows(made[0].made_by)) for made in makers.values()],

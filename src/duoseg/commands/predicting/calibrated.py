@@ -25,6 +25,7 @@ from duoseg.scores.results import Scores
 from duoseg.training.checkpoint import WEIGHTS
 
 CALIBRATION, TYPICAL = "calibration.json", "typical.safetensors"
+ANNOTATED = "annotated"
 CROSSED = "calibration"
 """The folder of what the annotated scans were predicted as, by models that had not seen them."""
 SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
@@ -114,7 +115,7 @@ def save_calibration(
         made: how it was done.
     """
     with atomic_path(folder / TYPICAL) as temporary:
-        save_file({part: np.ascontiguousarray(getattr(typical, part)) for part in PARTS}, temporary)
+        save_file({part: np.ascontiguousarray(getattr(typical, part)) for part in [*PARTS, ANNOTATED]}, temporary)
     scans = [asdict(one) for one in calibration.evidence]
     about = {"weights": weights, "settings": settings.model_dump(), **made, "modelled": calibration.modelled}
     write_json(folder / CALIBRATION, {**about, "scans": scans})

@@ -113,6 +113,7 @@ def main() -> None:
     study = Study(
         options.data, options.out, options.config, options.method, options.steps, options.threads, pool, tuple(scored)
     )
+    better = False
     for seed in range(options.seeds):
         draws = random.Random(seed)
         first = draws.sample([case.name for case in pool], options.each)
@@ -163,7 +164,7 @@ def interval(values: list[float]) -> tuple[float, float]:
     """Student's 95% interval of a mean over seeds; without bounds where there is one."""
     if len(values) < 2:
         return -math.inf, math.inf
-    half = stats.t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
     return mean(values) - half, mean(values) + half
 
 

@@ -94,9 +94,8 @@ class Typical:
     @classmethod
     def of(cls, impressions: Sequence[Impression], annotated: Sequence[bool]) -> Typical:
         """Of so many training scans."""
-        return cls(
-            *(np.stack([getattr(one, part) for one in impressions]) for part in PARTS), np.asarray(annotated, bool)
-        )
+        stacked = {part: np.stack([getattr(one, part) for one in impressions]) for part in PARTS}
+        return cls(**stacked, annotated=np.asarray(annotated, bool))
 
     def is_annotated(self, scan: Impression) -> bool:
         """Whether it is a training scan whose annotation was trained on: its mask is no forecast."""

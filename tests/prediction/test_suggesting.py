@@ -47,7 +47,10 @@ def test_a_scan_that_stands_for_many_comes_before_an_outlier_and_what_is_covered
 def test_choices_are_those_of_the_sum_written_out():
     features = RNG.normal(size=(14, 3))
     doubts = RNG.uniform(size=11)
-    scans = [Seen(str(index), doubt, row) for index, (doubt, row) in enumerate(zip([0, 0, 0, *doubts], features))]
+    scans = [
+        Seen(str(index), doubt, row)
+        for index, (doubt, row) in enumerate(zip([0.0] * 3 + [*doubts], features, strict=True))
+    ]
     scaled = (features - features.mean(axis=0)) / features.std(axis=0)
     weights = 0.5 + np.argsort(np.argsort(doubts)) / 10
     near, expected = list(range(3)), []

@@ -11,8 +11,8 @@ sets told, the hippocampus and the left atrium. The scans of a person are alike,
 among its scans. With n persons the 90% interval of a new scan is that of Student's t with n + 7 degrees of freedom.
 From 9 persons on it needs no such model: each person is left out in turn, and the interval is as wide as the 90%
 quantile of the residuals that its scans then have, one more person taken as infinitely far off (after Lee, Barber,
-Willett, Distribution-free inference with hierarchical data, arXiv 2306.06342; theirs takes residuals of a second half of
-the data, for which it is proved, ours of persons left out, for which it is not).
+Willett, Distribution-free inference with hierarchical data, arXiv 2306.06342; theirs takes residuals of a second half
+of the data, for which it is proved, ours of persons left out, for which it is not).
 
 A mask in which nothing was found is no part of this: its Dice is 0 or, where nothing is there, 1.
 """

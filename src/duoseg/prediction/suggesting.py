@@ -1,9 +1,9 @@
 """Which scans to annotate next: those that stand for many others, of which the model is not sure.
 
 A scan's *doubt* is about the share of its mask that is wrong, as the model sees it (`duoseg.prediction.trust`). Its
-*features* are what the encoders of the trained students make of it, averaged over the scan; distances between them are in
-units of the usual one between two scans. A scan that lies close to an annotated one is covered by it. Scans are chosen
-one after the other, each the one i that brings the others most closer to an annotation:
+*features* are what the encoders of the trained students make of it, averaged over the scan; distances between them are
+in units of the usual one between two scans. A scan that lies close to an annotated one is covered by it. Scans are
+chosen one after the other, each the one i that brings the others most closer to an annotation:
 
     gain(i) = sum over scans j without annotation of  w_j max(0, c_j - d_ij)
 
@@ -27,7 +27,7 @@ COVERED = 2000
 """Scans that are to be covered; of more, evenly chosen ones."""
 TINY = 1e-12
 ROUNDING = 1e-5
-"""A feature that differs by a smaller share of what it is, or of what the others differ by, does not tell scans apart."""
+"""A feature that differs by a smaller share of what it is, or of what others differ by, does not tell scans apart."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -56,11 +57,22 @@ def test_a_name_with_another_ending_is_refused(trained, tmp_path, format, name):
 
 
 def test_what_onnx_needs_is_said(run, trained, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
     status, _, err = run("export", trained, "--out", tmp_path / "first.onnx")
-    assert status == 1 and "pip install onnx onnxscript" in err
+    assert status == 1 and "pip install" in err and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_no_run_is_refused(run, tmp_path):
     status, _, err = run("export", tmp_path, "--out", tmp_path / "first.onnx")
     assert status == 1 and "not a finished run" in err
+
+
+def test_an_archive_that_is_no_bundle_is_never_replaced(run, trained, tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("scans/a.nii.gz", b"precious")
+    before = (tmp_path / "data.zip").read_bytes()
+    status, _, err = run("export", trained, "--out", tmp_path / "data.zip", "--format", "monai")
+    assert status == 1 and "no bundle" in err and (tmp_path / "data.zip").read_bytes() == before
+    status, _, err = run("export", trained, "--out", tmp_path / "new.zip")
+    assert status == 1 and "--format monai" in err

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from duoseg.commands.runs import load
 from duoseg.errors import InputError
 from duoseg.files import StrPath, listed, require_writable
-from duoseg.prediction.exporting.monai_bundle import write_bundle
-from duoseg.prediction.exporting.onnx_model import write_onnx
+from duoseg.prediction.exporting.monai_bundle import is_bundle, write_bundle
+from duoseg.prediction.exporting.onnx_model import require_onnx, write_onnx
 from duoseg.training.devices import use_threads
 
 ExportFormat = Literal["onnx", "monai"]
@@ -28,7 +28,7 @@ def export(
 
     Args:
         runs: a run folder, or several.
-        out: the file, ``.onnx`` or ``.zip``; one that is there is replaced.
+        out: the file, ``.onnx`` or ``.zip``; an earlier one is replaced.
         format: "onnx", the network of one window with what has to be around it as metadata; or "monai", a bundle (a
             ZIP archive) that also prepares scans and writes masks. What the run's settings say of flips is part of
             both, what they say of largest components of the bundle alone.
@@ -38,7 +38,8 @@ def export(
         The file.
 
     Raises:
-        InputError: a run cannot be read, the file's name ends otherwise, or ONNX is not installed.
+        InputError: a run cannot be read, the file's name ends otherwise, another archive has it, or ONNX is not
+            installed.
     """
     out = Path(out)
     if format not in get_args(ExportFormat):
@@ -46,7 +47,13 @@ def export(
             f"There is no format {format!r} to export to: give one of {', '.join(get_args(ExportFormat))}."
         )
     if out.suffix != ENDINGS[format]:
-        raise InputError(f"{out}: give a name that ends in {ENDINGS[format]}, as files of that kind do.")
+        other = next((name for name, ending in ENDINGS.items() if ending == out.suffix), None)
+        hint = f", or --format {other}" if other else ""
+        raise InputError(f"{out}: give a name that ends in {ENDINGS[format]}{hint}.")
+    if format == "onnx":
+        require_onnx()
+    elif out.exists() and not is_bundle(out):
+        raise InputError(f"{out}: is there, and no bundle that duoseg wrote: give another name.")
     use_threads(threads)
     model = load(*listed(runs), device="cpu")
     require_writable(out)

@@ -1,7 +1,8 @@
 """A MONAI bundle: the network as TorchScript, and by which of MONAI's transforms scans come to it and masks from it.
 
-The layout is that of MONAI's bundle specification. TorchScript is what the programs read that take bundles (MONAI's
-deployment kit, MONAI Label); PyTorch recommends ``torch.export`` instead, which they do not read yet.
+The layout is that of MONAI's bundle specification, without ``models/model.pt``: weights alone would need duoseg.
+TorchScript is what the programs read that take bundles (MONAI's deployment kit, MONAI Label); PyTorch recommends
+``torch.export`` instead, which they do not read yet.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from duoseg.errors import InputError
 from duoseg.files import atomic_path
-from duoseg.planning.plan import Normalisation, Plan
-from duoseg.prediction.exporting.tracing import example, quietly
+from duoseg.planning.plan import Plan
+from duoseg.prediction.exporting import scripts
+from duoseg.prediction.exporting.tracing import example, quietly, used
 from duoseg.prediction.whole import Whole
 from duoseg.prediction.windows import GAUSSIAN_SIGMA
 from duoseg.version import __version__
@@ -25,9 +28,12 @@ from duoseg.version import __version__
 MODEL = "models/model.ts"
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
+SCRIPTS = "scripts/__init__.py"
 README = "docs/README.md"
+SIGNS = "%$@"
+"""What MONAI's configurations begin references and expressions with."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-TESTED_WITH = {"monai": "1.6.1", "fire": "0.7.1", "pytorch-ignite": "0.5.5", "nibabel": "5.4.2"}
+TESTED_WITH = {"monai": "1.6.1", "fire": "0.7.1", "nibabel": "5.4.2", "pytorch-ignite": "0.5.5", "scipy": "1.17.1"}
 
 Config = dict[str, Any]
 
@@ -35,9 +41,15 @@ Config = dict[str, Any]
 def write_bundle(path: Path, network: Whole, plan: Plan, *, largest_component: bool) -> None:
     """Write the bundle as a ZIP archive of one folder, called after the file.
 
-    Unpacked, ``python -m monai.bundle run`` segments a folder of NIfTI scans with it. MONAI resamples without smoothing
-    what shrinks, so its masks are almost, not exactly, those of `duoseg.predict`.
+    Unpacked, ``python -m monai.bundle run`` segments a folder of NIfTI scans with it. MONAI lays windows a little
+    otherwise, and resamples without smoothing what shrinks, so its masks are almost those of `duoseg.predict`.
+
+    Raises:
+        InputError: a channel or class has a name that means something else in MONAI's configurations.
     """
+    for name in (*plan.channels, *plan.classes):
+        if name[:1] in SIGNS:
+            raise InputError(f"'{name}': MONAI reads names that begin with {name[:1]} as something else; rename it.")
     configs = {
         METADATA: json.dumps(metadata(plan), indent=2),
         INFERENCE: json.dumps(inference(plan, largest_component=largest_component), indent=2),
@@ -45,10 +57,21 @@ def write_bundle(path: Path, network: Whole, plan: Plan, *, largest_component: b
     # programs that take the network's file alone look for the same two in it
     extra, script = {Path(name).name: text for name, text in configs.items()}, io.BytesIO()
     with quietly(), torch.no_grad():
-        torch.jit.save(torch.jit.trace(network, example(plan), check_trace=False), script, _extra_files=extra)
+        asked = used(network, example(plan))
+        torch.jit.save(torch.jit.trace(asked, example(plan), check_trace=False), script, _extra_files=extra)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, content in {**configs, README: readme(plan), MODEL: script.getvalue()}.items():
+        source = Path(scripts.__file__).read_text(encoding="utf-8")
+        for name, content in {**configs, SCRIPTS: source, README: readme(plan), MODEL: script.getvalue()}.items():
             archive.writestr(f"{path.stem}/{name}", content)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a bundle that `write_bundle` wrote."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"/{INFERENCE}") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def metadata(plan: Plan) -> Config:
@@ -72,7 +95,8 @@ def metadata(plan: Plan) -> Config:
             "inputs": {
                 "image": {
                     **window,
-                    "format": "magnitude",
+                    "format": "hounsfield" if plan.normalisation[0].scheme == "ct" else "magnitude",
+                    "modality": plan.channels[0],
                     "num_channels": len(plan.channels),
                     "value_range": [],
                     "channel_def": {str(index): name for index, name in enumerate(plan.channels)},
@@ -81,7 +105,7 @@ def metadata(plan: Plan) -> Config:
             "outputs": {
                 "pred": {
                     **window,
-                    "format": "segmentation",
+                    "format": "labels",
                     "num_channels": len(classes),
                     "value_range": [0, 1],
                     "channel_def": {str(index): name for index, name in enumerate(classes)},
@@ -93,24 +117,18 @@ def metadata(plan: Plan) -> Config:
 
 def inference(plan: Plan, *, largest_component: bool) -> Config:
     """``inference.json``: from a folder of NIfTI files to a folder of masks."""
-    several = len(plan.channels) > 1
-    first = "_0000.nii.gz" if several else ".nii.gz"
-    files = [f"p[:-{len(first)}] + '_{index:04}.nii.gz'" for index in range(len(plan.channels))] if several else ["p"]
     return {
-        "imports": ["$import glob", "$import os", "$import numpy", "$import torch"],
+        "imports": ["$import numpy", "$import scripts", "$import torch"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/masks'",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-        "datalist": f"$sorted(glob.glob(os.path.join(@dataset_dir, '*{first}')))",
         "network_def": f"$torch.jit.load(@bundle_root + '/{MODEL}', map_location='cpu')",
         "network": "$@network_def.to(@device).eval()",
+        "rules": [rule.model_dump(mode="json") for rule in plan.normalisation],
         "preprocessing": {"_target_": "Compose", "transforms": preprocessing(plan)},
-        "dataset": {
-            "_target_": "Dataset",
-            "data": f"$[{{'image': [{', '.join(files)}]}} for p in @datalist]",
-            "transform": "@preprocessing",
-        },
+        "datalist": f"$scripts.scans(@dataset_dir, @output_dir, {len(plan.channels)})",
+        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
         "inferer": windows(plan),
         "postprocessing": {
@@ -130,37 +148,27 @@ def inference(plan: Plan, *, largest_component: bool) -> Config:
 
 
 def preprocessing(plan: Plan) -> list[Config]:
-    """As `duoseg.planning.prepare`: upright, cut to what is not zero, normalised, resampled."""
-    channels = ", ".join(normalised(index, rule) for index, rule in enumerate(plan.normalisation))
+    """Much as `duoseg.planning.prepare`: upright, cut to what is not zero, normalised, resampled."""
     return [
         {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
         {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
+        {"_target_": "Lambdad", "keys": "image", "func": f"$lambda x: scripts.plain(x, {len(plan.channels)})"},
         {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
         {
             "_target_": "CropForegroundd",
             "keys": "image",
             "source_key": "image",
-            "select_fn": "$lambda x: x != 0",
+            "select_fn": "$scripts.content",
             "allow_smaller": True,
         },
-        {"_target_": "Lambdad", "keys": "image", "func": f"$lambda x: torch.stack([{channels}])"},
+        {"_target_": "Lambdad", "keys": "image", "func": "$lambda x: scripts.normalised(x, @rules)"},
         {"_target_": "Spacingd", "keys": "image", "pixdim": list(plan.spacing), "mode": "bilinear"},
     ]
 
 
-def normalised(channel: int, rule: Normalisation) -> str:
-    """One channel's rule as an expression of the image x."""
-    if rule.scheme == "ct":
-        assert rule.window is not None
-        low, high = rule.window
-        return f"(x[{channel}].clamp({low}, {high}) - {rule.mean}) / {rule.std}"
-    content = f"x[{channel}][x[{channel}] != 0]"
-    return f"(x[{channel}] - {content}.mean()) / {content}.std(unbiased=False)"
-
-
 def windows(plan: Plan) -> Config:
-    """As `duoseg.prediction.inference`."""
+    """Much as `duoseg.prediction.inference`: windows begin at other voxels, and their rims count for a little more."""
     window = plan.window
     step = [window.step] * 3
     if window.stride is not None:
@@ -178,15 +186,6 @@ def windows(plan: Plan) -> Config:
 def postprocessing(plan: Plan, *, largest_component: bool) -> list[Config]:
     """Probabilities back to the scan's grid, then the most probable class, then the masks' values."""
     values = list(plan.classes.values())
-    indices = list(range(1, len(values) + 1))
-    kept = {
-        "_target_": "KeepLargestConnectedComponentd",
-        "keys": "pred",
-        "applied_labels": indices,
-        "is_onehot": False,
-        "connectivity": 3,
-    }
-    named = {"_target_": "MapLabelValued", "keys": "pred", "orig_labels": [0, *indices], "target_labels": [0, *values]}
     return [
         {
             "_target_": "Invertd",
@@ -196,18 +195,21 @@ def postprocessing(plan: Plan, *, largest_component: bool) -> list[Config]:
             "nearest_interp": False,
             "to_tensor": True,
         },
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        *([kept] if largest_component else []),
-        *([named] if values != indices else []),
+        {
+            "_target_": "Lambdad",
+            "keys": "pred",
+            "func": f"$lambda x: scripts.mask_of(x, {values}, {largest_component})",
+        },
         {
             "_target_": "SaveImaged",
             "keys": "pred",
             "output_dir": "@output_dir",
             "output_postfix": "",
             "separate_folder": False,
+            # MONAI takes one more ending off
             "output_name_formatter": (
-                "$lambda meta, saver: {'idx': None, 'subject': "
-                "os.path.basename(meta['filename_or_obj']).removesuffix('.nii.gz').removesuffix('_0000')}"
+                "$lambda meta, saver: {'idx': None, 'subject': scripts.case_name(meta['filename_or_obj'], "
+                "[one for entry in @datalist for one in entry['image']]) + '.nii.gz'}"
             ),
             # to the grid on which the mask is already: without it MONAI 1.6 stops at scans stored in another axis order
             "resample": True,
@@ -225,9 +227,13 @@ def readme(plan: Plan) -> str:
 A segmenter trained and exported by duoseg {__version__}. It takes scans ({", ".join(plan.channels)}) as NIfTI
 files whose names end in {ending}, and writes masks on their grids, with the values {values}.
 
-    pip install "monai[fire,ignite,nibabel]"
+    pip install "monai[fire,ignite,nibabel,scipy]"
     python -m monai.bundle run --meta_file configs/metadata.json --config_file configs/inference.json \\
         --bundle_root . --dataset_dir IMAGES --output_dir MASKS
+
+Scans that would be segmented wrongly (axes not at right angles, nothing in the header about how they lie in space,
+another number of channels) end the run with the file's name. There is no models/model.pt: the network is TorchScript,
+which `monai.bundle.load` reads with load_ts_module=True.
 
 Not a medical device: look at every mask.
 """

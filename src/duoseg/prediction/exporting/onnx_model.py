@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -17,28 +18,24 @@ from duoseg.version import __version__
 INPUT = "image"
 OUTPUT = "probabilities"
 WHAT_IS_AROUND = (
-    f"'{INPUT}' is a window of a scan: 1, channels, and voxels along right, anterior, superior at spacing_mm; of each "
-    "channel the intensities say how it is normalised, over the box of the scan's non-zero voxels and before it is "
-    f"resampled. '{OUTPUT}' are the probabilities of the classes, to be blended over windows and brought back to the "
-    "scan's grid before the most probable class is taken. classes are in the order of the output: name, value in masks."
+    f"'{INPUT}' are windows of a scan: any number of them, channels, and voxels along right, anterior, superior. A "
+    "scan is turned to these axes, cut to the box of its voxels that are not zero, normalised, and resampled linearly "
+    "to spacing_mm, smoothed where it shrinks; one smaller than the patch gets a rim of zeros. intensities: 'zscore' "
+    "takes off the mean and divides by the standard deviation of the channel's voxels that are not zero; 'ct' clips to "
+    f"the window, takes off mean, divides by std. '{OUTPUT}' are those of the classes, which sum to 1: average them "
+    "over windows with the weights that window tells of (a Gaussian's sigma is 1/8 of the patch's side, its floor 1e-4 "
+    "of its top), resample them to the scan's grid, and take the most probable class there. classes are in the order "
+    "of the output: name, value in masks."
 )
 
 
 def write_onnx(path: Path, network: Whole, plan: Plan) -> None:
-    """Write one window's network, from ``image`` (1, C, *patch) to ``probabilities`` (1, K + 1, *patch), float32.
+    """Write the network of windows, from ``image`` (B, C, *patch) to ``probabilities`` (B, K + 1, *patch), float32.
 
     The model's metadata hold, each as JSON, what of the plan a program needs that cuts windows out of scans.
-
-    Raises:
-        InputError: the ``onnx`` extra is not installed.
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  torch's exporter needs it, and says so in a traceback
-    except ImportError as fault:
-        raise InputError("ONNX needs two packages more: pip install onnx onnxscript.") from fault
     with quietly(), torch.no_grad():
-        program = torch.export.export(network, (example(plan),))
+        program = torch.export.export(network, (example(plan),), dynamic_shapes=({0: torch.export.Dim("batch")},))
         exported = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
     assert exported is not None
     model = exported.model_proto
@@ -47,7 +44,18 @@ def write_onnx(path: Path, network: Whole, plan: Plan) -> None:
     for key, value in surroundings(plan).items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     with atomic_path(path) as temporary:
-        onnx.save(model, temporary)
+        temporary.write_bytes(model.SerializeToString())
+
+
+def require_onnx() -> None:
+    """Find out early whether ONNX files can be written.
+
+    Raises:
+        InputError: the ``onnx`` extra is not installed.
+    """
+    for name in ("onnx", "onnxscript"):  # PyTorch's exporter needs the second, and says so in a traceback
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"ONNX needs {name}, which is not installed: pip install 'onnx>=1.17' 'onnxscript>=0.5'.")
 
 
 def surroundings(plan: Plan) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import secrets
 import stat
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, time
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,25 @@ def naming(path: Path) -> Iterator[None]:
         if fault.filename is not None or fault.errno is None:
             raise
         raise OSError(fault.errno, fault.strerror or str(fault), str(path)) from fault
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock of this name, hold it, and remove its file at the end.
+
+    Raises:
+        OSError: the folder cannot be written to, or its file system has no locks.
+    """
+    while True:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                break
+        lock.close()  # its holder removed it while this process waited
+    with lock:
+        yield
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

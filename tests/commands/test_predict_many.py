@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
 
 import duoseg
+from duoseg.commands.predict import Incomplete
 from duoseg.commands.predicting.manifest import JOURNALS, PREDICTIONS, Manifest
 from duoseg.commands.predicting.overlap import overlapped
 from duoseg.errors import InputError
+from duoseg.prediction.model import Model
+from duoseg.scans.side_by_side import Room
 
 QUIETLY = {"device": "cpu", "threads": 1}
 
@@ -235,6 +239,65 @@ def test_a_line_that_a_killed_process_did_not_finish_is_no_record(tmp_path):
     assert listed(tmp_path) == {"a"}
 
 
+ROOMY: dict[str, Any] = {"room": Room(3), "size": lambda item: 1}
+
+
+def test_items_wait_until_there_is_room_for_them_and_one_that_is_larger_has_it_alone():
+    sizes, held, most = [2, 2, 3, 9, 1, 1, 5, 2], [], []
+
+    def read(item):
+        held.append(item)
+        most.append((len(held), sum(sizes[one] for one in held)))
+        return item
+
+    def write(item, made):
+        time.sleep(0.002)
+        held.remove(item)
+        if item == 4:
+            raise InputError("full")
+
+    def make(item, given):
+        if item == 1:
+            held.remove(item)
+            raise InputError("wrong")
+
+    found = list(overlapped(list(range(8)), read, make, write, room=Room(4), size=lambda item: sizes[item]))
+    assert [item for item, _ in found] == list(range(8))
+    assert all(total <= 4 or count == 1 for count, total in most) and max(count for count, _ in most) > 1
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")])
+def test_a_scan_that_memory_cannot_hold_fails_alone(trained, phantoms, tmp_path, monkeypatch, fault):
+    prepare = Model.prepare
+
+    def too_large(model, voxels, grid, *, name):
+        if files[0] in name:
+            raise fault
+        return prepare(model, voxels, grid, name=name)
+
+    files = sorted(path.name for path in (phantoms / "imagesTs").iterdir())
+    monkeypatch.setattr(Model, "prepare", too_large)
+    with pytest.raises(Incomplete, match=f"{files[0]}: there is not enough memory") as failed:
+        duoseg.predict(trained, phantoms / "imagesTs", tmp_path / "masks", device="cpu", threads=1)
+    assert len(failed.value.scans) == len(files) - 1
+
+
+def test_what_another_process_has_written_since_is_no_foreign_file(trained, phantoms, tmp_path, monkeypatch):
+    def predict():
+        return duoseg.predict(trained, phantoms / "imagesTs", tmp_path / "masks", device="cpu", threads=1)
+
+    enter = Manifest.__enter__
+
+    def entered(manifest):
+        enter(manifest)
+        monkeypatch.setattr(Manifest, "__enter__", enter)
+        predict()  # by another process, after this one has read the list
+        return manifest
+
+    monkeypatch.setattr(Manifest, "__enter__", entered)
+    assert len(predict()) == len(listed(tmp_path / "masks"))
+
+
 def test_neighbours_are_read_made_and_written_at_the_same_time():
     meeting = threading.Barrier(3, timeout=30)
 
@@ -247,6 +310,7 @@ def test_neighbours_are_read_made_and_written_at_the_same_time():
         lambda item: meet(item, 0) or item * 10,
         lambda item, given: meet(item, 1) or given + 1,
         lambda item, made: meet(item, 2) or made,
+        **ROOMY,
     )
     assert list(outcomes) == [(item, item * 10 + 1) for item in range(5)]
 
@@ -261,7 +325,7 @@ def test_a_failure_of_any_step_is_its_own_items():
         return work
 
     items = ["a", "read", "make", "write", "read", "b"]
-    outcomes = list(overlapped(items, step("read"), step("make"), step("write")))
+    outcomes = list(overlapped(items, step("read"), step("make"), step("write"), **ROOMY))
     assert [item for item, _ in outcomes] == items
     assert [str(outcome) for _, outcome in outcomes] == items
     assert [isinstance(outcome, InputError) for _, outcome in outcomes] == [False, True, True, True, True, False]
@@ -278,7 +342,7 @@ def test_no_more_than_three_items_are_at_hand():
         time.sleep(0.002)
         ended.append(item)
 
-    assert len(list(overlapped(list(range(20)), read, lambda item, given: None, write))) == 20
+    assert len(list(overlapped(list(range(20)), read, lambda item, given: None, write, **ROOMY))) == 20
     assert max(most) <= 3
 
 
@@ -287,7 +351,7 @@ def test_side_work_uses_as_many_threads_as_the_rest():
     try:
         torch.set_num_threads(1)
         seen = overlapped(
-            [0], lambda _: torch.get_num_threads(), lambda _, n: n, lambda _, n: (n, torch.get_num_threads())
+            [0], lambda _: torch.get_num_threads(), lambda _, n: n, lambda _, n: (n, torch.get_num_threads()), **ROOMY
         )
         assert list(seen) == [(0, (1, 1))]
     finally:

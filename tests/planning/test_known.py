@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import planning_cases as make
@@ -51,6 +52,21 @@ def test_a_file_that_is_replaced_by_an_older_one_of_equal_size_has_changed(tmp_p
     other.replace(file)
     length_of(file, tmp_path, asked)
     assert len(asked) == 2
+
+
+@pytest.mark.usefixtures("settled")
+def test_nothing_is_lost_where_many_keep_what_they_found_at_the_same_time(tmp_path: Path) -> None:
+    files = [tmp_path / f"file {number}" for number in range(12)]
+    for file in files:
+        file.write_text("four")
+
+    def keep(file: Path) -> int:
+        return length_of(file, tmp_path, [])
+
+    with ThreadPoolExecutor(len(files)) as pool:
+        assert list(pool.map(keep, files)) == [4] * len(files)
+    assert len(json.loads((tmp_path / KNOWN).read_text())) == len(files)
+    assert {path.name for path in tmp_path.iterdir()} == {KNOWN, *(file.name for file in files)}
 
 
 def test_what_has_just_changed_is_not_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import duoseg
+from duoseg.commands.hours import warn_of_memory
 from duoseg.commands.runs import build_method
 from duoseg.config import Config
 from duoseg.errors import InputError
@@ -19,6 +20,7 @@ from duoseg.training.engine import make_fabric
 from duoseg.training.log import read_log
 from duoseg.training.memory import estimate_bytes
 from duoseg.training.patches import RawBatch
+from duoseg.training.places import Place
 from duoseg.training.steps import Steps
 
 STILL = {name: 0.0 for name in AugmentationPlan.model_fields if name.endswith("probability")}
@@ -142,3 +144,21 @@ def test_the_warning_of_too_little_memory_says_in_how_many_parts_it_would_fit(ph
     with caplog.at_level(logging.WARNING, logger="duoseg"):
         duoseg.train(phantoms, tmp_path / "parts", accumulate=2, **options)
     assert "memory" not in caplog.text
+
+
+def test_processes_on_one_machine_share_its_memory_and_are_told_of_parts_that_they_can_share(
+    phantoms, monkeypatch, caplog
+):
+    config, plan = Config(method="supervised"), duoseg.plan(phantoms, device="cpu")
+    plan = plan.model_copy(update={"batch": BatchPlan(labelled=4, unlabelled=4)})
+    monkeypatch.setattr("duoseg.commands.hours.find_place", lambda: Place(0, 2, 0, 2, "torchrun"))
+    with torch.device("meta"):
+        need = estimate_bytes(build_method(config, plan), plan, processes=2)
+    for there, warned in ((8 * need, False), (int(1.3 * need), True)):  # of which each process has half
+        caplog.clear()
+        monkeypatch.setattr("duoseg.commands.hours.available_bytes", lambda device, there=there: there)
+        with caplog.at_level(logging.WARNING, logger="duoseg"):
+            warn_of_memory(plan, config, "cpu")
+        assert ("memory" in caplog.text) == warned
+    assert "`duoseg train --accumulate 2`" in caplog.text
+    assert "--accumulate 4" not in caplog.text  # of 4 patches two processes cannot take 4 parts each

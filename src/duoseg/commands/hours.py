@@ -69,7 +69,7 @@ def fit_to_hours(
     plans = ladder(make)
     usual = plans[0]
     # `usual.steps` are those asked for, where some were
-    means = Means(hours, PREPARING * reading_seconds, available_bytes(device), _fixed_steps(usual, fixed))
+    means = Means(hours, PREPARING * reading_seconds, _available(device), _fixed_steps(usual, fixed))
     report = counted(progress, "measure", f"a step of {settings.method}")
     began, done = time.monotonic(), 0
 
@@ -88,7 +88,7 @@ def fit_to_hours(
 
 def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
     """Log a warning where a step of the plan will need about more memory than there is, with what would fit."""
-    there = available_bytes(device)
+    there = _available(device)
     if there is None:
         return
     need = _estimate(plan, settings, device)
@@ -104,10 +104,17 @@ def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
     )
 
 
+def _available(device: Device) -> int | None:
+    """The memory that this process may take; processes that compute on one machine's CPUs share its."""
+    there, place = available_bytes(device), find_place()
+    return there // (place.neighbours or place.count) if there is not None and device == "cpu" else there
+
+
 def _parts_that_fit(plan: Plan, settings: Config, device: Device, there: int) -> str:
     batch = plan.batch
     for parts in range(batch.accumulate + 1, math.gcd(batch.labelled, batch.unlabelled) + 1):
-        if batch.labelled % parts == batch.unlabelled % parts == 0:
+        shares = parts * find_place().count
+        if batch.labelled % shares == batch.unlabelled % shares == 0:
             smaller = plan.model_copy(update={"batch": batch.model_copy(update={"accumulate": parts})})
             if _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
                 return f"`duoseg train --accumulate {parts}`"

@@ -8,13 +8,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from duoseg.commands.predicting.overlap import overlapped
+from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
 from duoseg.errors import InputError
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.model import Model, Prepared
 from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
+from duoseg.scans.side_by_side import Room
+from duoseg.training.memory import naming_want_of_memory
 
 Kept = TypeVar("Kept")
 
@@ -40,13 +42,16 @@ def look_at(
     """
 
     def read(case: Case) -> Prepared:
-        return model.prepare(*read_channels(case), name=str(case.images[0]))
+        with naming_want_of_memory(case.images[0]):
+            return model.prepare(*read_channels(case), name=str(case.images[0]))
 
     def look(case: Case, prepared: Prepared) -> Kept:
-        return keep(case, prepared, *model.look(prepared, agreement=agreement))
+        with naming_want_of_memory(case.images[0]):
+            return keep(case, prepared, *model.look(prepared, agreement=agreement))
 
     found: dict[str, Kept] = {}
-    for done, (case, outcome) in enumerate(overlapped(cases, read, look, lambda _, kept: kept), start=1):
+    outcomes = overlapped(cases, read, look, lambda _, kept: kept, room=Room(), size=bytes_to_hold)
+    for done, (case, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, InputError):
             logger.warning("left out: %s", outcome)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.commands.predicting.manifest import Manifest
 from duoseg.commands.predicting.outputs import Outputs
-from duoseg.commands.predicting.overlap import overlapped
+from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
 from duoseg.commands.runs import load
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
@@ -24,7 +24,9 @@ from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat
 from duoseg.scans.inputs import Rows as TableRows
 from duoseg.scans.inputs import find_inputs
+from duoseg.scans.side_by_side import Room
 from duoseg.training.devices import DeviceName, keep_freed_memory, use_threads
+from duoseg.training.memory import naming_want_of_memory
 from duoseg.training.places import find_place
 
 
@@ -121,7 +123,11 @@ def predict(
     with Manifest(outputs.out) as manifest:
         own = find_place().share(cases, part=part[0] - 1, parts=part[1])
         for case in own:
-            outputs.require_own(case, manifest.get(case.name))
+            try:
+                outputs.require_own(case, manifest.get(case.name))
+            except InputError:  # unless another process has written it since
+                manifest.renew()
+                outputs.require_own(case, manifest.get(case.name))
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
@@ -161,22 +167,25 @@ def _outcomes(
     model = outputs.model
 
     def read(case: Case) -> _Read:
-        images = read_images(case)
-        prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
+        with naming_want_of_memory(case.images[0]):
+            images = read_images(case)
+            prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
         return _Read(prepared, images.notes)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
-        if judge is None:
-            prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
-            return _Segmented(prediction, None, scan.notes)
-        return _Segmented(*judge.look(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
+        with naming_want_of_memory(case.images[0]):
+            if judge is None:
+                prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
+                return _Segmented(prediction, None, scan.notes)
+            return _Segmented(*judge.look(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
         volumes = scan.prediction.volumes_ml
-        mask = outputs.write(case, scan.prediction, volumes, scan.judgement, scan.notes, manifest)
+        with naming_want_of_memory(case.images[0]):
+            mask = outputs.write(case, scan.prediction, volumes, scan.judgement, scan.notes, manifest)
         return PredictedScan(case.name, mask, volumes, scan.judgement, scan.notes)
 
-    for _, outcome in overlapped(cases, read, segment, write):
+    for _, outcome in overlapped(cases, read, segment, write, room=Room(), size=bytes_to_hold):
         yield outcome
 
 

@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from duoseg.errors import InputError
-from duoseg.files import read_json, write_text
+from duoseg.files import locked, read_json, write_text
 
 KNOWN = "known.json"
+LOCK = ".known.lock"
 MOST_BYTES = 2**31
 """A fact has about 200 bytes."""
 SETTLED_SECONDS = 2.0
@@ -53,7 +54,9 @@ class Known:
         """Keep what is new, beside what other processes found in the meantime."""
         if self._new and (self._make or self._path.parent.is_dir()):
             with suppress(OSError):  # such as in a folder that may only be read: the next start takes longer
-                write_text(self._path, json.dumps({**_read(self._path), **self._new}) + "\n")
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with locked(self._path.with_name(LOCK)):
+                    write_text(self._path, json.dumps({**_read(self._path), **self._new}) + "\n")
 
     def recall(
         self,

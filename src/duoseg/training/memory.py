@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from duoseg.errors import InputError
 from duoseg.methods.base import Method
 from duoseg.model.networks import ENCODER_DECODERS
 from duoseg.planning.plan import Plan
@@ -66,8 +68,28 @@ def estimate_bytes(learner: Method, plan: Plan, *, processes: int = 1) -> int:
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether torch wanted more memory than there was."""
+    """Whether more memory was wanted than there was, by torch or by anything else."""
+    if isinstance(fault, MemoryError):
+        return True
     return isinstance(fault, RuntimeError) and any(words in str(fault) for words in OUT_OF_MEMORY)
+
+
+@contextmanager
+def naming_want_of_memory(scan: Path) -> Iterator[None]:
+    """Turn want of memory while it lasts into an error about a scan, so that others can follow.
+
+    Raises:
+        InputError: there was too little.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as fault:
+        if not is_out_of_memory(fault):
+            raise
+        raise InputError(
+            f"{scan}: there is not enough memory for it; crop or downsample it, end what else runs here, or take a "
+            "larger machine."
+        ) from fault
 
 
 class PeakMemory:

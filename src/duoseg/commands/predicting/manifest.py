@@ -12,13 +12,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from duoseg.errors import InputError
-from duoseg.files import final_name, read_json, write_text
+from duoseg.files import final_name, locked, read_json, write_text
 
 PREDICTIONS = "predictions.json"
 PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
@@ -86,6 +86,15 @@ class Manifest:
         """The record of a case's mask; None where there is none."""
         return self._entries.get(case)
 
+    def renew(self) -> None:
+        """Read what other processes, those at work among them, have recorded since."""
+        with self._locked():
+            self._entries |= _read_list(self._folder / PREDICTIONS)
+            left, live = self._journals()
+        for path in [*left, *live]:
+            if self._own is None or path != Path(self._own.name):
+                _apply(self._entries, _read_journal(path))
+
     @contextmanager
     def recorded(self, case: str, entry: Entry) -> Iterator[None]:
         """Record a mask before it is written, and take the record back where it cannot be.
@@ -151,32 +160,19 @@ class Manifest:
         Raises:
             InputError: the folder cannot be written to, or its file system has no locks.
         """
-        path = self._folder / LOCK
-        try:
-            lock = _lock(path)
-        except OSError as fault:
-            raise InputError(
-                f"{self._folder}: cannot be written to, or not be locked ({fault.strerror}); choose another --out."
-            ) from fault
-        with lock:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._folder / LOCK))
+            except OSError as fault:
+                raise InputError(
+                    f"{self._folder}: cannot be written to, or not be locked ({fault.strerror}); choose another --out."
+                ) from fault
             yield
-            path.unlink(missing_ok=True)
 
 
 def holds_predictions(folder: Path) -> bool:
     """Whether masks in a folder are ours, finished or not."""
     return (folder / PREDICTIONS).is_file() or any(folder.glob(JOURNALS))
-
-
-def _lock(path: Path) -> IO[str]:
-    """A file that no other process holds, open; whoever holds it may remove it."""
-    while True:
-        lock = path.open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                return lock
-        lock.close()  # its holder removed it while this process waited
 
 
 def _beginnings(name: str) -> list[str]:

@@ -11,7 +11,7 @@ METHODS ?= supervised,boundary,dtml,duo,$(RIVALS),asd_net,tcse,ua_mt,sassnet,duw
 METHODS_LEFT_ATRIUM ?= supervised,boundary,dtml,duo,$(RIVALS),ua_mt,dtc,mean_teacher,bcp,ad_mt
 METHODS_LABELS ?= supervised,dtml,duo,supervised_longer,supervised_pair,ad_mt
 SEEDS ?= 0,1,2
-BENCHMARKS := scores distances error_rates restoring training_step published_step many_scans predicting pages fuzz_formats odd_scans
+BENCHMARKS := error_rates fuzz_formats odd_scans
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -76,14 +76,16 @@ format: $(VENV)/.dev  ## sort imports, mend what ruff can, lay the code out
 check-real: $(VENV)/.dev  ## the tests on real scans in DATA
 	$(BIN)/python -m pytest -m real --data=$(DATA) $(PYTEST_ARGS)
 
-bench: $(VENV)/.bench  ## the benchmarks of speed, memory and robustness that need no data, one script a claim: hours
-	set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+bench: $(VENV)/.bench viewer  ## all benchmarks, those of speed and memory into docs/results/performance.md: many hours
+	failed=; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python benchmarks/$$script.py || failed=1; done; \
+	$(BIN)/python benchmarks/performance.py $(if $(wildcard $(DATA)),--data $(DATA)) || failed=1; test -z "$$failed"
 
-bench-quick: $(VENV)/.dev  ## the ratios that three minutes suffice for, against the same limits
+bench-quick: $(VENV)/.dev  ## the ratios that five minutes suffice for, against the same limits
 	$(BIN)/python benchmarks/scores.py --runs 3
 	$(BIN)/python benchmarks/distances.py --runs 3
 	$(BIN)/python benchmarks/restoring.py --side 256 --repeats 3
 	$(BIN)/python benchmarks/training_step.py --repeats 1 --steps 5
+	$(BIN)/python benchmarks/published_step.py --repeats 2
 
 accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \

@@ -1,8 +1,10 @@
-"""The peer of `predicting.py`: a run's network under MONAI's usual chain; ``_predict_monai.py RUN SCANS OUT``."""
+"""The peer in `predicting.py`, MONAI's usual chain; ``_predict_monai.py RUN SCANS OUT SECONDS``."""
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -29,8 +31,8 @@ from duoseg.planning.plan import Normalisation
 from duoseg.training.checkpoint import WEIGHTS, load_weights
 
 
-def main(run: Path, scans: Path, out: Path) -> None:
-    """Predict all scans of a folder."""
+def main(run: Path, scans: Path, out: Path, seconds: Path) -> None:
+    """Predict all scans of a folder; write the CPU seconds that it took into a file."""
     torch.set_num_threads(1)
     plan = load_plan(run / PLAN)
     method = build_method(load_config(run / CONFIG), plan)
@@ -61,6 +63,7 @@ def main(run: Path, scans: Path, out: Path) -> None:
         ]
     )
     infer = SlidingWindowInferer(plan.patch, sw_batch_size=4, overlap=plan.window.step, mode="gaussian")
+    began = time.process_time()
     files = [{"image": str(path)} for path in sorted(scans.iterdir())]
     with torch.inference_mode():
         for item in Dataset(files, before):
@@ -68,6 +71,7 @@ def main(run: Path, scans: Path, out: Path) -> None:
             batch["pred"] = infer(batch["image"], network)
             for one in decollate_batch(batch):
                 after(one)
+    seconds.write_text(json.dumps(time.process_time() - began))
 
 
 def normalised(rule: Normalisation) -> list[MapTransform]:

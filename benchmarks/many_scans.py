@@ -1,6 +1,6 @@
 """What a scan costs among a hundred others and among thousands: time, memory, and the wait for the first step.
 
-    python benchmarks/many_scans.py [--scans 100,1000] [--data DIR]
+    python benchmarks/many_scans.py [--scans 100,1000,5000] [--data DIR]
 
 For each number of phantoms (one subject under so many noises): `duoseg check`; a training of one step, which plans and
 prepares; the same again with everything prepared; a training of 10 steps; `duoseg predict` of all. Each is a process of
@@ -37,10 +37,12 @@ BY_SCAN = ("check", "prepare", "predict")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scans", default="100,1000")
+    parser.add_argument("--scans", default="100,1000,5000", help="three numbers or more")
     parser.add_argument("--data", type=Path, help="keep the phantoms here, and take them from here if they are there")
     options = parser.parse_args()
     counts = sorted(int(count) for count in options.scans.split(","))
+    if len(counts) < 3:
+        parser.error("fewer than three numbers of scans do not tell how the cost of a scan grows")
     costs: dict[int, dict[str, Cost]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -27,7 +27,7 @@ from duoseg.scans.phantoms import write_phantom_dataset
 from duoseg.training.log import read_log
 
 LIMITS = {("dtml", "supervised"): 2.2, ("duo", "dtml"): 1.6}
-WAIT_LIMIT = 0.05
+WAIT_LIMIT = 0.03
 BASELINE = "supervised"
 PROTOCOL = Path(__file__).parents[1] / "protocols" / "hippocampus.toml"
 

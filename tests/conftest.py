@@ -28,6 +28,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder of real data sets; also selects the tests that need one (write --data=DIR)",
     )
+    parser.addoption(
+        "--nothing-skipped",
+        action="store_true",
+        help="a test that is skipped, such as for want of a browser, counts as failed: for continuous integration",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where a test was skipped and none may be."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--nothing-skipped") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_configure(config: pytest.Config) -> None:

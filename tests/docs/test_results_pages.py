@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,16 @@ REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "benchmarks" / "results_page.py"
 COSTS = sorted((REPOSITORY / "docs" / "results").glob("*-costs.csv"))
 PAGES = [path.with_name(path.name.replace("-costs.csv", ".md")) for path in COSTS]
+
+
+def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
+    spec = importlib.util.spec_from_file_location("performance", SCRIPT.with_name("performance.py"))
+    assert spec is not None and spec.loader is not None
+    performance = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(performance)
+    places = re.findall(r"<!-- (\w+) -->\n.*?<!-- end -->", performance.PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert places == list(performance.BENCHMARKS)
+    assert all(SCRIPT.with_name(f"{name}.py").is_file() for name in places)
 
 
 def test_all_pages_with_tables_are_looked_at() -> None:

@@ -185,7 +185,9 @@ def _outcomes(
             mask = outputs.write(case, scan.prediction, volumes, scan.judgement, scan.notes, manifest)
         return PredictedScan(case.name, mask, volumes, scan.judgement, scan.notes)
 
-    for _, outcome in overlapped(cases, read, segment, write, room=Room(), size=bytes_to_hold):
+    for _, outcome in overlapped(
+        cases, read, segment, write, room=Room(parts=find_place().neighbours or 1), size=bytes_to_hold
+    ):
         yield outcome
 
 

@@ -85,7 +85,7 @@ bench-quick: $(VENV)/.dev  ## the ratios that five minutes suffice for, against 
 	$(BIN)/python benchmarks/distances.py --runs 3
 	$(BIN)/python benchmarks/restoring.py --side 256 --repeats 3
 	$(BIN)/python benchmarks/training_step.py --repeats 1 --steps 5
-	$(BIN)/python benchmarks/published_step.py --repeats 2
+	$(BIN)/python benchmarks/published_step.py --repeats 1
 
 accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \

@@ -76,6 +76,8 @@ def test_predictions_say_which_dice_to_expect_least_trusted_first(run, calibrate
     assert run("report", tmp_path / "masks")[0] == 0
     page = (tmp_path / "masks" / "report.html").read_text()
     assert "Expected Dice" in page and "no guarantee" in page
+    for how in ("Every choice that was made", "Software and machine.", "Dual-Task Mutual Learning"):
+        assert how in page
 
 
 def test_a_calibration_of_other_weights_is_not_used(calibrated, phantoms, tmp_path, caplog):

@@ -107,6 +107,7 @@ def test_problems_of_scoring_are_sentences_and_many_are_folded(tmp_path):
     page = write_report(tmp_path / "page.html", title="Scores", runs=[run])
     _, text = _read(page.read_text(encoding="utf-8"))
     assert "truth/0.nii.gz: it has no mask; predict it." in text and "duo: truth/0" not in text
+    assert "4 scans tell little of others." in text
     assert "Of duo, 14 scans had no mask and counted as empty." in text
     assert text.index("truth/9.nii.gz") < text.index("4 more") < text.index("truth/10.nii.gz")
 

@@ -91,6 +91,16 @@ def test_page_shows_every_method_seed_scan_and_failure(field: Path) -> None:
         assert f"{case}: " in text
 
 
+def test_every_scan_is_in_a_table_with_the_mean_over_seeds_of_each_method(tmp_path: Path) -> None:
+    values = {("supervised", 0): [0.7, 0.8], ("supervised", 1): [0.72, 0.9], ("duo", 0): [0.81, 0.85]}
+    results = [of(method, dice, seed=seed) for (method, seed), dice in values.items()]
+    write_study(tmp_path, study_content(results, against="supervised"), results)
+    write_study_page(tmp_path, tmp_path / "report.html")
+    reader, text = read(tmp_path / "report.html")
+    assert "Scan supervised duo scan-0 71.00 81.00 scan-1 85.00 85.00" in text
+    assert ("table", {"class": "sortable"}) in reader.tags
+
+
 def test_charts_are_there_for_everything_that_the_study_holds(field: Path) -> None:
     reader, _ = read(field / "report.html")
     charts = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,25 @@ def _write_predictions(folder: Path, page: Path) -> Path:
             pictures.append((label, picture))
         except InputError as fault:
             logger.warning("%s is not shown: %s", scan.case, fault)
-    title = f"Predictions in {folder.resolve().name}"
-    return write_predictions_page(page, title=title, scans=list(scans.values()), pictures=pictures)
+    makers = dict.fromkeys(Path(run) for entry in entries.values() for run in entry["runs"])
+    return write_predictions_page(
+        page,
+        title=f"Predictions in {folder.resolve().name}",
+        scans=list(scans.values()),
+        pictures=pictures,
+        runs=_found(makers),
+    )
+
+
+def _found(runs: Iterable[Path]) -> list[RunSummary]:
+    """Those of the runs that are where they were."""
+    found = []
+    for run in runs:
+        try:
+            found.append(summarise_run(run))
+        except InputError as fault:
+            logger.warning("how the masks were made is not shown: %s", fault)
+    return found
 
 
 def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds: int | None = None) -> Path:
@@ -146,8 +163,7 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
     if scores is not None:
         notes.append(
             f"Scored are the {count_text(len(scores.cases), 'annotated scan')}, each predicted by a model that had not "
-            "seen it (duoseg calibrate). Those models had fewer annotated scans and fewer steps than this run: its own "
-            "masks should be no worse."
+            "seen it (duoseg calibrate). Those models had fewer annotated scans and fewer steps than this run."
         )
         try:
             persons = person_texts(load_dataset(folder / CROSSED / HELD).test)

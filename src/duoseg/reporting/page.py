@@ -71,7 +71,6 @@ def render(
     return engine.get_template("report.html.j2").render(
         title=title,
         notes=notes,
-        runs=runs,
         scored=[run for run in runs if run.scores],
         labels=labels,
         verdict=run_verdict.verdict(runs),
@@ -84,21 +83,29 @@ def render(
         line_styles=LINE_STYLES,
         warnings=[(run, text) for run in runs for text in run_progress.warnings(run)],
         refresh_seconds=refresh_seconds,
-        plans=_shared(runs, "plan", plan_rows),
-        settings=_shared(runs, "settings", setting_rows),
-        sources=list({run.method: run.source for run in runs if run.source}.items()),
-        environments=_shared(runs, "environment", setting_rows),
+        **made_with(runs),
         policy=next((run.scores["policy"] for run in runs if run.scores and run.scores.get("policy")), {}),
         problems=[(run, problem) for run in runs if run.scores for problem in run.scores.get("problems", ())],
         **shown_scans(pictures),
     )
 
 
+def made_with(runs: Sequence[RunSummary]) -> dict[str, Any]:
+    """What a template needs to tell how runs were made, and what to cite."""
+    return {
+        "runs": runs,
+        "plans": _shared(runs, "plan", plan_rows),
+        "settings": _shared(runs, "settings", setting_rows),
+        "environments": _shared(runs, "environment", setting_rows),
+        "sources": list({run.method: run.source for run in runs if run.source}.items()),
+    }
+
+
 def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
     """What a template needs to show scans, as pictures and in the viewer where there is one; style and scripts."""
     niivue = viewer_script() if pictures else None
     values = class_values([picture for _, picture in pictures])
-    scripts = [asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
+    scripts = [asset("sort.js") + asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
     return {
         "pictures": [
             (label, picture, [plane_svg(plane, case=picture.case) for plane in planes(picture)])

@@ -12,7 +12,8 @@ from duoseg.files import write_text
 from duoseg.pictures.planes import CasePicture
 from duoseg.prediction.judging import Judgement
 from duoseg.prediction.words import MODELLED, OBSERVED, UNCALIBRATED
-from duoseg.reporting.page import fixed, setting_rows, shown_scans
+from duoseg.reporting.page import fixed, made_with, setting_rows, shown_scans
+from duoseg.reporting.records import RunSummary
 from duoseg.reporting.templating import environment
 from duoseg.scans.texts import count_text, some_text
 
@@ -54,7 +55,12 @@ class PredictedCase:
 
 
 def write_predictions_page(
-    path: Path, *, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tuple[str, CasePicture]] = ()
+    path: Path,
+    *,
+    title: str,
+    scans: Sequence[PredictedCase],
+    pictures: Sequence[tuple[str, CasePicture]] = (),
+    runs: Sequence[RunSummary] = (),
 ) -> Path:
     """Write the page, atomically, and return its path.
 
@@ -63,12 +69,19 @@ def write_predictions_page(
         title: the page's heading.
         scans: at least one; the most doubted stand first on the page.
         pictures: scans to show, each with a label.
+        runs: that made the masks, as far as they are known.
     """
-    write_text(path, render(title=title, scans=scans, pictures=pictures))
+    write_text(path, render(title=title, scans=scans, pictures=pictures, runs=runs))
     return path
 
 
-def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tuple[str, CasePicture]] = ()) -> str:
+def render(
+    *,
+    title: str,
+    scans: Sequence[PredictedCase],
+    pictures: Sequence[tuple[str, CasePicture]] = (),
+    runs: Sequence[RunSummary] = (),
+) -> str:
     """The page as text; see `write_predictions_page`."""
     engine = environment()
     engine.filters |= {"fixed": fixed, "share": share}
@@ -85,6 +98,7 @@ def render(*, title: str, scans: Sequence[PredictedCase], pictures: Sequence[tup
         noted=any(scan.notes for scan in scans),
         classes=list(dict.fromkeys(name for scan in scans for name in scan.volumes_ml)),
         makers=[(count_text(len(made), "scan"), setting_rows(made[0].made_by)) for made in makers.values()],
+        **made_with(runs),
         **shown_scans(pictures),
     )
 

@@ -111,7 +111,10 @@ def verdict(runs: Sequence[RunSummary]) -> list[str]:
     if len(ranked) == 1:
         interval = _interval(summary_of(best[1], case_values(best[1], "dice")), 3)
         opening = f"{best[1].name} reaches a mean Dice of {best[0]:.3f}{interval} over {count_text(count, 'scan')}."
-        return [opening, *_without_mask(scored)]
+        units = len({best[1].persons.get(case, case) for case in case_values(best[1], "dice")})
+        unit = "person" if best[1].persons else "scan"
+        few = [f"{count_text(units, unit)} tell little of others."] if units < FEWEST_UNITS else []
+        return [opening, *few, *_without_mask(scored)]
     sentences = _compare(best, ranked[1])
     if len(ranked) > 2:
         others = ", ".join(f"{run.name} {mean:.3f}" for mean, run in ranked[2:])

@@ -97,6 +97,40 @@ def scan_figures(study: Study, scores: Sequence[tuple[Combination, Row]]) -> lis
     return figures
 
 
+@dataclass(frozen=True)
+class ScanTable:
+    """Every scan's Dice in percent by each method, seeds averaged.
+
+    Attributes:
+        title: what it is of.
+        methods: of the columns.
+        rows: a scan's name and its values; None where a method has none.
+    """
+
+    title: str
+    methods: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[float | None]]]
+
+
+def scan_tables(study: Study, scores: Sequence[tuple[Combination, Row]]) -> list[ScanTable]:
+    """A table for each number of labelled scans that has scores."""
+    found = []
+    for labelled in study.labelled:
+        cube = make_cube([(about, row) for about, row in scores if about.labelled == labelled])
+        if study.main_class not in cube.classes:
+            continue
+        values = cube.values[:, :, :, cube.classes.index(study.main_class), METRICS.index("dice")]
+        means = mean_defined(values, axis=1)
+        methods = [method for method in study.entries if method in cube.methods]
+        places = [cube.methods.index(method) for method in methods]
+        rows = [
+            (case, [scaled(float(one), "dice") if np.isfinite(one) else None for one in means[places, index]])
+            for index, case in enumerate(cube.cases)
+        ]
+        found.append(ScanTable(_named("dice", labelled), methods, sorted(rows)))
+    return found
+
+
 def cost_figures(study: Study) -> list[Figure]:
     """Accuracy against what a training takes: processor time, or wall time where a GPU did the work."""
     name, words = ("train_wall_s", "wall time") if study.knows_gpu else ("train_cpu_s", "processor time")

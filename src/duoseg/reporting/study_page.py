@@ -10,12 +10,14 @@ from typing import Any
 from markupsafe import Markup
 
 from duoseg.files import read_json, write_text
+from duoseg.reporting.page import fixed
 from duoseg.reporting.study_figures import (
     cost_figures,
     count_panels,
     difference_figures,
     loss_panels,
     scan_figures,
+    scan_tables,
     seed_figures,
 )
 from duoseg.reporting.study_verdict import verdict
@@ -46,9 +48,9 @@ def write_study_page(folder: Path, out: Path) -> None:
 def render(study: Study, content: Mapping[str, Any], folder: Path, *, title: str) -> str:
     """The page as text; see `write_study_page`. ``content`` is that of ``study.json``, as tables are made from it."""
     engine = environment()
-    engine.filters["halves"] = halves
-    script = asset("study.js")
-    every = tables(study)
+    engine.filters |= {"halves": halves, "fixed": fixed}
+    script = asset("sort.js") + asset("study.js")
+    every, scores = tables(study), read_scores(folder)
     return engine.get_template("study.html.j2").render(
         title=title,
         study=study,
@@ -59,7 +61,8 @@ def render(study: Study, content: Mapping[str, Any], folder: Path, *, title: str
         details=every[1:],
         differences=difference_figures(study, ("dice", "hd95_mm_ranked")),
         more_differences=difference_figures(study, ("jaccard", "nsd", "assd_mm_ranked")),
-        scans=scan_figures(study, read_scores(folder)),
+        scans=scan_figures(study, scores),
+        every_scan=scan_tables(study, scores),
         seeds=seed_figures(study),
         counts=count_panels(study),
         costs=cost_figures(study),

@@ -33,10 +33,12 @@ from torch.nn import functional as F
 
 from duoseg.methods.base import Batch, Method, Settings
 from duoseg.model.adversaries import ConfidenceNetwork, judge
+from duoseg.model.everywhere import everywhere
 from duoseg.model.losses import class_probabilities, masked_mean, one_hot, patch_volumes
 from duoseg.model.networks import NetworkFactory
 
-TINY = 1e-12
+LEAST = 1e-4
+"""What a patch misses at least, so that powers of it can be told from 0."""
 
 
 class AsdNetSettings(Settings):
@@ -82,15 +84,16 @@ class AsdNet(Method):
         p = class_probabilities(logits)
         overlaps, volumes, present = patch_volumes(p[:n, 1:], batch.label)
         missed = misses((overlaps / volumes).detach(), present)
-        # Powers over their sum, defined for any exponent and where nothing is missed.
-        weights = torch.softmax(self.settings.attention * missed.clamp(min=TINY).log(), dim=0).unsqueeze(1)
+        # Not over their sum, which cancels.
+        weights = missed.clamp(min=LEAST).pow(self.settings.attention).unsqueeze(1)
 
         verdict = judge(self.adversary, p)
-        gamma = missed.mean() if self.settings.threshold is None else self.settings.threshold
+        gamma = masked_mean(missed, torch.ones_like(missed))
+        gamma = gamma if self.settings.threshold is None else self.settings.threshold
         trusted = (torch.sigmoid(verdict[n:]) > gamma).to(p.dtype)
         own = F.cross_entropy(logits[n:], p[n:].argmax(dim=1), reduction="none").unsqueeze(1)
         return {
-            "region": 1 - ((weights * overlaps).sum(dim=0) / (weights * volumes).sum(dim=0)).mean(),
+            "region": 1 - (everywhere((weights * overlaps).sum(0)) / everywhere((weights * volumes).sum(0))).mean(),
             "adversarial": self.settings.adversarial * masked_mean(-F.logsigmoid(verdict[:n]))
             + self.settings.adversarial_unlabelled * masked_mean(-F.logsigmoid(verdict[n:])),
             "semi": self.settings.semi * masked_mean(own, trusted),
@@ -121,5 +124,6 @@ def misses(dice: Tensor, present: Tensor) -> Tensor:
     """1 - Dice of each patch, (B,), the mean over the classes in it; the mean of the others where it has none."""
     counts = present.sum(dim=1)
     missed = ((1 - dice) * present).sum(dim=1) / counts.clamp(min=1)
-    some = counts > 0
-    return torch.where(some, missed, missed[some].mean() if bool(some.any()) else torch.ones_like(missed))
+    some = (counts > 0).to(missed.dtype)
+    others = torch.where(everywhere(some.sum()) > 0, masked_mean(missed, some), 1.0)
+    return torch.where(some > 0, missed, others)

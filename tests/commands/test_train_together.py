@@ -187,3 +187,18 @@ def test_a_killed_process_ends_the_job_in_words_and_another_number_goes_on(phant
     alone.send_signal(signal.SIGINT)
     _, said = alone.communicate(timeout=60)
     assert "the state is saved" in said
+
+
+def test_a_request_to_terminate_stops_all_after_the_same_step_and_saves(phantoms, protocol, cache, tmp_path):
+    out = tmp_path / "run"
+    job = together(2, phantoms, out, "--config", protocol, "--cache", cache, "--steps", 3000)
+    deadline = time.monotonic() + 120
+    while not (out / "config.toml").is_file() or load_checkpoint(out)["step"] == 0:
+        assert time.monotonic() < deadline and job.poll() is None
+        time.sleep(0.1)
+    before = load_checkpoint(out)["step"]
+    job.terminate()
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode != 0 and "the state is saved" in said and "has ended" not in said
+    assert load_checkpoint(out)["step"] >= before
+    assert load_checkpoint(out)["step"] == read_log(out)[-1]["step"]

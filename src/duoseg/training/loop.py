@@ -98,7 +98,7 @@ class Trainer:
             self._agreement.settle()
             if self._ranks.first:
                 save_weights(self._folder, self._method)
-            if interruption.requested:
+            if interruption.requested and self._ranks.count == 1:  # of several, others may not know of it
                 raise self._interrupted()
 
     def _run_stage(self, span: Span, interruption: Interruption) -> None:

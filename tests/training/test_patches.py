@@ -112,12 +112,13 @@ def test_a_margin_is_read_only_where_something_is_rotated():
     assert batch.image.shape[2:] == (10, 10, 6)
 
 
-def test_reading_ahead_keeps_the_order_and_counts_the_waiting():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_reading_ahead_keeps_the_order_and_counts_the_waiting(threads):
     def slow(step):
-        time.sleep(0.01)
+        time.sleep(0.01 * (1 + step % 3))  # a later one may be there first
         return RawBatch(torch.tensor([step]), torch.empty(0), [0])
 
-    reader = ReadAhead(slow, range(3, 12))
+    reader = ReadAhead(slow, range(3, 12), threads=threads)
     assert [int(batch.image) for batch in reader] == list(range(3, 12))
     assert reader.waited > 0
 

@@ -70,11 +70,14 @@ def _warped(
     if not rows:
         return result, result_label
     labelled = [] if label is None else [row for row in rows if row < len(label)]
-    some_labels = label[labelled] if label is not None and labelled else None
-    moved, moved_label = apply_warps(image[rows], some_labels, warps=list(drawn.values()), size=size)
-    result[rows] = moved
+    some_labels = torch.stack([label[row] for row in labelled]) if label is not None and labelled else None
+    some = torch.stack([image[row] for row in rows])  # one by one: a list of them is an index that a GPU waits for
+    moved, moved_label = apply_warps(some, some_labels, warps=list(drawn.values()), size=size)
+    for row, one in zip(rows, moved, strict=True):
+        result[row] = one
     if result_label is not None and moved_label is not None:
-        result_label[labelled] = moved_label
+        for row, one in zip(labelled, moved_label, strict=True):
+            result_label[row] = one
     return result, result_label
 
 

@@ -20,7 +20,7 @@ from duoseg.training.interruption import Interrupted, Interruption
 from duoseg.training.log import Logger, Record
 from duoseg.training.looks import is_due
 from duoseg.training.optimisation import learning_rate
-from duoseg.training.patches import PatchSampler, ReadAhead
+from duoseg.training.patches import PatchSampler, batches
 from duoseg.training.ranks import Agreement
 from duoseg.training.recorder import Recorder
 from duoseg.training.settings import TrainingSettings
@@ -114,7 +114,7 @@ class Trainer:
             optimiser_state=self._optimiser_state,
         )
         self._method.train()
-        reader = ReadAhead(lambda step: self._sampler.batch(step, span.stage.batch), range(self._step, span.last))
+        reader = batches(self._sampler, span.stage.batch, range(self._step, span.last), self._fabric.device)
         seconds_before, waited_before = self._seconds, self._waited
         began = saved = reported = before = time.monotonic()
         longest = 0.0

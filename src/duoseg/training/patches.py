@@ -16,12 +16,15 @@ from torch import Tensor
 from duoseg.methods.base import BatchKind
 from duoseg.model.losses import IGNORE
 from duoseg.planning.plan import AugmentationPlan, Plan, Triple
+from duoseg.scans.limits import cores
 from duoseg.training.ranks import Ranks
 
 MARGIN = 0.1
 """Share of the patch read beyond each side, so that a rotation or shrinkage finds voxels there and not emptiness."""
 
 READ_AHEAD = 4
+READERS = 4
+"""Threads for a GPU."""
 
 Box = tuple[slice, slice, slice]
 
@@ -61,6 +64,10 @@ class RawBatch:
     image: Tensor
     label: Tensor
     positions: Sequence[int]
+
+    def pinned(self) -> RawBatch:
+        """The batch in memory that a GPU copies from without a processor's help."""
+        return RawBatch(self.image.pin_memory(), self.label.pin_memory(), self.positions)
 
     def parts(self, count: int) -> list[RawBatch]:
         """The batch in so many equal parts; each has as many items with and without labels as every other."""
@@ -168,20 +175,28 @@ class PatchSampler:
         return [int(random.integers(r + 1)) if r >= 0 else r // 2 for r in room]
 
 
+def batches(sampler: PatchSampler, kind: BatchKind, steps: range, device: torch.device) -> ReadAhead:
+    """The patches of these steps, read ahead: for a GPU, whose steps are short, by several threads."""
+    if device.type != "cuda":
+        return ReadAhead(lambda step: sampler.batch(step, kind), steps)
+    return ReadAhead(lambda step: sampler.batch(step, kind).pinned(), steps, threads=min(READERS, cores()))
+
+
 class ReadAhead:
-    """Makes batches in a background thread, a few steps ahead, and measures how long the consumer had to wait.
+    """Makes batches in background threads, a few steps ahead, and measures how long the consumer had to wait.
 
     Attributes:
         waited: seconds that the consumer has waited for data so far.
     """
 
-    def __init__(self, make: Callable[[int], RawBatch], steps: range) -> None:
+    def __init__(self, make: Callable[[int], RawBatch], steps: range, *, threads: int = 1) -> None:
         self._make = make
         self._steps = steps
+        self._threads = threads
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[RawBatch]:
-        executor = ThreadPoolExecutor(1, thread_name_prefix="duoseg-patches")
+        executor = ThreadPoolExecutor(self._threads, thread_name_prefix="duoseg-patches")
         coming: list[Future[RawBatch]] = []
         try:
             for step in self._steps:

@@ -17,7 +17,7 @@ from duoseg.planning.plan import Plan, Triple
 from duoseg.training.devices import DeviceName, Precision, keep_freed_memory, lay_out
 from duoseg.training.engine import make_fabric
 from duoseg.training.memory import PeakMemory, is_out_of_memory, release_freed_memory
-from duoseg.training.patches import Box, PatchSampler, ReadAhead, margin
+from duoseg.training.patches import Box, PatchSampler, batches, margin
 from duoseg.training.steps import Steps
 
 WARM_UP = 2  # steps in which libraries choose their algorithms and memory is first asked for
@@ -103,7 +103,7 @@ def measure_step(
 def _stage_seconds(steps: Steps, sampler: PatchSampler, stage: Stage, kind: str, most_seconds: float) -> float:
     began = before = time.perf_counter()
     times: list[float] = []
-    for step, raw in enumerate(ReadAhead(lambda step: sampler.batch(step, stage.batch), range(WARM_UP + TIMED))):
+    for step, raw in enumerate(batches(sampler, stage.batch, range(WARM_UP + TIMED), torch.device(kind))):
         steps.take(raw, step=step, progress=0.5)
         if kind == "cuda":
             torch.cuda.synchronize()

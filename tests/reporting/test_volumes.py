@@ -66,12 +66,20 @@ def test_what_is_too_large_becomes_coarser_in_the_same_place():
     assert inlined(picture, [2], most_bytes=1).keys() == whole.keys()
 
 
+def test_a_scan_of_any_size_stays_within_the_limit():
+    noise = np.random.default_rng(0).normal(size=(120, 120, 120))
+    picture = CasePicture("a", None, noise, None, np.ones(noise.shape, int), SPACING, uncertainty=abs(noise) / 9)
+    for limit in (20_000, 200_000):
+        found = inlined(picture, [1], most_bytes=limit)
+        assert limit / 4 < sum(map(len, found.values())) <= limit
+
+
 def test_any_values_and_the_thinnest_scan_can_be_shown():
     mask = np.zeros((40, 40, 1), int)
     mask[5:20, 5:20], mask[20:30, 5:20], mask[30:, 5:20] = 256, 500, 850
     image = np.random.default_rng(0).normal(size=mask.shape)
     picture = CasePicture("a", None, image, None, mask, SPACING)
-    found = inlined(picture, class_values([picture]), most_bytes=1)
+    found = inlined(picture, class_values([picture]), most_bytes=2_000)
     volume = unpacked(found["prediction"])
     assert set(np.unique(volume.dataobj)) == {0, 1, 2, 3} and volume.shape[2] == 1
     assert volume.header.get_zooms()[2] == SPACING[2]

@@ -15,8 +15,10 @@ from duoseg.pictures.planes import CasePicture, greys, object_box, window_of
 
 CASE_BYTES = 3_000_000
 """Of a scan with its masks, as they stand in the page."""
-COARSEST = 0.25
-"""Times the scan's voxels along each axis: below that there would be nothing to see."""
+COARSEST = 0.02
+"""Times the scan's voxels along each axis: with so few any scan is small enough."""
+MOST_SHRUNK = 16
+"""Times less that a volume takes at most when it is compressed, blank ones apart, which are rare."""
 
 
 def viewer_script() -> str | None:
@@ -34,7 +36,7 @@ def class_values(pictures: Sequence[CasePicture]) -> list[int]:
 def inlined(picture: CasePicture, values: Sequence[int], *, most_bytes: int = CASE_BYTES) -> dict[str, str]:
     """A scan and the masks and map that there are as gzipped NIfTI in base64, by name; together within a limit.
 
-    Image intensities become 0 to 255. What is too much as it is becomes coarser, and the last step has no limit.
+    Image intensities become 0 to 255. What is too much as it is becomes coarser.
 
     Args:
         picture: the scan.
@@ -43,7 +45,7 @@ def inlined(picture: CasePicture, values: Sequence[int], *, most_bytes: int = CA
     """
     box = tuple(object_box(picture))
     grey = greys(picture.image[box], *window_of(picture.image))
-    scale = 1.0
+    scale = min(1.0, (MOST_SHRUNK * most_bytes / grey.size) ** (1 / 3))
     while True:
         found = {"image": _packed(grey, picture.spacing, scale, order=1)}
         for name, mask in picture.masks.items():

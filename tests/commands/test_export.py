@@ -74,5 +74,7 @@ def test_an_archive_that_is_no_bundle_is_never_replaced(run, trained, tmp_path):
     before = (tmp_path / "data.zip").read_bytes()
     status, _, err = run("export", trained, "--out", tmp_path / "data.zip", "--format", "monai")
     assert status == 1 and "no bundle" in err and (tmp_path / "data.zip").read_bytes() == before
+    file = duoseg.export(trained, tmp_path / "ours.zip", format="monai")
+    assert duoseg.export(trained, file, format="monai") == file
     status, _, err = run("export", trained, "--out", tmp_path / "new.zip")
     assert status == 1 and "--format monai" in err

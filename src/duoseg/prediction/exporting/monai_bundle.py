@@ -30,6 +30,7 @@ METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 SCRIPTS = "scripts/__init__.py"
 README = "docs/README.md"
+EXPORTED = "exported by duoseg"
 SIGNS = "%$@"
 """What MONAI's configurations begin references and expressions with."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -69,7 +70,8 @@ def is_bundle(path: Path) -> bool:
     """Whether a file is a bundle that `write_bundle` wrote."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(f"/{INFERENCE}") for name in archive.namelist())
+            readmes = [name for name in archive.namelist() if name.endswith(f"/{README}")]
+            return any(EXPORTED.encode() in archive.read(name) for name in readmes)
     except (OSError, zipfile.BadZipFile):
         return False
 
@@ -81,7 +83,7 @@ def metadata(plan: Plan) -> Config:
     return {
         "schema": SCHEMA,
         "version": "1.0.0",
-        "changelog": {"1.0.0": f"exported by duoseg {__version__}"},
+        "changelog": {"1.0.0": f"{EXPORTED} {__version__}"},
         "monai_version": TESTED_WITH["monai"],
         "pytorch_version": str(torch.__version__).partition("+")[0],
         "numpy_version": np.__version__,
@@ -176,7 +178,7 @@ def windows(plan: Plan) -> Config:
     return {
         "_target_": "SlidingWindowInferer",
         "roi_size": list(plan.patch),
-        "sw_batch_size": 1,
+        "sw_batch_size": 4,
         "overlap": [max(1 - share, 0.0) for share in step],
         "mode": "gaussian" if window.blending == "gaussian" else "constant",
         "sigma_scale": GAUSSIAN_SIGMA,
@@ -224,7 +226,7 @@ def readme(plan: Plan) -> str:
     values = ", ".join(f"{value} ({name})" for name, value in plan.classes.items())
     return f"""# {", ".join(plan.classes)}
 
-A segmenter trained and exported by duoseg {__version__}. It takes scans ({", ".join(plan.channels)}) as NIfTI
+A segmenter trained and {EXPORTED} {__version__}. It takes scans ({", ".join(plan.channels)}) as NIfTI
 files whose names end in {ending}, and writes masks on their grids, with the values {values}.
 
     pip install "monai[fire,ignite,nibabel,scipy]"

@@ -100,6 +100,15 @@ def together(processes: int, data: Path, out: Path, *words: object, **options) -
     return torchrun(processes, *command, **options)
 
 
+def well_begun(data: Path, out: Path, protocol: Path, cache: Path, deadline: float) -> subprocess.Popen:
+    """Two processes that train together, and have saved a step."""
+    job = together(2, data, out, "--config", protocol, "--cache", cache, "--steps", 3000)
+    while not (out / "config.toml").is_file() or load_checkpoint(out)["step"] == 0:
+        assert time.monotonic() < deadline and job.poll() is None
+        time.sleep(0.1)
+    return job
+
+
 def losses(run: Path) -> list[float]:
     return [record["loss"] for record in read_log(run)]
 
@@ -167,11 +176,8 @@ def test_a_batch_that_cannot_be_shared_is_refused_once_and_nothing_is_written(ph
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_a_killed_process_ends_the_job_in_words_and_another_number_goes_on(phantoms, protocol, cache, tmp_path):
     out = tmp_path / "run"
-    job = together(2, phantoms, out, "--config", protocol, "--cache", cache, "--steps", 3000)
     deadline = time.monotonic() + 120
-    while not (out / "config.toml").is_file() or load_checkpoint(out)["step"] == 0:
-        assert time.monotonic() < deadline and job.poll() is None
-        time.sleep(0.1)
+    job = well_begun(phantoms, out, protocol, cache, deadline)
     children = [int(child) for child in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
     os.kill(children[-1], signal.SIGKILL)
     said, _ = job.communicate(timeout=60)
@@ -191,11 +197,8 @@ def test_a_killed_process_ends_the_job_in_words_and_another_number_goes_on(phant
 
 def test_a_request_to_terminate_stops_all_after_the_same_step_and_saves(phantoms, protocol, cache, tmp_path):
     out = tmp_path / "run"
-    job = together(2, phantoms, out, "--config", protocol, "--cache", cache, "--steps", 3000)
     deadline = time.monotonic() + 120
-    while not (out / "config.toml").is_file() or load_checkpoint(out)["step"] == 0:
-        assert time.monotonic() < deadline and job.poll() is None
-        time.sleep(0.1)
+    job = well_begun(phantoms, out, protocol, cache, deadline)
     before = load_checkpoint(out)["step"]
     job.terminate()
     said, _ = job.communicate(timeout=60)

@@ -107,7 +107,7 @@ def warn_of_memory(plan: Plan, settings: Config, device: Device) -> None:
 def _available(device: Device) -> int | None:
     """The memory that this process may take; processes that compute on one machine's CPUs share its."""
     there, place = available_bytes(device), find_place()
-    return there // (place.neighbours or place.count) if there is not None and device == "cpu" else there
+    return there // place.sharing if there is not None and device == "cpu" else there
 
 
 def _parts_that_fit(plan: Plan, settings: Config, device: Device, there: int) -> str:

@@ -186,7 +186,7 @@ def _outcomes(
         return PredictedScan(case.name, mask, volumes, scan.judgement, scan.notes)
 
     for _, outcome in overlapped(
-        cases, read, segment, write, room=Room(parts=find_place().neighbours or 1), size=bytes_to_hold
+        cases, read, segment, write, room=Room(parts=find_place().sharing), size=bytes_to_hold
     ):
         yield outcome
 

@@ -49,7 +49,7 @@ def prepare_training(
         told += f" and {len(split.unlabelled)} unlabelled"
     shown = counted(progress, "prepare", described or told)
     if ranks is not None and ranks.count > 1:
-        here = find_place().neighbours or ranks.count  # where nobody says, as if all were on this machine
+        here = find_place().sharing
         prepare_cases(cases[ranks.index :: ranks.count], plan, cache, workers=cores, neighbours=here, progress=shown)
         ranks.wait()
         shown = None

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from duoseg.planning.plan import Triple, WindowPlan
 from duoseg.planning.slabs import Slabs
-from duoseg.prediction.whole import flips
+from duoseg.prediction.whole import flips, over_flips
 from duoseg.prediction.windows import window_corners, window_weight
 
 WINDOWS_AT_ONCE = 4
@@ -140,18 +140,8 @@ class _Sweep:
 
     def _asked(self, windows: Sequence[tuple[Box, Tensor]]) -> Iterator[tuple[Box, Tensor]]:
         patches = torch.stack([patch for _, patch in windows]).to(self._device)
-        weighted = self._mirrored(patches).float() * self._weight
+        weighted = over_flips(self._predict, patches, self._flips).float() * self._weight
         return zip((box for box, _ in windows), weighted, strict=True)
-
-    def _mirrored(self, patches: Tensor) -> Tensor:
-        """The mean prediction over all combinations of flips (the identity is one of them)."""
-        total: Tensor | None = None
-        for flip in self._flips:
-            dims = [2 + axis for axis in flip]
-            opinion = self._predict(patches.flip(dims)).flip(dims)
-            total = opinion if total is None else total + opinion
-        assert total is not None
-        return total / len(self._flips)
 
 
 def _padded(image: Tensor, patch: Triple) -> tuple[Tensor, Box]:

@@ -91,7 +91,8 @@ def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int)
     doubts = np.array([scan.doubt for scan in candidates])
     some = np.unique(np.linspace(0, len(candidates) - 1, min(COVERED, len(candidates))).round().astype(int))
     apart = _distances(features, features[len(annotated) :][some])  # of all scans, to those that are to be covered
-    weights = 0.5 + _share_below(doubts)[some]
+    surer = _share_below(doubts)
+    weights = 0.5 + surer[some]
     covered = apart[: len(annotated)].min(axis=0) if annotated else np.full(len(some), apart.max())
     known, left = list(range(len(annotated))), list(range(len(candidates)))
     chosen, persons = list[Choice](), set[str]()
@@ -108,7 +109,7 @@ def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int)
             Choice(
                 case=scan.case,
                 doubt=scan.doubt,
-                surer=float(_share_below(doubts)[best]),
+                surer=float(surer[best]),
                 stands_for=float((apart[place] < covered).mean()),
                 distance=float(distances.min()) if known else 1.0,
                 nearest="" if nearest is None else scans[nearest].case,

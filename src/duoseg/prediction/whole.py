@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,15 +27,17 @@ class Whole(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *spatial) to probabilities (B, K + 1, *spatial), which sum to 1 over classes."""
-        opinions = [self._asked(image, [2 + axis for axis in flip]) for flip in self._flips]
-        return mean(opinions)
+        return over_flips(self._asked, image, self._flips)
 
-    def _asked(self, image: Tensor, dims: list[int]) -> Tensor:
-        turned = image.flip(dims) if dims else image
-        opinion = mean([method.probabilities(turned) for method in self._methods])
-        return opinion.flip(dims) if dims else opinion
+    def _asked(self, image: Tensor) -> Tensor:
+        opinions = [method.probabilities(image) for method in self._methods]
+        return opinions[0] if len(opinions) == 1 else torch.stack(opinions).mean(dim=0)
 
 
-def mean(opinions: Sequence[Tensor]) -> Tensor:
-    """The mean; of one, itself."""
-    return opinions[0] if len(opinions) == 1 else torch.stack(list(opinions)).mean(dim=0)
+def over_flips(predict: Callable[[Tensor], Tensor], image: Tensor, flips: Sequence[tuple[int, ...]]) -> Tensor:
+    """The mean prediction of (B, C, *spatial) over combinations of flips, of which the first is none."""
+    total = predict(image)
+    for flip in flips[1:]:
+        dims = [2 + axis for axis in flip]
+        total = total + predict(image.flip(dims)).flip(dims)
+    return total / len(flips) if len(flips) > 1 else total

@@ -48,6 +48,11 @@ class Place:
             )
         return self.neighbours
 
+    @property
+    def sharing(self) -> int:
+        """How many share this machine's memory and cores: all of them where SLURM does not say."""
+        return self.neighbours or self.count
+
     def share(self, items: Sequence[Item], *, part: int = 0, parts: int = 1) -> Sequence[Item]:
         """Every so-manieth of the items: this process's own.
 

@@ -29,7 +29,6 @@ PARTS_OFF = {
     "pre_train": 0.0,
     "k": 1500.0,
     "competing": False,
-    "cross_entropy": False,
     "regression": 0.0,
     "unlabelled": "difference",
     "ramp": 1.0,

@@ -11,8 +11,8 @@ from monai.inferers import SlidingWindowInferer
 
 from duoseg.planning.plan import WindowPlan
 from duoseg.prediction import inference
-from duoseg.prediction.inference import predict_slabs
-from duoseg.prediction.windows import window_corners, window_starts, window_weight
+from duoseg.prediction.inference import in_company, predict_slabs
+from duoseg.prediction.windows import most_at_once, window_corners, window_starts, window_weight
 
 CPU = torch.device("cpu")
 
@@ -100,6 +100,31 @@ def test_windows_of_one_value_are_predicted_once_for_each_value(mirror):
     # the same again with a value that hides all evenness and changes nothing
     expected = predict(image + 1e-9 * torch.randn(image.shape), edged, patch=(8, 8, 8), mirror=mirror)
     torch.testing.assert_close(result, expected)
+
+
+def test_windows_are_shared_out_evenly_so_that_none_is_alone():
+    batches = []
+    image = torch.randn(1, 28, 24, 8, generator=torch.Generator().manual_seed(0))
+    result = predict(image, lambda patches: batches.append(len(patches)) or voxelwise(patches), patch=(8, 8, 8))
+    assert batches == [3, 2] * 6
+    torch.testing.assert_close(result, voxelwise(image[None])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_window_alone_is_asked_about_twice_and_its_answer_is_that_of_one():
+    batches = []
+    asked = in_company(lambda patches: batches.append(len(patches)) or voxelwise(patches))
+    for count in (1, 3):
+        patches = torch.randn(count, 1, 8, 8, 8)
+        assert torch.equal(asked(patches), voxelwise(patches))
+    assert batches == [2, 3]
+
+
+def test_other_devices_are_given_as_many_windows_as_keep_them_busy():
+    gpu = torch.device("cuda")
+    assert most_at_once((112, 112, 80), gpu) == 4
+    assert most_at_once((32, 48, 32), gpu) == 85
+    assert most_at_once((256, 256, 256), gpu) == 1
+    assert most_at_once((256, 256, 256), CPU) == most_at_once((32, 48, 32), CPU) == 4
 
 
 def test_no_slab_is_larger_than_what_memory_should_hold(monkeypatch):

@@ -63,8 +63,7 @@ class DuoSettings(Settings):
         pre_train: share of the first stage, of labelled patches alone, in all steps; 0 leaves it out.
         k: slope of T. With a reach of 5 mm, 20 makes 4 logits a mm.
         competing: phi is the network's map over k, and T the softmax above; otherwise as in DTML phi is the map's tanh,
-            and each class has a T of its own.
-        cross_entropy: D learns CE beside Dice.
+            each class has a T of its own, and L_D is Dice alone.
         regression: w, the weight of L_map; 0 leaves it out.
         reach_mm: where distances are cut off.
         unlabelled: what unlabelled patches teach: ``opinions`` as above, or as in DTML that the squared ``difference``
@@ -82,7 +81,6 @@ class DuoSettings(Settings):
     pre_train: Annotated[float, Field(ge=0, lt=1)] = 0.4
     k: Annotated[float, Field(gt=0)] = 20.0
     competing: bool = True
-    cross_entropy: bool = True
     regression: Annotated[float, Field(ge=0)] = 1.0
     reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
@@ -126,7 +124,7 @@ class Duo(Method):
         weight = s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
         terms = {
             "region": region_loss(logits[:n], y),
-            "boundary": region_loss(scores[:n], y) if s.cross_entropy else dice_loss(self.masks(phi[:n]), y),
+            "boundary": region_loss(scores[:n], y) if s.competing else dice_loss(self.masks(phi[:n]), y),
         }
         if s.regression:
             target, known = truncated_distance(annotated, self.classes, batch.spacing, reach_mm=s.reach_mm)

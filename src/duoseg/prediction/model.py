@@ -17,7 +17,7 @@ from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_mask, restore_mask_and_doubt
 from duoseg.prediction.agreement import Agreement
-from duoseg.prediction.inference import predict_slabs, room_for
+from duoseg.prediction.inference import in_company, predict_slabs, room_for
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import pooled, watched
 from duoseg.prediction.whole import Whole
@@ -145,7 +145,7 @@ class Model:
         members = self._members if agreement else 1
         slabs = predict_slabs(
             torch.from_numpy(prepared.image),
-            self._opinions if members > 1 else self._probabilities,
+            in_company(self._opinions if members > 1 else self._probabilities),
             classes=classes * (1 + members) if members > 1 else classes,
             patch=self.plan.patch,
             window=self.plan.window,

@@ -13,6 +13,19 @@ from duoseg.planning.plan import Triple, WindowPlan
 GAUSSIAN_SIGMA = 1 / 8
 """Of the patch side, as nnU-Net has it (Isensee et al., Nature Methods 2021)."""
 
+AT_ONCE_ON_CPU = 4
+"""Windows a batch; more are no faster."""
+
+VOXELS_AT_ONCE = 2**22
+"""Of a batch on any other device: enough to be busy with, in memory that each has."""
+
+
+def most_at_once(patch: Triple, device: torch.device) -> int:
+    """How many windows of ``patch`` voxels a device is given at once."""
+    if device.type == "cpu":
+        return AT_ONCE_ON_CPU
+    return max(1, VOXELS_AT_ONCE // math.prod(patch))
+
 
 def window_corners(shape: Sequence[int], patch: Triple, window: WindowPlan) -> list[list[int]]:
     """For each axis the first voxels of the windows that cover a volume at least as large as the patch."""

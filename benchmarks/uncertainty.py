@@ -72,7 +72,7 @@ def all_opinions(method: Method, plan: Plan, image: Tensor) -> Tensor:
         turned = [one.flip(2 + axis) for one in method.members(patches.flip(2 + axis))]
         return torch.cat([*method.members(patches), *turned], dim=1)
 
-    count = 2 * len(method.members(torch.zeros(1, len(plan.channels), *plan.patch)))
+    count = 2 * len([*method.members(torch.zeros(1, len(plan.channels), *plan.patch))])
     slabs = predict_slabs(
         image, both, classes=count * classes, patch=plan.patch, window=plan.window, device=torch.device("cpu")
     )

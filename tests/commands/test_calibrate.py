@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import duoseg
 from duoseg.commands.looking import look_at
@@ -134,6 +135,22 @@ def test_what_encoders_make_of_a_scan_does_not_depend_on_what_they_saw_before(tr
     scan = model.prepare(*read_channels(load_dataset(phantoms).test[0]))
     first, again = (model.look(scan, agreement=True)[1] for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("averages", [False, True])
+def test_agreement_costs_no_more_than_asking_each_student_once_and_leaves_the_mask(trained, phantoms, averages):
+    model = duoseg.load(trained, device="cpu")
+    (method,) = model._methods
+    method.averages = averages
+    scan = model.prepare(*read_channels(load_dataset(phantoms).test[0]))
+    alone = model.segment(scan)
+    model.segment(scan, agreement=True)
+    asked = []
+    for name in ("region", "boundary"):
+        getattr(method, name).register_forward_hook(lambda *_, name=name: asked.append(name))
+    both = model.segment(scan, agreement=True)
+    assert asked == ["region", "boundary"] * (len(asked) // 2) and asked
+    assert torch.equal(both.probabilities, alone.probabilities)
 
 
 def test_scans_in_which_nothing_was_found_tell_nothing_of_the_dice_to_expect(

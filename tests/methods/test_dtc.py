@@ -72,7 +72,7 @@ def test_the_region_head_predicts_and_the_distance_head_has_its_say(classes):
     method, image = build(Dtc, classes, k=5.0), a_batch(classes).image
     logits, maps = method.network(image)
     assert torch.equal(method.probabilities(image), torch.softmax(logits, 1))
-    torch.testing.assert_close(method.members(image)[1], opinion_by_hand(torch.tanh(maps), 5))
+    torch.testing.assert_close([*method.members(image)][1], opinion_by_hand(torch.tanh(maps), 5))
 
 
 def test_it_goes_on_from_its_state_exactly():

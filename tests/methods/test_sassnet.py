@@ -86,7 +86,7 @@ def test_the_region_head_predicts_and_the_distance_head_has_its_say(classes):
     method, image = build(Sassnet, classes, k=5.0), a_batch(classes).image
     logits, maps = method.student(image)
     assert torch.equal(method.probabilities(image), torch.softmax(logits, 1))
-    torch.testing.assert_close(method.members(image)[1], opinion_by_hand(torch.tanh(maps), 5))
+    torch.testing.assert_close([*method.members(image)][1], opinion_by_hand(torch.tanh(maps), 5))
 
 
 def test_without_unlabelled_patches_there_is_no_adversarial_term():

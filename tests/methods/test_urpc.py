@@ -96,7 +96,7 @@ def test_the_weight_follows_the_published_ramp_of_60000_steps():
 
 def test_the_finest_scale_predicts():
     method, image = a_pyramid(), a_large_batch().image
-    opinions = method.members(image)
+    opinions = [*method.members(image)]
     assert len(opinions) == 3
     assert torch.equal(method.probabilities(image), opinions[0])
 

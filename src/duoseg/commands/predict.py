@@ -89,7 +89,7 @@ def predict(
         inputs: an image file, a DICOM series folder, a folder of either, a CSV table, or several.
         out: folder for the masks, called after their cases, and ``predictions.json``.
         uncertainty: also write, as ``uncertainty/<case>.<ending>``, how probable it is that a voxel's class is wrong,
-            and judge how far each mask may be trusted; takes the networks twice.
+            and judge how far each mask may be trusted; asks every student, also those that do not predict.
         probabilities: also write each class's probability as ``probabilities/<case>.<class>.<ending>``.
         format: of the masks: "same" as each scan's (a DICOM series gets a DICOM SEG), "nii.gz", "nrrd" (a 3D Slicer
             segmentation), or "dicom-seg". Probabilities of DICOM scans are NIfTI.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -103,6 +104,8 @@ class Method(nn.Module):
     apart_terms: ClassVar[tuple[str, ...]] = ()
     """Those by which other networks than the students learn, such as an adversary."""
     stages: tuple[Stage, ...] = (Stage("train"),)
+    averages: bool = False
+    """Whether the mean of all members predicts; otherwise the first one does."""
 
     # Calling a module returns Any in torch's types; this says what comes back.
     __call__: Callable[..., dict[str, Tensor]]
@@ -121,12 +124,16 @@ class Method(nn.Module):
         """
 
     @abstractmethod
-    def members(self, image: Tensor) -> list[Tensor]:
-        """Each student's opinion, (B, K + 1, *spatial) with classes summing to 1."""
+    def members(self, image: Tensor) -> Iterable[Tensor]:
+        """Each student's opinion, (B, K + 1, *spatial) with classes summing to 1; lazily, if some cost more."""
 
     def probabilities(self, image: Tensor) -> Tensor:
-        """The prediction, (B, K + 1, *spatial) with classes summing to 1; by default the first member's."""
-        return self.members(image)[0]
+        """The prediction, (B, K + 1, *spatial) with classes summing to 1: as `averages` says."""
+        return self.prediction(self.members(image))
+
+    def prediction(self, members: Iterable[Tensor]) -> Tensor:
+        """The same of opinions that are there already."""
+        return torch.stack([*members]).mean(dim=0) if self.averages else next(iter(members))
 
     def parameter_groups(self) -> list[dict]:
         """Optimiser groups, by default all parameters in one.

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -52,6 +51,8 @@ class Cps(Method):
     Settings = CpsSettings
     labelled_terms = ("first", "second")
 
+    averages = True
+
     def __init__(self, networks: NetworkFactory, settings: CpsSettings) -> None:
         super().__init__(networks, settings)
         self.first = networks.region()
@@ -81,12 +82,8 @@ class Cps(Method):
         return {"first": self.first} if self.settings.predict == "first" else dict(self.named_children())
 
     def members(self, image: Tensor) -> list[Tensor]:
-        """The probabilities of each network that predicts."""
+        """The probabilities of each network that predicts: of the first, or of both."""
         return [class_probabilities(network(image)) for network in self.inference_modules().values()]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Those of the first network, or the mean of both."""
-        return torch.stack(self.members(image)).mean(dim=0)
 
 
 def hard_label(logits: Tensor) -> Tensor:

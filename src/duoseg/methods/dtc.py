@@ -14,6 +14,7 @@ region head predicting. DTML differs in having two networks, and no true map to 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
@@ -71,11 +72,8 @@ class Dtc(Method):
         logits, maps = self.network(image)
         return class_probabilities(logits), bounded(maps)
 
-    def members(self, image: Tensor) -> list[Tensor]:
-        """The region head's probabilities, then the distance head's map as probabilities."""
+    def members(self, image: Tensor) -> Iterator[Tensor]:
+        """The region head's probabilities, which predict, then the distance head's map as probabilities."""
         p, phi = self.opinions(image)
-        return [p, probabilities_from_distance(phi, self.settings.k)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Those of the region head alone."""
-        return self.opinions(image)[0]
+        yield p
+        yield probabilities_from_distance(phi, self.settings.k)

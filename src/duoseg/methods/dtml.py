@@ -16,9 +16,9 @@ detached, so both passes reach both students. One backward pass of L gives the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -58,6 +58,7 @@ class Dtml(Method):
         self.region = networks.region()
         self.boundary = networks.distance()
         self.settings = settings
+        self.averages = settings.predict == "mean"
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S and L_D on the labelled patches, the weighted mutual term on all."""
@@ -73,14 +74,7 @@ class Dtml(Method):
             "mutual": STUDENTS * weight * (mask - p).square().mean(),
         }
 
-    def members(self, image: Tensor) -> list[Tensor]:
+    def members(self, image: Tensor) -> Iterator[Tensor]:
         """S's probabilities, then D's map as probabilities."""
-        region = class_probabilities(self.region(image))
-        phi = bounded(self.boundary(image))
-        return [region, probabilities_from_distance(phi, self.settings.k)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """S alone (published) or the mean of both students."""
-        if self.settings.predict == "region":
-            return class_probabilities(self.region(image))
-        return torch.stack(self.members(image)).mean(dim=0)
+        yield class_probabilities(self.region(image))
+        yield probabilities_from_distance(bounded(self.boundary(image)), self.settings.k)

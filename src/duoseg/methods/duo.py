@@ -21,6 +21,7 @@ it is worth: docs/explanation/duo.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -105,6 +106,7 @@ class Duo(Method):
         self.boundary = networks.distance()
         self.region_average = Teacher(self.region)
         self.settings = settings
+        self.averages = settings.predict == "mean"
         self.classes = networks.classes
         self.stages = (Stage("mutual", share=1 - settings.pre_train, anew=False),)
         if settings.pre_train:
@@ -192,22 +194,15 @@ class Duo(Method):
         """Both students."""
         return {"region": self.region, "boundary": self.boundary}
 
-    def members(self, image: Tensor) -> list[Tensor]:
-        """S's probabilities, then T of D's map."""
-        return [self.said_by_region(image), self.said_by_boundary(image)]
+    def members(self, image: Tensor) -> Iterator[Tensor]:
+        """P and T(phi); first that of D if it predicts alone."""
+        both = (self.said_by_region, self.said_by_boundary)
+        return (said(image) for said in (both[::-1] if self.settings.predict == "boundary" else both))
 
     def said_by_region(self, image: Tensor) -> Tensor:
-        """Probabilities p."""
+        """P."""
         return class_probabilities(self.region(image))
 
     def said_by_boundary(self, image: Tensor) -> Tensor:
-        """Probabilities T(phi)."""
+        """T(phi)."""
         return class_probabilities(self.scores(self.distances(self.boundary(image))))
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """As the settings say: one student's, or the mean of both."""
-        if self.settings.predict == "region":
-            return self.said_by_region(image)
-        if self.settings.predict == "boundary":
-            return self.said_by_boundary(image)
-        return torch.stack(self.members(image)).mean(dim=0)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -57,6 +56,7 @@ class McNet(Method):
         super().__init__(networks, settings)
         self.network = networks.several_decoders(("transposed", "trilinear"))
         self.settings = settings
+        self.averages = settings.predict == "mean"
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Dice of both decoders on labelled patches, their weighted consistency on all."""
@@ -75,8 +75,3 @@ class McNet(Method):
     def members(self, image: Tensor) -> list[Tensor]:
         """Each decoder's probabilities."""
         return [class_probabilities(maps) for maps in self.network(image)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """The mean of both decoders, or the first."""
-        members = self.members(image)
-        return members[0] if self.settings.predict == "first" else torch.stack(members).mean(dim=0)

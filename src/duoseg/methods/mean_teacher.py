@@ -13,6 +13,7 @@ uncertainty mask); the paper tunes them per data set. As in the paper, the teach
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -71,11 +72,7 @@ class MeanTeacher(Method):
         """The teacher follows."""
         self.teacher.follow(self.student, self.settings.decay)
 
-    def members(self, image: Tensor) -> list[Tensor]:
-        """The teacher's probabilities, then the student's."""
-        return [class_probabilities(network(image)) for network in (self.teacher, self.student)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Those of the teacher (as in the paper) or of the student."""
-        network = self.teacher if self.settings.predict == "teacher" else self.student
-        return class_probabilities(network(image))
+    def members(self, image: Tensor) -> Iterator[Tensor]:
+        """The probabilities of teacher and student; first of the one that predicts, in the paper the teacher."""
+        both = (self.teacher, self.student) if self.settings.predict == "teacher" else (self.student, self.teacher)
+        return (class_probabilities(network(image)) for network in both)

@@ -17,6 +17,7 @@ here in the same step, from the same maps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -93,14 +94,11 @@ class Sassnet(Method):
         logits, maps = self.student(image)
         return class_probabilities(logits), bounded(maps)
 
-    def members(self, image: Tensor) -> list[Tensor]:
-        """The region head's probabilities, then the distance head's map as probabilities."""
+    def members(self, image: Tensor) -> Iterator[Tensor]:
+        """The region head's probabilities, which predict, then the distance head's map as probabilities."""
         p, phi = self.opinions(image)
-        return [p, probabilities_from_distance(phi, self.settings.k)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Those of the region head alone."""
-        return self.opinions(image)[0]
+        yield p
+        yield probabilities_from_distance(phi, self.settings.k)
 
     def parameter_groups(self) -> list[dict]:
         """The adversary learns at a rate of its own."""

@@ -6,7 +6,6 @@ own, and costs what such a method's student costs (Lakshminarayanan et al., Neur
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
@@ -19,6 +18,7 @@ class SupervisedPair(Method):
 
     labelled_terms = ("first", "second")
     stages = (Stage("train", batch="labelled"),)
+    averages = True
 
     def __init__(self, networks: NetworkFactory, settings: Settings) -> None:
         super().__init__(networks, settings)
@@ -33,9 +33,5 @@ class SupervisedPair(Method):
         }
 
     def members(self, image: Tensor) -> list[Tensor]:
-        """Each student's probabilities."""
+        """Each student's probabilities; their mean predicts."""
         return [class_probabilities(self.first(image)), class_probabilities(self.second(image))]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Their mean."""
-        return torch.stack(self.members(image)).mean(dim=0)

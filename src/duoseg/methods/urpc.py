@@ -17,6 +17,7 @@ classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -60,13 +61,9 @@ class Urpc(Method):
         weight = self.settings.weight * gaussian_ramp(progress, self.settings.ramp_levels)
         return {"region": region, "consistency": weight * rectified_consistency([logits[n:] for logits in scales])}
 
-    def members(self, image: Tensor) -> list[Tensor]:
-        """Each scale's probabilities, finest first."""
-        return [class_probabilities(logits) for logits in self.network(image)]
-
-    def probabilities(self, image: Tensor) -> Tensor:
-        """Those of the finest scale."""
-        return class_probabilities(self.network(image)[0])
+    def members(self, image: Tensor) -> Iterator[Tensor]:
+        """Each scale's probabilities, first those of the finest, which predict."""
+        return map(class_probabilities, self.network(image))
 
 
 def rectified_consistency(scales: list[Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import in_company, predict_slabs, room_for
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import pooled, watched
-from duoseg.prediction.whole import Whole
+from duoseg.prediction.whole import Whole, mean_of
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
 from duoseg.training.places import find_place
@@ -110,8 +110,8 @@ class Model:
             keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
                 window is thick.
             uncertainty: for `Prediction.uncertainty`.
-            agreement: for `Prediction.trust` by what the students say each on their own, which takes the networks
-                twice.
+            agreement: for `Prediction.trust` by what the students say each on their own; asks those, too, that do not
+                predict.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
@@ -199,14 +199,15 @@ class Model:
         """How many opinions there are on their own."""
         nothing = torch.zeros(1, len(self.plan.channels), *self.plan.patch, device=self._device)
         nothing = nothing.contiguous(memory_format=memory_format(self._device))
-        return sum(len(method.members(nothing)) for method in self._methods)
+        return sum(len([*method.members(nothing)]) for method in self._methods)
 
     @torch.inference_mode()
     def _opinions(self, patches: Tensor) -> Tensor:
         """The prediction, and after it what each student says on its own."""
         patches = patches.contiguous(memory_format=memory_format(self._device))
-        members = [opinion for method in self._methods for opinion in method.members(patches)]
-        return torch.cat([self._probabilities(patches), *members], dim=1)
+        said = [_said(method, patches) for method in self._methods]
+        members = [opinion for _, opinions in said for opinion in opinions]
+        return torch.cat([mean_of([answer for answer, _ in said]), *members], dim=1)
 
     @torch.inference_mode()
     def _probabilities(self, patches: Tensor) -> Tensor:
@@ -215,6 +216,14 @@ class Model:
     def _file_values(self, indices: np.ndarray) -> np.ndarray:
         values = np.array([0, *self.plan.classes.values()])
         return values.astype(np.min_scalar_type(int(values.max())))[indices]
+
+
+def _said(method: Method, patches: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The prediction and the members' opinions, without asking the members twice."""
+    members = [*method.members(patches)]
+    if type(method).probabilities is Method.probabilities:
+        return method.prediction(members), members
+    return method.probabilities(patches), members  # of its own making
 
 
 def _grid(voxels: np.ndarray, affine: np.ndarray, name: str) -> Grid:

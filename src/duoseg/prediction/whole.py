@@ -30,8 +30,12 @@ class Whole(nn.Module):
         return over_flips(self._asked, image, self._flips)
 
     def _asked(self, image: Tensor) -> Tensor:
-        opinions = [method.probabilities(image) for method in self._methods]
-        return opinions[0] if len(opinions) == 1 else torch.stack(opinions).mean(dim=0)
+        return mean_of([method.probabilities(image) for method in self._methods])
+
+
+def mean_of(opinions: Sequence[Tensor]) -> Tensor:
+    """Of one or several, (B, K + 1, *spatial) each."""
+    return opinions[0] if len(opinions) == 1 else torch.stack([*opinions]).mean(dim=0)
 
 
 def over_flips(predict: Callable[[Tensor], Tensor], image: Tensor, flips: Sequence[tuple[int, ...]]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,3 +49,21 @@ class Slabs:
                 yield part
 
         return replace(self, parts=copied())
+
+    def made_ahead(self) -> Slabs:
+        """The same slabs, on the CPU; each is made in a thread of its own while the one before it is used."""
+
+        def ahead() -> Iterator[Tensor]:
+            parts = iter(self.parts)
+
+            def following() -> Tensor | None:
+                part = next(parts, None)
+                return None if part is None else part.cpu()
+
+            with ThreadPoolExecutor(1, thread_name_prefix="duoseg-slabs") as maker:
+                future = maker.submit(following)
+                while (part := future.result()) is not None:
+                    future = maker.submit(following)
+                    yield part
+
+        return replace(self, parts=ahead())

@@ -156,6 +156,8 @@ class Model:
         if members > 1:
             agreed = Agreement(classes, members)
             slabs = agreed.watch(slabs)
+        if self._device.type != "cpu":  # which computes while this machine's processors resample
+            slabs = slabs.made_ahead()
         kept: Tensor | None = None
         if keep_probabilities:
             kept = room_for((classes, *slabs.shape), torch.device("cpu"))

@@ -78,7 +78,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     )
     results = make_field(NAMES[:4], labelled=(4,), cases=8)
     write_study(folder / "study", study_content(results, against="supervised"), results)
-    write_study_page(folder / "study", folder / "study.html")
+    compared = [(f"{place}: {method}", one) for place, one in pictures for method in NAMES[:2]]
+    write_study_page(folder / "study", folder / "study.html", pictures=compared)
     return {"run": run, "predictions": predictions, "study": folder / "study.html"}
 
 

@@ -552,3 +552,30 @@ def test_the_command_line_shows_the_comparison_and_is_silent_when_asked(copy, ru
     assert "minus supervised" in out and str(copy / "report.html") in out
     status, _, err = run(*words, "--quiet")
     assert (status, err) == (0, "")
+
+
+def test_the_page_shows_scans_as_the_best_method_and_the_one_compared_with_have_them(study):
+    means = {row["method"]: row["mean"] for row in content(study)["summary"] if row["metric"] == "dice"}
+    best = max(means, key=lambda method: means[method])
+    others = [method for method in sorted(means, key=lambda method: -means[method]) if method != best]
+    methods = [best, "supervised" if best != "supervised" else others[0]]
+    dice = {(row["method"], row["case"]): float(row["dice"]) for row in table(study)}
+    ranked = sorted({row["case"] for row in table(study)}, key=lambda case: -dice[best, case])
+    shown = re.findall(r"<strong>(\w+): (\w+), 2 labelled, seed 0</strong> – ([\w-]+), Dice ([\d.]+)", page_of(study))
+    assert len(ranked) == 2 and shown == [
+        (place, method, case, f"{dice[method, case]:.3f}")
+        for place, case in zip(("Best", "Worst"), ranked, strict=True)
+        for method in methods
+    ]
+
+
+def test_a_study_whose_scans_have_gone_still_gets_its_page_and_says_what_it_lacks(study, copy, phantoms, caplog):
+    table_of_scans = copy / "setup" / "2" / "scored" / "scans.csv"
+    table_of_scans.write_text(table_of_scans.read_text().replace(str(phantoms), str(phantoms.parent / "gone")))
+    duoseg.report(copy)
+    assert 'id="pictures"' in page_of(study) and 'id="pictures"' not in page_of(copy)
+    assert "scans are not shown" in caplog.text and "gone" in caplog.text
+
+
+def page_of(out: Path) -> str:
+    return (out / "report.html").read_text()

@@ -100,7 +100,7 @@ def test_a_class_has_the_same_shade_in_every_mask_also_where_others_are_missing(
 
 
 def test_a_page_has_a_viewer_only_where_there_is_one(monkeypatch):
-    pictures = [("best", a_picture()), ("worst", a_picture())]
+    pictures = [("best", a_picture()), ("again", a_picture()), ("worst", replace(a_picture(), case="other"))]
     monkeypatch.setattr(page, "viewer_script", lambda: None)
     without = render(title="t", runs=[RUN], pictures=pictures)
     assert "make viewer" in without and "<canvas" not in without
@@ -110,4 +110,5 @@ def test_a_page_has_a_viewer_only_where_there_is_one(monkeypatch):
     for number in (0, 1):
         for name in ("image", "truth", "prediction"):
             assert f'id="volume-{number}-{name}"' in shown
+    assert 'id="volume-2-image"' not in shown  # of two pictures of one scan the viewer has the first
     assert "<canvas" not in render(title="t", runs=[RUN])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.commands.comparing.frozen import write_table
-from duoseg.commands.comparing.setup import TRAINING
+from duoseg.commands.comparing.places import TRAINING
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.looking import look_at
 from duoseg.commands.predict import predict

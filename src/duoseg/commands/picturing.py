@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,9 @@ def scored_pictures(scores: Scores, masks: Path, reference: Path) -> list[tuple[
     """
     entries = read_finished(masks)
     references = {pair.case: pair.reference for pair in pair_masks(masks, reference)[0]}
-    found = ((case.dice, case.case) for case in scores.cases if case.case in entries)
-    ranked = sorted(((dice, case) for dice, case in found if dice is not None), reverse=True)
-    places = {len(ranked) // 2: "median"} | {len(ranked) - 1: "worst"} | {0: "best"} if ranked else {}
-    chosen = [(places[place], *ranked[place]) for place in sorted(places)]
-    maps = layers_of(masks, [entries[case] for _, _, case in chosen])
+    dice = {case.case: case.dice for case in scores.cases if case.case in entries and case.dice is not None}
+    chosen = marked_places(dice)
+    maps = layers_of(masks, [entries[case] for _, case in chosen])
     return [
         (
             label,
@@ -77,9 +76,16 @@ def scored_pictures(scores: Scores, masks: Path, reference: Path) -> list[tuple[
                 image=Path(entries[case]["images"][0]),
                 prediction=masks / entries[case]["mask"],
                 truth=references[case],
-                dice=dice,
+                dice=dice[case],
                 uncertainty=maps[case],
             ),
         )
-        for label, dice, case in chosen
+        for label, case in chosen
     ]
+
+
+def marked_places(dice: Mapping[str, float]) -> list[tuple[str, str]]:
+    """``best``, ``median`` and ``worst`` with the case that it is; fewer of fewer cases."""
+    ranked = sorted(dice, key=lambda case: (dice[case], case), reverse=True)
+    places = {len(ranked) // 2: "median"} | {len(ranked) - 1: "worst"} | {0: "best"} if ranked else {}
+    return [(places[place], ranked[place]) for place in sorted(places)]

@@ -102,7 +102,11 @@ def made_with(runs: Sequence[RunSummary]) -> dict[str, Any]:
 
 
 def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
-    """What a template needs to show scans, as pictures and in the viewer where there is one; style and scripts."""
+    """What a template needs to show scans, as pictures and in the viewer where there is one; style and scripts.
+
+    Of several pictures of one scan the viewer has the first.
+    """
+    viewed = list({picture.case: (label, picture) for label, picture in reversed(pictures)}.values())[::-1]
     niivue = viewer_script() if pictures else None
     values = class_values([picture for _, picture in pictures])
     scripts = [asset("sort.js") + asset("report.js"), *([niivue, asset("viewer.js")] if niivue else [])]
@@ -111,7 +115,8 @@ def shown_scans(pictures: Sequence[tuple[str, CasePicture]]) -> dict[str, Any]:
             (label, picture, [plane_svg(plane, case=picture.case) for plane in planes(picture)])
             for label, picture in pictures
         ],
-        "volumes": [inlined(picture, values) for _, picture in pictures] if niivue else [],
+        "viewed": [f"{label}: {picture.case}" for label, picture in viewed],
+        "volumes": [inlined(picture, values) for _, picture in viewed] if niivue else [],
         "shades": len(values),
         "style": Markup(asset("report.css")),
         "scripts": [Markup(script) for script in scripts],

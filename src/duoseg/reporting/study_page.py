@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from duoseg.files import read_json, write_text
-from duoseg.reporting.page import fixed
+from duoseg.pictures.planes import CasePicture
+from duoseg.reporting.page import fixed, shown_scans
 from duoseg.reporting.study_figures import (
     cost_figures,
     count_panels,
@@ -29,12 +30,13 @@ from duoseg.study.tables import latex, markdown, tables
 _WITH_INTERVAL = re.compile(r"(\S+) \((.+ to .+)\)")
 
 
-def write_study_page(folder: Path, out: Path) -> None:
+def write_study_page(folder: Path, out: Path, *, pictures: Sequence[tuple[str, CasePicture]] = ()) -> None:
     """Write the page about a study, atomically.
 
     Args:
         folder: of the study: ``study.json``; ``results.csv`` and the runs' ``log.jsonl`` are shown where present.
         out: the HTML file; its folder is created if absent.
+        pictures: scans to show, each with a label such as "best: duo".
 
     Raises:
         InputError: ``study.json`` is missing, or one of the files is damaged.
@@ -42,14 +44,22 @@ def write_study_page(folder: Path, out: Path) -> None:
     path = folder / STUDY
     content = read_json(path)
     study = parse_study(content, source=str(path))
-    write_text(out, render(study, content, folder, title=f"Study {folder.resolve().name}"))
+    write_text(out, render(study, content, folder, title=f"Study {folder.resolve().name}", pictures=pictures))
 
 
-def render(study: Study, content: Mapping[str, Any], folder: Path, *, title: str) -> str:
+def render(
+    study: Study,
+    content: Mapping[str, Any],
+    folder: Path,
+    *,
+    title: str,
+    pictures: Sequence[tuple[str, CasePicture]] = (),
+) -> str:
     """The page as text; see `write_study_page`. ``content`` is that of ``study.json``, as tables are made from it."""
     engine = environment()
     engine.filters |= {"halves": halves, "fixed": fixed}
-    script = asset("sort.js") + asset("study.js")
+    shown = shown_scans(pictures)
+    scripts = [*shown["scripts"], Markup(asset("study.js"))]
     every, scores = tables(study), read_scores(folder)
     return engine.get_template("study.html.j2").render(
         title=title,
@@ -70,9 +80,12 @@ def render(study: Study, content: Mapping[str, Any], folder: Path, *, title: str
         settings=[_entry(name, study) for name in study.entries],
         environment=list(_flat(study.environment)),
         sources=[("Markdown", "tables-markdown", markdown(content)), ("LaTeX", "tables-latex", latex(content))],
-        style=Markup(asset("report.css") + asset("study.css")),
-        script=Markup(script),
-        script_hash=script_hash(script),
+        **shown
+        | {
+            "style": shown["style"] + Markup(asset("study.css")),
+            "scripts": scripts,
+            "script_hashes": [script_hash(script) for script in scripts],
+        },
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from duoseg.commands.comparing.attempts import Attempts
 from duoseg.commands.comparing.children import INTERRUPTED, Event, end_with_parent, tell_by_standard_output
 from duoseg.commands.comparing.frozen import require_unchanged
+from duoseg.commands.comparing.places import MASKS
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.predict import predict
 from duoseg.commands.predicting.manifest import holds_predictions
@@ -34,7 +35,6 @@ from duoseg.study.records import Cost, EntryRecord, Result, Row, write_result
 from duoseg.training.devices import DeviceName, resolve_device
 
 REQUEST = "request.json"
-MASKS = "masks"
 LOCK = ".lock"
 
 

@@ -15,7 +15,8 @@ from duoseg.commands.comparing.asked import Asked, Measured
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
 from duoseg.commands.comparing.machine import Machine
 from duoseg.commands.comparing.measure import Item, MeasureRequest
-from duoseg.commands.comparing.setup import SETUPS, entry_config
+from duoseg.commands.comparing.places import SETUPS
+from duoseg.commands.comparing.setup import entry_config
 from duoseg.commands.comparing.steps import Choice, choose_steps, makespan
 from duoseg.commands.runs import write_json
 from duoseg.config import parse

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from duoseg.commands.comparing.frozen import scans_of, write_table
+from duoseg.commands.comparing.places import SCORED, TRAINING, setup_folder
 from duoseg.commands.plan import plan_dataset
 from duoseg.commands.preparing import prepare_training
 from duoseg.commands.runs import PLAN, build_method, load_plan, save_plan, write_json
@@ -35,9 +36,6 @@ from duoseg.study.folds import Part
 from duoseg.study.grid import Entry
 from duoseg.version import __version__
 
-SETUPS = "setup"
-TRAINING = Path("training") / "scans.csv"
-SCORED = Path("scored") / "scans.csv"
 KEY = "made-of.json"
 
 Device = Literal["cpu", "cuda", "mps"]
@@ -133,7 +131,7 @@ def make_setups(
             divided = replace(dataset, train=part.train, test=part.scored, holdout=())
             require_apart(divided, progress=counted(progress, "look for copies"))
             for count in counts:
-                folder = out / SETUPS / (f"{count}" if part.fold is None else f"{count}-fold{part.fold}")
+                folder = setup_folder(out, count, part.fold)
                 split = divided.split(labelled=count)
                 scans = scans_of(split, part.scored, content)
                 own = settings.with_options(labelled=count)

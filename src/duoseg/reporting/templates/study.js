@@ -15,6 +15,3 @@ for (const button of document.querySelectorAll("[data-copies]")) {
     setTimeout(() => { button.textContent = words; }, 2500);
   });
 }
-addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details:not(.paste)")) details.open = true;
-});

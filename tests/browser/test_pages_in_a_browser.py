@@ -227,3 +227,38 @@ def test_the_viewer_draws_uncertainty(opened, tmp_path):
     shown = red()
     page.locator("[data-layer=uncertainty]").uncheck()
     assert shown > 500 and red() < shown / 10
+
+
+@KINDS
+def test_the_whole_page_can_be_used_from_the_keyboard_and_shows_where_it_is(opened, kind):
+    page = opened(kind)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the first stop skips what is above the summary
+    assert page.url.endswith("#summary")
+    wanted = "a[href], button, input, select, summary, [tabindex='0']"
+    count = page.evaluate(f"[...document.querySelectorAll(`{wanted}`)].filter((one) => one.checkVisibility()).length")
+    reached = set()
+    for _ in range(count + 2):
+        page.keyboard.press("Tab")
+        if not page.evaluate("document.activeElement.matches(':focus-visible')"):
+            continue
+        outline, name = page.evaluate(
+            "[getComputedStyle(document.activeElement).outlineStyle, document.activeElement.outerHTML]"
+        )
+        assert outline != "none", name
+        reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert len(reached) >= count - 1  # all but the link that skips, which lies before
+
+
+@KINDS
+def test_it_prints_with_everything_unfolded_in_ink_on_paper(opened, kind):
+    page = opened(kind, color_scheme="dark")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = false")
+    folded = page.locator("details:not([open])").count()
+    assert page.pdf().startswith(b"%PDF")
+    assert folded > 0 and page.locator("details:not([open])").count() == 0
+    page.emulate_media(media="print")
+    colours = page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+    paper, ink = (sum(int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]) for colour in colours)
+    assert paper in (0, 765) and ink < 150 and ("0, 0, 0, 0" in colours[0] or paper == 765)
+    assert page.locator("nav").is_hidden() and page.locator("th button").first.is_visible()

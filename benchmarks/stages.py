@@ -93,7 +93,8 @@ def again(words: list[str], folder: Path) -> list[str]:
 def flame(file: Path, words: list[str]) -> None:
     """Write a flame graph of one command."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    command = ["py-spy", "record", "--rate", "100", "--output", str(file), "--", sys.executable, "-m", "duoseg", *words]
+    spy = Path(sys.executable).with_name("py-spy")  # of this environment, activated or not
+    command = [str(spy), "record", "--rate", "100", "--output", str(file), "--", sys.executable, "-m", "duoseg", *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

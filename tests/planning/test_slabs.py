@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -24,19 +25,30 @@ def slabs_of(made):
 
 
 def test_slabs_made_ahead_are_the_same_in_the_same_order():
-    assert torch.equal(slabs_of([]).made_ahead().whole(), VOLUME)
+    with slabs_of([]).made_ahead() as slabs:
+        assert torch.equal(slabs.whole(), VOLUME)
 
 
 def test_one_slab_is_made_in_another_thread_while_the_one_before_it_is_used():
     made = []
-    parts = iter(slabs_of(made).made_ahead().parts)
-    assert made == []
-    for index in range(4):
-        next(parts)
-        while len(made) < index + 2:  # made though nobody asked for it
-            pass
-        assert len(made) == index + 2
+    with slabs_of(made).made_ahead() as slabs:
+        parts = iter(slabs.parts)
+        assert made == []
+        for index in range(4):
+            next(parts)
+            until = time.monotonic() + 30
+            while len(made) < index + 2 and time.monotonic() < until:  # made though nobody asked for it
+                time.sleep(0.001)
+            assert len(made) == index + 2
     assert threading.get_ident() not in {thread for _, thread in made}
+
+
+def test_nothing_more_is_made_after_whoever_uses_them_has_failed():
+    made = []
+    with pytest.raises(MemoryError), slabs_of(made).made_ahead() as slabs:
+        next(iter(slabs.parts))
+        raise MemoryError
+    assert len(made) <= 2 and not [one for one in threading.enumerate() if one.name.startswith("duoseg-slabs")]
 
 
 def test_a_fault_in_making_a_slab_reaches_who_uses_them():
@@ -44,7 +56,8 @@ def test_a_fault_in_making_a_slab_reaches_who_uses_them():
         yield VOLUME[:, :, :5]
         raise MemoryError("too much")
 
-    ahead = iter(Slabs((4, 10, 5), 1, parts()).made_ahead().parts)
-    next(ahead)
-    with pytest.raises(MemoryError, match="too much"):
+    with Slabs((4, 10, 5), 1, parts()).made_ahead() as slabs:
+        ahead = iter(slabs.parts)
         next(ahead)
+        with pytest.raises(MemoryError, match="too much"):
+            next(ahead)

@@ -12,6 +12,7 @@ from monai.inferers import SlidingWindowInferer
 from duoseg.planning.plan import WindowPlan
 from duoseg.prediction import inference
 from duoseg.prediction.inference import in_company, predict_slabs
+from duoseg.prediction.watching import watched
 from duoseg.prediction.windows import most_at_once, window_corners, window_starts, window_weight
 
 CPU = torch.device("cpu")
@@ -117,6 +118,26 @@ def test_a_window_alone_is_asked_about_twice_and_its_answer_is_that_of_one():
         patches = torch.randn(count, 1, 8, 8, 8)
         assert torch.equal(asked(patches), voxelwise(patches))
     assert batches == [2, 3]
+
+
+def test_whoever_watches_the_encoders_sees_a_window_alone_once():
+    class Method(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.ModuleList([torch.nn.Identity()])
+            self.encoder.forward = lambda patches: [patches]
+
+        def forward(self, patches):
+            return voxelwise(self.encoder(patches)[-1])
+
+    image = torch.zeros(1, 16, 16, 8)
+    image[:, 8:] = torch.randn(1, 8, 16, 8)  # one window for all that is empty, alone, and three more
+    method = Method()
+    with watched([method]) as seen:
+        predict(image, in_company(method, seen), patch=(8, 8, 8))
+    windows = [image[:, 4:12, y : y + 8] for y in (0, 4, 8)] + [image[:, 8:, y : y + 8] for y in (0, 4, 8)]
+    means = [0.0, *(float(window.mean()) for window in windows)]
+    np.testing.assert_allclose(seen.pooled(), [np.mean(means)], atol=1e-6)
 
 
 def test_other_devices_are_given_as_many_windows_as_keep_them_busy():

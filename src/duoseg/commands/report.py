@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from duoseg.commands.comparing.pictured import write_pictured_study_page
+from duoseg.commands.comparing.pictured import study_pictures
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.picturing import read_picture, scored_pictures
 from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, crossed_scores
@@ -24,6 +24,7 @@ from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page
 from duoseg.reporting.records import RunSummary
+from duoseg.reporting.study_page import write_study_page
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.inputs import is_table
 from duoseg.scans.texts import count_text
@@ -72,7 +73,7 @@ def report(
         known = None if scores is None else read_scores(Path(scores))
         return _write_scored(folder, page, Path(reference), known, threads, progress)
     if (folder / STUDY).is_file():
-        write_pictured_study_page(folder, page)
+        write_study_page(folder, page, pictures=study_pictures(folder))
         return page
     if (folder / PREDICTIONS).is_file():
         return _write_predictions(folder, page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,20 +51,24 @@ class Slabs:
 
         return replace(self, parts=copied())
 
-    def made_ahead(self) -> Slabs:
-        """The same slabs, on the CPU; each is made in a thread of its own while the one before it is used."""
+    @contextmanager
+    def made_ahead(self) -> Iterator[Slabs]:
+        """The same slabs, on the CPU; each is made in a thread of its own while the one before it is used.
 
-        def ahead() -> Iterator[Tensor]:
-            parts = iter(self.parts)
+        The thread ends with the block, however that ends, so that it makes no slab beside the next volume.
+        """
+        parts = iter(self.parts)
 
-            def following() -> Tensor | None:
-                part = next(parts, None)
-                return None if part is None else part.cpu()
+        def following() -> Tensor | None:
+            part = next(parts, None)
+            return None if part is None else part.cpu()
 
-            with ThreadPoolExecutor(1, thread_name_prefix="duoseg-slabs") as maker:
+        with ThreadPoolExecutor(1, thread_name_prefix="duoseg-slabs") as maker:
+
+            def ahead() -> Iterator[Tensor]:
                 future = maker.submit(following)
                 while (part := future.result()) is not None:
                     future = maker.submit(following)
                     yield part
 
-        return replace(self, parts=ahead())
+            yield replace(self, parts=ahead())

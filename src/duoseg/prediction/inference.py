@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from duoseg.planning.plan import Triple, WindowPlan
 from duoseg.planning.slabs import Slabs
+from duoseg.prediction.watching import Seen
 from duoseg.prediction.whole import flips, over_flips
 from duoseg.prediction.windows import most_at_once, window_corners, window_weight
 
@@ -58,13 +59,23 @@ def predict_slabs(
     return Slabs((x, y, z), axis, sweep.slabs(image))
 
 
-def in_company(predict: Predictor) -> Predictor:
-    """The same, but on a CPU no window is alone: torch convolves small maps several times as fast in twos."""
+def in_company(predict: Predictor, seen: Seen | None = None) -> Predictor:
+    """The same, but on a CPU no window is alone: torch convolves small maps several times as fast in twos.
+
+    Args:
+        predict: as for `predict_slabs`.
+        seen: what watches the encoders; it sees the window once.
+    """
 
     def asked(windows: Tensor) -> Tensor:
         if len(windows) > 1 or windows.device.type != "cpu":
             return predict(windows)
-        return predict(windows.expand(2, *windows.shape[1:]))[:1]
+        if seen is not None:
+            seen.count = 1
+        answer = predict(windows.expand(2, *windows.shape[1:]))[:1]
+        if seen is not None:
+            seen.count = None
+        return answer
 
     return asked
 

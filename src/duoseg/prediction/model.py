@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from duoseg.planning.prepare import Placement, prepare_image, restore_mask, rest
 from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import in_company, predict_slabs, room_for
 from duoseg.prediction.result import Prediction
-from duoseg.prediction.watching import pooled, watched
+from duoseg.prediction.watching import Seen, watched
 from duoseg.prediction.whole import Whole, mean_of
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
@@ -141,11 +142,16 @@ class Model:
         agreement: bool = False,
     ) -> Prediction:
         """The second half of `predict`."""
+        return self._segment(prepared, None, keep_probabilities, uncertainty, agreement)
+
+    def _segment(
+        self, prepared: Prepared, seen: Seen | None, keep_probabilities: bool, uncertainty: bool, agreement: bool
+    ) -> Prediction:
         classes = len(self.plan.classes) + 1
         members = self._members if agreement else 1
         slabs = predict_slabs(
             torch.from_numpy(prepared.image),
-            in_company(self._opinions if members > 1 else self._probabilities),
+            in_company(self._opinions if members > 1 else self._probabilities, seen),
             classes=classes * (1 + members) if members > 1 else classes,
             patch=self.plan.patch,
             window=self.plan.window,
@@ -156,17 +162,15 @@ class Model:
         if members > 1:
             agreed = Agreement(classes, members)
             slabs = agreed.watch(slabs)
-        if self._device.type != "cpu":  # which computes while this machine's processors resample
-            slabs = slabs.made_ahead()
-        kept: Tensor | None = None
-        if keep_probabilities:
-            kept = room_for((classes, *slabs.shape), torch.device("cpu"))
-            slabs = slabs.kept_in(kept)
+        kept = room_for((classes, *slabs.shape), torch.device("cpu")) if keep_probabilities else None
         doubt: np.ndarray | None = None
-        if uncertainty:
-            indices, doubt = restore_mask_and_doubt(slabs, prepared.placement)
-        else:
-            indices = restore_mask(slabs, prepared.placement)
+        # another device computes while this machine's processors resample
+        with nullcontext(slabs) if self._device.type == "cpu" else slabs.made_ahead() as parts:
+            ready = parts if kept is None else parts.kept_in(kept)
+            if uncertainty:
+                indices, doubt = restore_mask_and_doubt(ready, prepared.placement)
+            else:
+                indices = restore_mask(ready, prepared.placement)
         if self.settings.largest_component:
             indices = keep_largest_components(indices)
         mask = self._file_values(indices)
@@ -190,10 +194,8 @@ class Model:
         if agreement:
             _ = self._members  # a patch of nothing, which is no part of the scan, is asked about for it
         with watched(self._methods) as seen:
-            prediction = self.segment(
-                prepared, keep_probabilities=keep_probabilities, uncertainty=True, agreement=agreement
-            )
-        return prediction, pooled(seen)
+            prediction = self._segment(prepared, seen, keep_probabilities, True, agreement)
+        return prediction, seen.pooled()
 
     @cached_property
     @torch.inference_mode()

@@ -15,11 +15,12 @@ from typing import Any
 from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.known import Known, read_known
 from duoseg.commands.comparing.locks import locked
-from duoseg.commands.comparing.pictured import write_pictured_study_page
+from duoseg.commands.comparing.pictured import study_pictures
 from duoseg.commands.report import REPORT
 from duoseg.errors import InputError
 from duoseg.files import StrPath, write_text
 from duoseg.pictures.html import framed
+from duoseg.reporting.study_page import write_study_page
 from duoseg.study.content import Status
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
@@ -139,9 +140,9 @@ class Board:
         content = self.write()
         page = None
         if self.results:
-            page = self.out / REPORT
+            page, pictures = self.out / REPORT, study_pictures(self.out)
             with locked(self.out):
-                write_pictured_study_page(self.out, page)
+                write_study_page(self.out, page, pictures=pictures)
         asked = len(self.asked.grid)
         unfinished = {one.name for one in self.asked.grid} - self.results.keys()
         elsewhere = len(unfinished - self.begun)

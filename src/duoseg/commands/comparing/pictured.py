@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -13,7 +13,6 @@ from duoseg.commands.predicting.manifest import read_finished
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.pictures.planes import CasePicture
-from duoseg.reporting.study_page import write_study_page
 from duoseg.scans.dataset import load_dataset
 from duoseg.study.grid import Combination
 from duoseg.study.reading import STUDY, Study, parse_study, read_scores
@@ -21,47 +20,41 @@ from duoseg.study.records import Row
 
 logger = logging.getLogger("duoseg")
 
+Shown = list[tuple[Combination, float]]
+"""Of one scan: each method's combination, and its Dice."""
 
-def write_pictured_study_page(folder: Path, page: Path) -> None:
-    """Write the page of a study, with pictures of scans where these and their masks are still there.
+
+def study_pictures(folder: Path) -> list[tuple[str, CasePicture]]:
+    """The best, median and worst scan of a study, as two methods have them; none where scans or masks have gone.
 
     Raises:
-        InputError: as `write_study_page`.
+        InputError: ``study.json`` is missing, or it or the scores are damaged.
     """
-    pictures = []
+    study = parse_study(read_json(folder / STUDY), source=str(folder / STUDY))
     try:
-        study = parse_study(read_json(folder / STUDY), source=str(folder / STUDY))
-        pictures = study_pictures(folder, study, read_scores(folder))
-    except InputError as fault:
+        chosen = chosen_scans(study, read_scores(folder))
+        return [one for place, case, shown in chosen for one in _pictures(folder, place, case, shown)]
+    except (InputError, OSError, MemoryError) as fault:
         logger.warning("scans are not shown: %s", fault)
-    write_study_page(folder, page, pictures=pictures)
+        return []
 
 
-def study_pictures(
-    folder: Path, study: Study, scores: Sequence[tuple[Combination, Row]]
-) -> list[tuple[str, CasePicture]]:
-    """The best, median and worst scan with the fewest labels and the first seed, each as two methods have it.
+def chosen_scans(study: Study, scores: Sequence[tuple[Combination, Row]]) -> list[tuple[str, str, Shown]]:
+    """The best, median and worst scan with the fewest labels: place, name, and the first seed of two methods.
 
     These are the one with the highest mean Dice, by which the scans are ranked, and the one that others are compared
     with; where both are the same, it and the second best.
-
-    Raises:
-        InputError: a scan, a label or a mask is not there, or cannot be read.
     """
-    found: list[tuple[str, CasePicture]] = []
     for labelled in study.labelled:
-        methods = _shown(study, labelled)
-        if not methods:
-            continue
-        dice = _dice(scores, methods, labelled)
-        for place, case in marked_places({case: shown[0][1] for case, shown in dice.items()}):
-            for about, value in dice[case]:
-                found.append((f"{place}: {_words(about)}", _picture(folder, about, case, value)))
-        break
-    return found
+        methods = _methods(study, labelled)
+        shown = _shown(scores, methods, labelled)
+        if methods and shown:
+            places = marked_places({case: pairs[0][1] for case, pairs in shown.items()})
+            return [(place, case, shown[case]) for place, case in places]
+    return []
 
 
-def _shown(study: Study, labelled: int) -> list[str]:
+def _methods(study: Study, labelled: int) -> list[str]:
     means = {method: mean.mean for method in study.entries if (mean := study.mean(method, labelled, "dice"))}
     ranked = sorted((m for m, value in means.items() if value is not None), key=lambda m: -(means[m] or 0))
     if study.against in ranked[1:]:
@@ -69,9 +62,7 @@ def _shown(study: Study, labelled: int) -> list[str]:
     return ranked[:2]
 
 
-def _dice(
-    scores: Sequence[tuple[Combination, Row]], methods: Sequence[str], labelled: int
-) -> dict[str, list[tuple[Combination, float]]]:
+def _shown(scores: Sequence[tuple[Combination, Row]], methods: Sequence[str], labelled: int) -> dict[str, Shown]:
     """By case that all methods have: of each method the combination with its first seed, and its Dice there."""
     rows: dict[str, dict[str, dict[Combination, list[float | None]]]] = {}
     for about, row in scores:
@@ -80,7 +71,7 @@ def _dice(
             found.setdefault(about, []).append(row.dice)
     complete = {}
     for case, by_method in rows.items():
-        shown = []
+        shown: Shown = []
         for method in methods:
             first = min(by_method.get(method, ()), key=lambda about: about.seed, default=None)
             classes = [] if first is None else [value for value in by_method[method][first] if value is not None]
@@ -91,15 +82,19 @@ def _dice(
     return complete
 
 
-def _words(about: Combination) -> str:
-    return f"{about.method}, {about.labelled} labelled, seed {about.seed}"
-
-
-def _picture(folder: Path, about: Combination, case: str, dice: float) -> CasePicture:
-    scored = load_dataset(setup_folder(folder, about.labelled, about.fold) / SCORED)
+def _pictures(folder: Path, place: str, case: str, shown: Shown) -> Iterator[tuple[str, CasePicture]]:
+    """One picture a method; of one scan, which all have scored in the same setup."""
+    first = shown[0][0]
+    scored = load_dataset(setup_folder(folder, first.labelled, first.fold) / SCORED)
     scan = next((one for one in scored.test if one.name == case), None)
-    masks = folder / about.name / MASKS
-    entry = read_finished(masks).get(case)
-    if scan is None or scan.label is None or entry is None:
-        raise InputError(f"{masks}: has no mask of {case}, or {scored.root} no label of it.")
-    return read_picture(case, image=scan.images[0], prediction=masks / entry["mask"], truth=scan.label, dice=dice)
+    if scan is None or scan.label is None:
+        raise InputError(f"{scored.root}: has no label of {case}.")
+    for about, dice in shown:
+        masks = folder / about.name / MASKS
+        entry = read_finished(masks).get(case)
+        if entry is None:
+            raise InputError(f"{masks}: has no mask of {case}.")
+        picture = read_picture(
+            case, image=scan.images[0], prediction=masks / entry["mask"], truth=scan.label, dice=dice
+        )
+        yield f"{place}: {about.method}, {about.labelled} labelled, seed {about.seed}", picture

@@ -71,7 +71,7 @@ def main() -> None:
         cache = options.cache or folder / "cache"
         own = by_duoseg(options.data, folder, cache, options.goal)
         published = by_the_paper(options.data, cache, options.goal, 3600 * options.hours)
-    print(f"\n{made_with()}, one thread, {options.data.name}, {LABELLED} labelled scans, seed 0\n")
+    print(f"{made_with()}, one thread, {options.data.name}, {LABELLED} labelled scans, seed 0\n")
     print("| | steps | CPU s | Dice on holdout scans |\n| --- | ---: | ---: | ---: |")
     for name, reached in (("duoseg", own), ("published networks and procedure", published)):
         print(f"| {name} | {reached.steps} | {reached.cpu_s:.0f} | {reached.dice:.3f} |")
@@ -169,7 +169,9 @@ def score(method: Method, plan: Plan, cases: Sequence[Case]) -> float:
 
 def told(arm: str, reached: Reached) -> None:
     """Say how far an arm is, for whoever waits."""
-    print(f"{arm}: {reached.steps} steps, {reached.cpu_s:.0f} CPU s, Dice {reached.dice:.3f}", flush=True)
+    print(
+        f"{arm}: {reached.steps} steps, {reached.cpu_s:.0f} CPU s, Dice {reached.dice:.3f}", file=sys.stderr, flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 
 from _common import made_with
 
+from duoseg.files import read_text, write_text
 from duoseg.scans.phantoms import write_phantom_dataset
 
 HERE = Path(__file__).parent
@@ -44,7 +46,7 @@ def main() -> None:
         for title, words in commands(folder, data, options.config, options.steps).items():
             show(title, sampled(folder / "seen.json", words))
             if options.flame:
-                flame(options.flame / f"{title.replace(' ', '-')}.svg", again(words, folder))
+                flame(options.flame / f"{title.replace(' ', '-')}.svg", title, again(words, folder))
 
 
 def commands(folder: Path, data: Path, config: Path, steps: int) -> dict[str, list[str]]:
@@ -90,12 +92,13 @@ def again(words: list[str], folder: Path) -> list[str]:
     return changed
 
 
-def flame(file: Path, words: list[str]) -> None:
-    """Write a flame graph of one command."""
+def flame(file: Path, title: str, words: list[str]) -> None:
+    """Write a flame graph of one command, under a title that does not tell where things lie on this machine."""
     file.parent.mkdir(parents=True, exist_ok=True)
     spy = Path(sys.executable).with_name("py-spy")  # of this environment, activated or not
     command = [str(spy), "record", "--rate", "100", "--output", str(file), "--", sys.executable, "-m", "duoseg", *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    write_text(file, re.sub(r'(<text id="title"[^>]*>)[^<]*', rf"\g<1>{title}", read_text(file)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 For each number of phantoms (one subject under so many noises): `duoseg check`; a training of one step, which plans and
 prepares; the same again with everything prepared; a training of 10 steps; `duoseg predict` of all. Each is a process of
-its own on one thread; of the short ones the middle of three counts. Fails where a scan among many costs more than 10% above one among few, start-up apart; memory
-grows by 10% or more and by 8 KiB a scan or more; or a training of one step on prepared scans takes 15 s.
+its own on one thread; of the short ones the middle of three counts. Fails where a scan among many costs more than 10%
+above one among few, start-up apart; memory grows by 10% or more and by 8 KiB a scan or more; or a training of one step
+on prepared scans takes 15 s.
 """
 
 from __future__ import annotations

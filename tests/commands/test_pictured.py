@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.study_cases import make_result, make_row, study_content
 
 from duoseg.commands.comparing.pictured import chosen_scans
 from duoseg.study.grid import Combination
 from duoseg.study.reading import parse_study
+from study_cases import make_result, make_row, study_content
 
 
 def chosen(results, *, against="supervised"):

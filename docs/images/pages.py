@@ -48,7 +48,7 @@ def main() -> None:
 
 def pages_in(work: Path, steps: int) -> dict[str, Path]:
     """The four pages, by picture."""
-    demo, masks, study = work / "demo", work / "masks", work / "study"
+    demo, masks, study = work / "demo", work / "masks", work / "phantoms"
     data, run = demo / "data", demo / "runs" / "duo"
     if not (demo / "report.html").is_file():
         duoseg.demo(demo, steps=steps, **QUIETLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -133,7 +133,7 @@ class Method(nn.Module):
 
     def prediction(self, members: Iterable[Tensor]) -> Tensor:
         """The same of opinions that are there already."""
-        return torch.stack([*members]).mean(dim=0) if self.averages else next(iter(members))
+        return mean_of([*members]) if self.averages else next(iter(members))
 
     def parameter_groups(self) -> list[dict]:
         """Optimiser groups, by default all parameters in one.
@@ -152,3 +152,8 @@ class Method(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """Called after each optimiser step, e.g. to move an average."""
+
+
+def mean_of(opinions: Sequence[Tensor]) -> Tensor:
+    """Of one or several, (B, K + 1, *spatial) each."""
+    return opinions[0] if len(opinions) == 1 else torch.stack([*opinions]).mean(dim=0)

@@ -50,7 +50,6 @@ class Cps(Method):
 
     Settings = CpsSettings
     labelled_terms = ("first", "second")
-
     averages = True
 
     def __init__(self, networks: NetworkFactory, settings: CpsSettings) -> None:

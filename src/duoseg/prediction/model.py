@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from duoseg.errors import InputError
-from duoseg.methods.base import Method
+from duoseg.methods.base import Method, mean_of
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
 from duoseg.planning.prepare import Placement, prepare_image, restore_mask, restore_mask_and_doubt
@@ -21,7 +21,7 @@ from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import in_company, predict_slabs, room_for
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import Seen, watched
-from duoseg.prediction.whole import Whole, mean_of
+from duoseg.prediction.whole import Whole
 from duoseg.scans.scan import Grid
 from duoseg.training.devices import DeviceName, device_of, lay_out, memory_format
 from duoseg.training.places import find_place

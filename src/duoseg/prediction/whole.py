@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from duoseg.methods.base import Method
+from duoseg.methods.base import Method, mean_of
 
 
 def flips(axes: Sequence[int]) -> list[tuple[int, ...]]:
@@ -31,11 +30,6 @@ class Whole(nn.Module):
 
     def _asked(self, image: Tensor) -> Tensor:
         return mean_of([method.probabilities(image) for method in self._methods])
-
-
-def mean_of(opinions: Sequence[Tensor]) -> Tensor:
-    """Of one or several, (B, K + 1, *spatial) each."""
-    return opinions[0] if len(opinions) == 1 else torch.stack([*opinions]).mean(dim=0)
 
 
 def over_flips(predict: Callable[[Tensor], Tensor], image: Tensor, flips: Sequence[tuple[int, ...]]) -> Tensor:

@@ -29,10 +29,11 @@ from _common import made_with
 from scipy import ndimage, stats
 
 import duoseg
-from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.planning.orient import from_canonical, to_canonical
 from duoseg.planning.reading import read_channels
-from duoseg.prediction.judging import Judge, Judgement
+from duoseg.prediction.judgement import Judgement
+from duoseg.prediction.model import Model
+from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan
@@ -79,14 +80,14 @@ def main() -> None:
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     everything: list[Judged] = []
-    judges, sets, missed = [], [], list[str]()
+    models, sets, missed = [], [], list[str]()
     for run, data in runs:
-        (judge, _), dataset = judge_of(duoseg.load(run), [run], weights_of([run])), load_dataset(data)
-        if judge.calibration is None:
+        model, dataset = duoseg.load(run), load_dataset(data)
+        if model.judge.calibration is None:
             parser.error(f"{run} is not calibrated")
-        found = [judged(judge, case) for case in scored(dataset, asked.on)]
+        found = [judged(model, case) for case in scored(dataset, asked.on)]
         everything += found
-        judges.append(judge)
+        models.append(model)
         sets.append(dataset)
         unlike = sum(bool(one.judgement.unlike) for one in found)
         expected = [one.inside for one in found if one.inside is not None]
@@ -101,10 +102,10 @@ def main() -> None:
     missed += [] if bounds.low <= COVERAGE <= bounds.high else ["the interval does not cover what it says"]
     if sum(bool(one.judgement.unlike) for one in everything) > MOST_UNLIKE * len(everything):
         missed.append("too many ordinary scans are told as unlike")
-    for position, (judge, dataset) in enumerate(zip(judges, sets, strict=True)):
+    for position, (model, dataset) in enumerate(zip(models, sets, strict=True)):
         others = [other for index, other in enumerate(sets) if index != position]
         for name, scans in unusual(dataset, others, asked.on):
-            told = [judge.look(judge.model.prepare(*scan), keep_probabilities=False)[1].unlike for scan in scans]
+            told = [predicted(model, *scan)[1].unlike or () for scan in scans]
             print(f"{runs[position][0]}: {name}: {sum(map(bool, told))} of {len(told)} told; {'; '.join(told[0])}")
             missed += [] if all(told) else [f"{runs[position][0]}: {name}: not all are told as unlike"]
     if missed:
@@ -113,11 +114,11 @@ def main() -> None:
 
 def compare_raw(run: Path, dataset: Dataset, on: str, count: int) -> None:
     """Print whether trust promises more of raw training scans than of scans that the run has not seen."""
-    judge = Judge(duoseg.load(run))
+    model = duoseg.load(run)
     trained = set(json.loads((run / "cases.json").read_text())["unlabelled"])
     raw = [case for case in dataset.train if case.name in trained and case.label is not None]
     for name, cases in (("raw training scans", raw), ("not seen", scored(dataset, on))):
-        found = [judged(judge, case) for case in cases[:count]]
+        found = [judged(model, case) for case in cases[:count]]
         apart = np.array([np.log(1 - one.dice) - np.log(1 - one.judgement.trust) / 2 for one in found])
         print(f"{run}: {name}: {apart.mean():.3f} ± {apart.std(ddof=1) / np.sqrt(len(apart)):.3f} ({len(apart)})")
 
@@ -128,14 +129,21 @@ def scored(dataset: Dataset, on: str) -> list[Case]:
     return [case for case in cases if case.label is not None]
 
 
-def judged(judge: Judge, case: Case) -> Judged:
+def judged(model: Model, case: Case) -> Judged:
     """Judge a scan's mask, and score it."""
     assert case.label is not None
-    prediction, judgement = judge.look(judge.model.prepare(*read_channels(case)), keep_probabilities=False)
+    prediction, judgement = predicted(model, *read_channels(case))
     truth = read_scan(case.label).onto(prediction.grid)
     assert truth is not None
     dice = [count_overlap(prediction.mask == v, truth.voxels == v).dice for v in prediction.classes.values()]
     return Judged(judgement, float(np.mean(dice)), person_texts([case])[case.name])
+
+
+def predicted(model: Model, voxels: np.ndarray, grid: Grid) -> tuple[Prediction, Judgement]:
+    """A scan's mask, and how far it may be trusted."""
+    prediction = model.predict(voxels, grid, keep_probabilities=False, uncertainty=True)
+    assert prediction.judgement is not None
+    return prediction, prediction.judgement
 
 
 def correlation(found: list[Judged]) -> tuple[float, float, float]:

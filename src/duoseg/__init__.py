@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from duoseg.commands.evaluate import evaluate
     from duoseg.commands.export import export
     from duoseg.commands.fetch import fetch
+    from duoseg.commands.load import load
     from duoseg.commands.plan import plan
     from duoseg.commands.predict import predict
     from duoseg.commands.report import report
-    from duoseg.commands.runs import load
     from duoseg.commands.suggest import suggest
     from duoseg.commands.train import train
     from duoseg.commands.view import view
@@ -53,8 +53,7 @@ __all__ = [
     "view",
 ]
 
-_MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name not in ("__version__", "load")}
-_MODULES["load"] = "duoseg.commands.runs"
+_MODULES = {name: f"duoseg.commands.{name}" for name in __all__ if name != "__version__"}
 
 
 def __getattr__(name: str) -> Any:

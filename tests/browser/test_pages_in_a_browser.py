@@ -12,7 +12,7 @@ from PIL import Image
 
 from duoseg.pictures.planes import CasePicture
 from duoseg.prediction.calibration import Expected
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, write_predictions_page
 from duoseg.reporting.records import RunSummary

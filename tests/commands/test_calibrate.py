@@ -13,11 +13,11 @@ import torch
 
 import duoseg
 from duoseg.commands.looking import look_at
-from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.planning.reading import read_channels
-from duoseg.prediction.judging import Judge, Judgement
+from duoseg.prediction.judge import Judge
+from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.typical import Typical, impression_of
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.phantoms import write_phantom_dataset
@@ -90,6 +90,16 @@ def test_a_calibration_of_other_weights_is_not_used(calibrated, phantoms, tmp_pa
     assert "had not seen it" not in duoseg.report(folder).read_text()
 
 
+def test_a_model_in_memory_tells_the_dice_to_expect_as_predicted_files_do(calibrated, trained, phantoms, tmp_path):
+    asked = {"uncertainty": True, "device": "cpu", "threads": 1}
+    (written, *_) = duoseg.predict(calibrated, phantoms / "imagesTs", tmp_path / "masks", **asked)
+    scan = read_channels(load_dataset(phantoms).test[0])
+    known, unknown = (duoseg.load(run, device="cpu").predict(*scan, uncertainty=True) for run in (calibrated, trained))
+    assert known.judgement == written.judgement and known.judgement.expected is not None
+    assert f"expected Dice {known.judgement.expected}" in known._repr_html_()
+    assert unknown.judgement == replace(known.judgement, expected=None, unlike=None)
+
+
 def test_a_calibration_of_other_prediction_settings_is_not_used(calibrated, phantoms, tmp_path, caplog):
     asked = {"uncertainty": True, "mirror": True, "device": "cpu", "threads": 1}
     (scan, *_) = duoseg.predict(calibrated, phantoms / "imagesTs", tmp_path / "masks", **asked)
@@ -124,10 +134,11 @@ def test_what_is_unlike_the_training_scans_does_not_depend_on_the_order_nor_on_w
     }
     assert sum(map(bool, expected.values())) <= 1
     for order in (cases, cases[::-1]):
-        judge = Judge(duoseg.load(trained, device="cpu"), None, typical)
+        model = duoseg.load(trained, device="cpu")
+        model.judge = Judge(None, typical)
         for case in order:
-            scan = judge.model.prepare(*read_channels(case), name=case.name)
-            assert judge.look(scan, keep_probabilities=False)[1].unlike == expected[case.name]
+            judgement = model.predict(*read_channels(case), uncertainty=True).judgement
+            assert judgement is not None and judgement.unlike == expected[case.name]
 
 
 def test_what_encoders_make_of_a_scan_does_not_depend_on_what_they_saw_before(trained, phantoms):
@@ -182,12 +193,10 @@ def test_scans_in_which_nothing_was_found_tell_nothing_of_the_dice_to_expect(
     with pytest.raises(InputError, match="found something in 1 of 3 annotated scans"):
         duoseg.calibrate(folder, phantoms, folds=2, steps=2, cache=tmp_path / "cache", device="cpu", threads=1)
     model = duoseg.load(calibrated, device="cpu")
-    judge, _ = judge_of(model, [calibrated], weights_of([calibrated]))
     scan = model.prepare(*read_channels(load_dataset(phantoms).test[0]))
     seen, features = model.look(scan, agreement=True)
     nothing = replace(seen, mask=np.zeros_like(seen.mask))
-    monkeypatch.setattr(model, "look", lambda *_, **__: (nothing, features))
-    judgement = judge.look(scan, keep_probabilities=False)[1]
+    judgement = model.judge.judgement(scan, nothing, features)
     assert judgement.expected is None and judgement.unlike == ()
     assert Judgement.from_json(judgement.to_json()) == replace(
         judgement, doubt=round(judgement.doubt, 4), trust=round(judgement.trust, 4)

@@ -38,6 +38,7 @@ def test_an_array_with_its_affine_is_predicted_as_its_file_is(trained, phantoms,
     np.testing.assert_array_equal(prediction.mask, read_scan(written.mask).voxels)
     assert prediction.volumes_ml == written.volumes_ml
     assert prediction.doubt == pytest.approx(written.judgement.doubt)
+    assert prediction.judgement == written.judgement
 
 
 def test_a_prediction_shows_itself_as_three_planes_with_outline_uncertainty_and_volumes(trained, scan):

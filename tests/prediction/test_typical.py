@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from duoseg.planning.prepare import Placement
-from duoseg.prediction.model import Prepared
+from duoseg.planning.prepare import Placement, Prepared
 from duoseg.prediction.typical import Impression, Typical, impression_of
 from duoseg.scans.scan import Grid
 

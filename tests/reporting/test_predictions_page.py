@@ -11,7 +11,7 @@ from markupsafe import escape
 
 from duoseg.pictures.planes import CasePicture
 from duoseg.prediction.calibration import Expected
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.reporting.predictions_page import PredictedCase, chosen, render, summary, warnings
 
 HOSTILE = "<img src=x onerror=alert(1)>"

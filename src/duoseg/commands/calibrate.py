@@ -26,13 +26,13 @@ from duoseg.commands.predicting.calibrated import (
 from duoseg.commands.predicting.manifest import read_finished
 from duoseg.commands.predicting.outputs import absolute
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.runs import CASES, PLAN, load, load_plan, require_file, steps_before
+from duoseg.commands.runs import CASES, PLAN, load_model, load_plan, require_file, steps_before
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
 from duoseg.files import CACHE, StrPath, read_json
+from duoseg.planning.prepare import Prepared
 from duoseg.prediction.calibration import Calibration, Evidence
-from duoseg.prediction.model import Prepared
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.typical import Impression, Typical, impression_of
 from duoseg.progress import Progress, named
@@ -141,7 +141,7 @@ def calibrate(
             "tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
         )
     calibration = Calibration(evidence)
-    model = load(run, device=device)
+    model = load_model(run, device=device)
     impressions = look_at(_evenly(dataset.train), model, _impression, progress, agreement=True)
     annotated = {case.name for case in dataset.train if case.label is not None}
     typical = Typical.of([*impressions.values()], [name in annotated for name in impressions])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from duoseg.commands.runs import load
+from duoseg.commands.runs import load_model
 from duoseg.errors import InputError
 from duoseg.files import StrPath, listed, require_writable
 from duoseg.prediction.exporting.monai_bundle import is_bundle, write_bundle
@@ -55,7 +55,7 @@ def export(
     elif out.exists() and not is_bundle(out):
         raise InputError(f"{out}: is there, and no bundle that duoseg wrote: give another name.")
     use_threads(threads)
-    model = load(*listed(runs), device="cpu")
+    model = load_model(*listed(runs), device="cpu")
     require_writable(out)
     if format == "onnx":
         write_onnx(out, model.network, model.plan)

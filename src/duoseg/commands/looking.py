@@ -10,8 +10,9 @@ import numpy as np
 
 from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
 from duoseg.errors import InputError
+from duoseg.planning.prepare import Prepared
 from duoseg.planning.reading import read_channels
-from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case

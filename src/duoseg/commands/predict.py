@@ -10,14 +10,14 @@ from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.commands.predicting.manifest import Manifest
 from duoseg.commands.predicting.outputs import Outputs
 from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
-from duoseg.commands.runs import load
+from duoseg.commands.runs import load_model
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
 from duoseg.files import StrPath, listed
 from duoseg.pictures.html import Rows
+from duoseg.planning.prepare import Prepared
 from duoseg.planning.reading import read_images
-from duoseg.prediction.judging import Judge, Judgement
-from duoseg.prediction.model import Prepared
+from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.result import Prediction
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
@@ -113,11 +113,13 @@ def predict(
     runs, inputs = listed(runs), listed(inputs)
     use_threads(threads)
     keep_freed_memory()
-    model = load(*runs, device=device)
+    model = load_model(*runs, device=device)
     changes = {"mirror": mirror, "largest_component": largest_component}
     model.settings = model.settings.model_copy(update={k: v for k, v in changes.items() if v is not None})
     weights = weights_of(runs)
-    judge, calibration = judge_of(model, runs, weights) if uncertainty else (None, None)
+    calibration: str | None = None
+    if uncertainty:
+        model.judge, calibration = judge_of(runs, model.settings, weights)
     outputs = Outputs(Path(out), runs, model, format, weights, calibration, probabilities, uncertainty)
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels, rows=rows)
     with Manifest(outputs.out) as manifest:
@@ -131,7 +133,7 @@ def predict(
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
-        for outcome in _outcomes(left, outputs, judge, manifest):
+        for outcome in _outcomes(left, outputs, manifest):
             if isinstance(outcome, InputError):
                 failures.append(str(outcome))
                 continue
@@ -156,15 +158,13 @@ class _Segmented:
     """A scan whose mask is to be written; the scan itself is no longer needed."""
 
     prediction: Prediction
-    judgement: Judgement | None
     notes: tuple[str, ...]
 
 
-def _outcomes(
-    cases: Sequence[Case], outputs: Outputs, judge: Judge | None, manifest: Manifest
-) -> Iterator[PredictedScan | InputError]:
+def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> Iterator[PredictedScan | InputError]:
     """Read and prepare each scan, segment it, write its mask; yield what came of it."""
     model = outputs.model
+    make = model.judged if outputs.uncertainty else model.segment
 
     def read(case: Case) -> _Read:
         with naming_want_of_memory(case.images[0]):
@@ -174,16 +174,13 @@ def _outcomes(
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         with naming_want_of_memory(case.images[0]):
-            if judge is None:
-                prediction = model.segment(scan.prepared, keep_probabilities=outputs.probabilities)
-                return _Segmented(prediction, None, scan.notes)
-            return _Segmented(*judge.look(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
+            return _Segmented(make(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
         volumes = scan.prediction.volumes_ml
         with naming_want_of_memory(case.images[0]):
-            mask = outputs.write(case, scan.prediction, volumes, scan.judgement, scan.notes, manifest)
-        return PredictedScan(case.name, mask, volumes, scan.judgement, scan.notes)
+            mask = outputs.write(case, scan.prediction, volumes, scan.notes, manifest)
+        return PredictedScan(case.name, mask, volumes, scan.prediction.judgement, scan.notes)
 
     for _, outcome in overlapped(
         cases, read, segment, write, room=Room(parts=find_place().sharing), size=bytes_to_hold

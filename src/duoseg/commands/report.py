@@ -19,7 +19,7 @@ from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
 from duoseg.methods.registry import find_method, source_of
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.progress import Progress
 from duoseg.reporting.page import write_report
 from duoseg.reporting.predictions_page import PredictedCase, chosen, write_predictions_page

@@ -160,8 +160,8 @@ def with_all_settings(config: Config) -> Config:
     return config.model_copy(update={"methods": {name: values for name, values in known.items() if values}})
 
 
-def load(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
-    """Load one run, or several as an ensemble, to predict scans in memory.
+def load_model(*runs: StrPath, settings: PredictionSettings | None = None, device: DeviceName = "auto") -> Model:
+    """The model of one run, or of several as an ensemble; it knows of no calibration.
 
     Args:
         runs: run folders; their plans must prepare scans alike.

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from duoseg.commands.looking import look_at
-from duoseg.commands.runs import load, require_file, write_json
+from duoseg.commands.runs import load_model, require_file, write_json
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, require_writable
 from duoseg.pictures.html import Rows
+from duoseg.planning.prepare import Prepared
 from duoseg.planning.reading import read_channels
-from duoseg.prediction.model import Model, Prepared
+from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.suggesting import Seen, choose, reason_for
 from duoseg.progress import Progress
@@ -96,7 +97,7 @@ def suggest(
     if json is not None:
         require_writable(Path(json))
     use_threads(threads)
-    model = load(run, device=device)
+    model = load_model(run, device=device)
     dataset = load_dataset(data, splits=splits)
     require_channels(dataset.channels, model.plan.channels, data, str(run))
     if labelled is None:

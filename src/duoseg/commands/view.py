@@ -17,7 +17,7 @@ from duoseg.errors import InputError
 from duoseg.files import StrPath
 from duoseg.pictures.planes import greys, window_of
 from duoseg.planning.orient import canonical_spacing, to_canonical
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.reporting.viewing import ViewedScan, ViewServer
 from duoseg.reporting.volumes import ranked
 from duoseg.scans.dataset import load_dataset
@@ -45,7 +45,10 @@ def view(folder: StrPath, *, port: int = 0) -> ViewServer:
     masks = next((place for place in places if (place / PREDICTIONS).is_file()), None)
     entries = {} if masks is None else read_finished(masks)
     if masks is None or not entries:
-        raise InputError(f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote.")
+        raise InputError(
+            f"{folder}: holds no predictions. Give a folder that `duoseg predict --out` wrote, or a "
+            "run that `duoseg calibrate` has given masks of its own annotated scans."
+        )
     absent = [entry["images"][0] for entry in entries.values() if not exists(Path(entry["images"][0]))]
     if len(absent) == len(entries):
         raise InputError(

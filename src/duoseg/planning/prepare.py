@@ -78,6 +78,21 @@ class Placement:
         return x, y, z
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A scan as the network will see it.
+
+    Attributes:
+        image: (C, x, y, z) float32.
+        placement: the way back to the scan's grid.
+        grid: that grid.
+    """
+
+    image: np.ndarray
+    placement: Placement
+    grid: Grid
+
+
 def prepare_image(
     voxels: np.ndarray, grid: Grid, plan: Plan, *, name: str = "the scan"
 ) -> tuple[np.ndarray, Placement]:

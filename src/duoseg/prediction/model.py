@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -16,9 +16,10 @@ from duoseg.errors import InputError
 from duoseg.methods.base import Method, mean_of
 from duoseg.model.components import keep_largest_components
 from duoseg.planning.plan import Plan
-from duoseg.planning.prepare import Placement, prepare_image, restore_mask, restore_mask_and_doubt
+from duoseg.planning.prepare import Prepared, prepare_image, restore_mask, restore_mask_and_doubt
 from duoseg.prediction.agreement import Agreement
 from duoseg.prediction.inference import in_company, predict_slabs, room_for
+from duoseg.prediction.judge import Judge
 from duoseg.prediction.result import Prediction
 from duoseg.prediction.watching import Seen, watched
 from duoseg.prediction.whole import Whole
@@ -40,21 +41,6 @@ class PredictionSettings(BaseModel):
     largest_component: bool = False
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A scan as the network will see it.
-
-    Attributes:
-        image: (C, x, y, z) float32.
-        placement: the way back to the scan's grid.
-        grid: that grid.
-    """
-
-    image: np.ndarray
-    placement: Placement
-    grid: Grid
-
-
 class Model:
     """One or more trained methods of the same plan, averaged.
 
@@ -63,6 +49,9 @@ class Model:
         methods: with their weights loaded.
         settings: mirroring, largest component.
         device: where to compute.
+
+    Attributes:
+        judge: what is known of how far its masks may be trusted.
     """
 
     def __init__(
@@ -75,6 +64,7 @@ class Model:
     ) -> None:
         self.plan = plan
         self.settings = settings or PredictionSettings()
+        self.judge = Judge()
         self._device = device_of(device, find_place().here)
         self._methods = [method.eval() for method in methods]
         self._whole = Whole(self._methods)
@@ -97,7 +87,6 @@ class Model:
         name: str = "the scan",
         keep_probabilities: bool = True,
         uncertainty: bool = False,
-        agreement: bool = False,
     ) -> Prediction:
         """Segment one scan.
 
@@ -110,17 +99,15 @@ class Model:
             name: for error messages, the file.
             keep_probabilities: for `Prediction.probabilities`; without them, memory holds no more of a scan than a
                 window is thick.
-            uncertainty: for `Prediction.uncertainty`.
-            agreement: for `Prediction.trust` by what the students say each on their own; asks those, too, that do not
-                predict.
+            uncertainty: for `Prediction.uncertainty` and `Prediction.judgement`; asks every student, also those that
+                do not predict.
 
         Raises:
             InputError: the voxels cannot be prepared, e.g. NaN or another number of channels.
         """
         prepared = self.prepare(voxels, grid, name=name)
-        prediction = self.segment(
-            prepared, keep_probabilities=keep_probabilities, uncertainty=uncertainty, agreement=agreement
-        )
+        make = self.judged if uncertainty else self.segment
+        prediction = make(prepared, keep_probabilities=keep_probabilities)
         return replace(prediction, image=voxels if voxels.ndim == 3 else voxels[0])
 
     def prepare(self, voxels: np.ndarray, grid: Grid | np.ndarray, *, name: str = "the scan") -> Prepared:
@@ -141,8 +128,21 @@ class Model:
         uncertainty: bool = False,
         agreement: bool = False,
     ) -> Prediction:
-        """The second half of `predict`."""
+        """The second half of `predict`, which judges nothing.
+
+        Args:
+            prepared: the scan.
+            keep_probabilities: as for `predict`.
+            uncertainty: for `Prediction.uncertainty`.
+            agreement: for `Prediction.agreement`, what the students say each on their own; asks those, too, that do not
+                predict.
+        """
         return self._segment(prepared, None, keep_probabilities, uncertainty, agreement)
+
+    def judged(self, prepared: Prepared, *, keep_probabilities: bool = True) -> Prediction:
+        """The second half of `predict` with uncertainty: how far the mask may be trusted stands with it."""
+        prediction, features = self.look(prepared, keep_probabilities=keep_probabilities, agreement=True)
+        return replace(prediction, judgement=self.judge.judgement(prepared, prediction, features))
 
     def _segment(
         self, prepared: Prepared, seen: Seen | None, keep_probabilities: bool, uncertainty: bool, agreement: bool

@@ -12,6 +12,7 @@ from duoseg.pictures.html import figure, table, titled
 from duoseg.pictures.planes import CasePicture
 from duoseg.planning.orient import canonical_spacing, to_canonical
 from duoseg.planning.prepare import Placement, restore_map
+from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.trust import doubt_of
 from duoseg.scans.scan import Grid
 from duoseg.scans.texts import mm_text, shape_text
@@ -31,6 +32,8 @@ class Prediction:
             and 1 - 1 / (K + 1); None where it was not asked for. It is of the mask before the largest components were
             kept.
         agreement: mean Dice of the students' masks with each other; None where it was not asked for, or there is one.
+        judgement: how far the mask may be trusted, in a calibrated run with the Dice to expect; None where uncertainty
+            was not asked for.
         image: (X, Y, Z), the scan's first channel, which is no copy; None where the scan was let go.
     """
 
@@ -41,6 +44,7 @@ class Prediction:
     probabilities: Tensor | None = None
     uncertainty: np.ndarray | None = None
     agreement: float | None = None
+    judgement: Judgement | None = None
     image: np.ndarray | None = None
 
     @property
@@ -76,10 +80,13 @@ class Prediction:
     def _repr_html_(self) -> str:
         """Three planes with the outline of the mask, and the volumes."""
         title = f"Prediction: {shape_text(self.grid.shape)} voxels of {mm_text(self.grid.spacing)}"
-        doubt = "" if self.doubt is None else f", {self.doubt:.1%} in doubt"
+        if self.judgement is not None:
+            title += f", {self.judgement}"
+        elif self.doubt is not None:
+            title += f", {self.doubt:.1%} in doubt"
         volumes = table(["class", "ml"], [(name, f"{volume:.2f}") for name, volume in self.volumes_ml.items()])
         if self.image is None:
-            return titled(title + doubt, volumes)
+            return titled(title, volumes)
         order = self.grid.canonical()
         uncertainty = None if self.uncertainty is None else to_canonical(self.uncertainty, *order)
         picture = CasePicture(
@@ -91,4 +98,4 @@ class Prediction:
             spacing=canonical_spacing(self.grid),
             uncertainty=uncertainty,
         )
-        return titled(title + doubt, figure(picture), volumes)
+        return titled(title, figure(picture), volumes)

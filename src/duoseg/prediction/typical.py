@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from duoseg.planning.orient import to_canonical
-from duoseg.prediction.model import Prepared
+from duoseg.planning.prepare import Prepared
 
 BLOCKS = 6
 NEAREST = 3

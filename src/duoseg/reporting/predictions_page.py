@@ -10,7 +10,7 @@ from typing import Any
 
 from duoseg.files import write_text
 from duoseg.pictures.planes import CasePicture
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.words import MODELLED, OBSERVED, UNCALIBRATED
 from duoseg.reporting.page import fixed, made_with, setting_rows, shown_scans
 from duoseg.reporting.records import RunSummary

@@ -17,8 +17,8 @@ from duoseg.commands.runs import write_json
 from duoseg.errors import InputError
 from duoseg.files import StrPath, atomic_path, read_json
 from duoseg.prediction.calibration import Calibration, Evidence
-from duoseg.prediction.judging import Judge
-from duoseg.prediction.model import Model, PredictionSettings
+from duoseg.prediction.judge import Judge
+from duoseg.prediction.model import PredictionSettings
 from duoseg.prediction.typical import PARTS, Typical
 from duoseg.scores.output import read_scores
 from duoseg.scores.results import Scores
@@ -36,45 +36,45 @@ FEWEST = 2
 logger = logging.getLogger("duoseg")
 
 
-def judge_of(model: Model, runs: Sequence[StrPath], weights: Sequence[str]) -> tuple[Judge, str | None]:
+def judge_of(runs: Sequence[StrPath], settings: PredictionSettings, weights: Sequence[str]) -> tuple[Judge, str | None]:
     """The judge of one run's masks, and the digest of its calibration; that of several runs' mean has none.
 
     Args:
-        model: made of the runs.
-        runs: their folders.
-        weights: digests of their weights.
+        runs: folders.
+        settings: how scans are predicted.
+        weights: digests of the runs' weights.
 
     Raises:
         InputError: a calibration is there and cannot be read.
     """
     if len(runs) != 1:
-        return Judge(model), None
+        return Judge(), None
     folder = Path(runs[0])
     if not (folder / CALIBRATION).is_file():
-        return Judge(model), None
+        return Judge(), None
     content = read_json(folder / CALIBRATION)
     try:
         if content["weights"] != weights[0]:
             logger.warning(
                 f"{folder}: was trained again after its calibration, which is not used; `duoseg calibrate` renews it."
             )
-            return Judge(model), None
+            return Judge(), None
         if "settings" not in content:
             logger.warning(f"{folder}: was calibrated by an earlier version; `duoseg calibrate` renews it.")
-            return Judge(model), None
-        if content["settings"] != model.settings.model_dump():
+            return Judge(), None
+        if content["settings"] != settings.model_dump():
             logger.warning(
                 f"{folder}: was calibrated with other prediction settings ({_told(content['settings'])}), so which "
                 "Dice to expect is not known of these masks; `duoseg calibrate` takes the settings of the run."
             )
-            return Judge(model), None
+            return Judge(), None
         calibration = Calibration(tuple(Evidence(**scan) for scan in content["scans"]))
         if len(calibration.persons) < FEWEST:
             raise ValueError("no calibration has so few persons")
         typical = Typical(**{part: np.asarray(values) for part, values in load_file(folder / TYPICAL).items()})
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as fault:
         raise InputError(f"{folder}: its calibration is damaged; `duoseg calibrate` makes it anew.") from fault
-    return Judge(model, calibration, typical), _digest(folder / CALIBRATION)
+    return Judge(calibration, typical), _digest(folder / CALIBRATION)
 
 
 def crossed_scores(run: Path) -> Scores | None:

@@ -12,7 +12,7 @@ from typing import Any
 from duoseg.commands.predicting.manifest import PROBABILITIES, UNCERTAINTY, Entry, Manifest
 from duoseg.errors import InputError
 from duoseg.files import StrPath
-from duoseg.prediction.judging import Judgement
+from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
@@ -71,7 +71,6 @@ class Outputs:
         case: Case,
         prediction: Prediction,
         volumes: dict[str, float],
-        judgement: Judgement | None,
         notes: Sequence[str],
         manifest: Manifest,
     ) -> Path:
@@ -80,7 +79,8 @@ class Outputs:
         Raises:
             InputError: they cannot be written.
         """
-        before, path, entry = manifest.get(case.name), self.mask(case), self._entry(case, volumes, judgement, notes)
+        before, path = manifest.get(case.name), self.mask(case)
+        entry = self._entry(case, volumes, prediction.judgement, notes)
         with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
         self._remove_earlier(before, path)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from duoseg.prediction.calibration import Calibration, Expected
-from duoseg.prediction.model import Model, Prepared
-from duoseg.prediction.result import Prediction
-from duoseg.prediction.typical import Typical, impression_of
+from duoseg.prediction.calibration import Expected
 
 DECIMALS = 4
 
@@ -68,32 +65,3 @@ class Judgement:
         expected = Expected(**entry["expected_dice"]) if "expected_dice" in entry else None
         unlike = tuple(entry["unlike"]) if "unlike" in entry else None
         return cls(entry["doubt"], entry["trust"], expected, unlike, entry.get("trained_on") is True)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A model, and what is known of how far to trust it.
-
-    Attributes:
-        model: asked for uncertainty.
-        calibration: of its run; None where there is none.
-        typical: the training scans; None where there is no calibration.
-    """
-
-    model: Model
-    calibration: Calibration | None = None
-    typical: Typical | None = None
-
-    def look(self, prepared: Prepared, *, keep_probabilities: bool) -> tuple[Prediction, Judgement]:
-        """Segment a scan and judge what came of it."""
-        prediction, features = self.model.look(prepared, keep_probabilities=keep_probabilities, agreement=True)
-        assert prediction.doubt is not None and prediction.trust is not None
-        unlike: tuple[str, ...] | None = None
-        trained_on = False
-        if self.typical is not None:
-            impression = impression_of(prepared, prediction.mask, features)
-            unlike, trained_on = self.typical.unlike(impression), self.typical.is_annotated(impression)
-        expected: Expected | None = None
-        if self.calibration is not None and prediction.mask.any() and not unlike and not trained_on:
-            expected = self.calibration.expected(prediction.trust)
-        return prediction, Judgement(prediction.doubt, prediction.trust, expected, unlike, trained_on)

@@ -14,6 +14,7 @@ from duoseg.model.distance import (
     mask_from_distance,
     normalised_distance,
     probabilities_from_distance,
+    shifted_distance,
     signed_distance,
     truncated_distance,
 )
@@ -155,6 +156,27 @@ def test_truncated_distances_are_shares_of_their_reach(seed):
         inner = ndimage.distance_transform_edt(inside, sampling=SPACING)
         np.testing.assert_allclose(maps[0, index].numpy(), np.clip((outer - inner) / 4, -1, 1), atol=1e-5)
     assert maps.dtype == torch.float32 and bool(known.all())
+
+
+@pytest.mark.parametrize("reach", [1.0, 4.0, 50.0])
+def test_distances_by_shifts_are_those_of_the_transform(reach):
+    labels = torch.from_numpy(np.stack([blobs(seed, shape=(17, 9, 12)) for seed in range(3)]))
+    labels[0] = 1  # filling the patch
+    masks = torch.stack([labels == index for index in (1, 2)], dim=1)
+    expected = [signed_distance(label, 2, SPACING, clip_mm=reach) for label in labels.numpy()]
+    np.testing.assert_allclose(shifted_distance(masks, SPACING, reach).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_truncated_distances_are_the_same_on_a_gpu():
+    label = torch.from_numpy(np.where(blobs(3) == 2, -1, blobs(3))).long()[None]
+    for there, here in zip(
+        truncated_distance(label.cuda(), 2, SPACING, reach_mm=4.0),
+        truncated_distance(label, 2, SPACING, reach_mm=4.0),
+        strict=True,
+    ):
+        torch.testing.assert_close(there.cpu(), here)
 
 
 @pytest.mark.parametrize("seed", range(3))

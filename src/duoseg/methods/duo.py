@@ -51,7 +51,6 @@ from duoseg.model.losses import (
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.precision import precise
 from duoseg.model.teacher import Teacher
-from duoseg.model.transfer import moved
 
 NARROW = 0.1
 """Errors of the map below this share of the reach count squared, larger ones as they are."""
@@ -115,7 +114,6 @@ class Duo(Method):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """L_S, L_D and w L_map of labelled patches, and what unlabelled ones teach each student."""
         n, s, image, y = batch.labelled, self.settings, batch.image, batch.label
-        annotated = y.cpu()  # before a device has networks to compute: distances are made meanwhile
         opinion: Tensor | None = None
         if s.unlabelled == "opinions" and len(image) > n:
             view, opinion = self.changed(batch, self.opinion(image[n:]))
@@ -129,9 +127,9 @@ class Duo(Method):
             "boundary": region_loss(scores[:n], y) if s.competing else dice_loss(self.masks(phi[:n]), y),
         }
         if s.regression:
-            target, known = truncated_distance(annotated, self.classes, batch.spacing, reach_mm=s.reach_mm)
-            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), moved(target, phi.device), beta=NARROW, reduction="none")
-            terms["map"] = s.regression * masked_mean(error, moved(known, phi.device))
+            target, known = truncated_distance(y, self.classes, batch.spacing, reach_mm=s.reach_mm)
+            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target, beta=NARROW, reduction="none")
+            terms["map"] = s.regression * masked_mean(error, known)
         if s.unlabelled == "difference":
             difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py

@@ -51,6 +51,12 @@ class Slabs:
 
         return replace(self, parts=copied())
 
+    def gathered_in(self, volume: Tensor) -> Slabs:
+        """``volume`` (K + 1, x, y, z), filled with the slabs, as a single one."""
+        for _ in self.kept_in(volume).parts:
+            pass
+        return replace(self, parts=[volume])
+
     @contextmanager
     def made_ahead(self) -> Iterator[Slabs]:
         """The same slabs, on the CPU; each is made in a thread of its own while the one before it is used.

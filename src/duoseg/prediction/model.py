@@ -162,11 +162,12 @@ class Model:
         if members > 1:
             agreed = Agreement(classes, members)
             slabs = agreed.watch(slabs)
-        kept = room_for((classes, *slabs.shape), torch.device("cpu")) if keep_probabilities else None
+        sheared = prepared.placement.shear is not None  # cuts across the slabs, so that all of them are needed
+        room = room_for((classes, *slabs.shape), torch.device("cpu")) if keep_probabilities or sheared else None
         doubt: np.ndarray | None = None
         # another device computes while this machine's processors resample
         with nullcontext(slabs) if self._device.type == "cpu" else slabs.made_ahead() as parts:
-            ready = parts if kept is None else parts.kept_in(kept)
+            ready = parts if room is None else parts.gathered_in(room) if sheared else parts.kept_in(room)
             if uncertainty:
                 indices, doubt = restore_mask_and_doubt(ready, prepared.placement)
             else:
@@ -179,7 +180,7 @@ class Model:
             classes=self.plan.classes,
             grid=prepared.grid,
             placement=prepared.placement,
-            probabilities=kept,
+            probabilities=room if keep_probabilities else None,
             uncertainty=doubt,
             agreement=None if agreed is None else agreed.dice,
         )

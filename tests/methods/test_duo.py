@@ -13,6 +13,8 @@ from method_cases import (
     check_prediction,
     check_resume,
     check_without_unlabelled,
+    dice_by_hand,
+    opinion_by_hand,
     region_by_hand,
     same,
     total,
@@ -28,7 +30,6 @@ from duoseg.methods.duo import Duo
 PARTS_OFF = {
     "pre_train": 0.0,
     "k": 1500.0,
-    "competing": False,
     "regression": 0.0,
     "unlabelled": "difference",
     "ramp": 1.0,
@@ -45,13 +46,6 @@ def unlike(classes=1, **settings):
     method, other = build(Duo, classes, **settings), build(Duo, classes, seed=1, **settings)
     method.region_average.network.load_state_dict(other.region.state_dict())
     return method
-
-
-def probabilities(maps):
-    """T of a boundary student's raw output, written out: the softmax of 0 and minus the maps."""
-    odds = torch.exp(-maps)
-    total = 1 + odds.sum(dim=1, keepdim=True)
-    return torch.cat([1 / total, odds / total], dim=1)
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -81,17 +75,17 @@ def test_labelled_patches_teach_both_students_the_region_and_one_the_distances(c
     )
     terms, x, y = method(batch, 0.5), batch.image[:2], batch.label
     torch.testing.assert_close(terms["region"], region_by_hand(method.region(x), y))
-    maps = method.boundary(x)
-    torch.testing.assert_close(terms["boundary"], region_by_hand(probabilities(maps).log(), y))
+    phi = torch.tanh(method.boundary(x)).detach()
+    torch.testing.assert_close(terms["boundary"].detach(), dice_by_hand(torch.sigmoid(-10 * phi), y))
 
-    phi, errors = maps.detach().numpy() / 10, []
+    errors = []
     for item in range(2):
         for index in range(classes):
             inside = y[item].numpy() == index + 1
             outer = ndimage.distance_transform_edt(~inside, sampling=spacing)
             inner = ndimage.distance_transform_edt(inside, sampling=spacing)
             target = np.clip((outer - inner) / 3, -1, 1)
-            error = np.abs(np.clip(phi[item, index], -1, 1) - target)
+            error = np.abs(phi[item, index].numpy() - target)
             errors.append(np.where(error < 0.1, error**2 / 0.2, error - 0.05))
     assert terms["map"].item() == pytest.approx(0.7 * np.mean(errors), rel=1e-5)
 
@@ -117,7 +111,7 @@ def test_unlabelled_patches_teach_both_students_what_the_average_of_the_region_s
     sure = confidence >= threshold
     assert 0 < sure.double().mean() < 1
     right = F.one_hot(label, classes + 1).movedim(-1, 1)
-    students = (torch.softmax(method.region(u), dim=1), probabilities(method.boundary(u)))
+    students = (torch.softmax(method.region(u), dim=1), opinion_by_hand(torch.tanh(method.boundary(u)), 20.0))
     terms = method(batch, 0.5)
     for name, student in zip(("region_unlabelled", "boundary_unlabelled"), students, strict=True):
         losses = -(student.log() * right).sum(dim=1)
@@ -207,7 +201,10 @@ def test_labelled_patches_come_first_and_the_schedule_goes_on():
 def test_the_asked_student_predicts():
     image = a_batch(2).image
     method = build(Duo, 2)
-    region, boundary = torch.softmax(method.region(image), dim=1), probabilities(method.boundary(image))
+    region, boundary = (
+        torch.softmax(method.region(image), dim=1),
+        opinion_by_hand(torch.tanh(method.boundary(image)), 20.0),
+    )
     for predict, expected, asks in (
         ("region", region, ["region"]),
         ("boundary", boundary, ["boundary"]),

@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy import ndimage
 from scipy.special import expit
+from torch.nn import functional as F
 
 from duoseg.model.distance import (
     bounded,
-    competing_logits,
+    logits_from_distance,
     mask_from_distance,
     normalised_distance,
     probabilities_from_distance,
@@ -131,19 +132,10 @@ def test_probabilities_have_finite_gradients_when_everything_saturates():
     assert phi.grad is not None and torch.isfinite(phi.grad).all()
 
 
-def test_competing_logits_of_one_class_are_those_of_the_mask_and_its_complement():
-    phi = torch.linspace(-0.9, 0.9, 27).reshape(1, 1, 3, 3, 3)
-    probabilities = competing_logits(phi, 20.0).softmax(1)
-    torch.testing.assert_close(probabilities[:, 1:], mask_from_distance(phi, 20.0), atol=1e-6, rtol=0)
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 3, 3, 3))
-
-
-def test_where_two_maps_claim_a_voxel_the_deeper_one_wins_if_they_compete():
-    phi = torch.tensor([-0.9, -0.5]).reshape(1, 2, 1, 1, 1)
-    first, second = competing_logits(phi, 20.0).softmax(1)[0, 1:].flatten().tolist()
-    assert first / second == pytest.approx(np.exp(20 * 0.4), rel=1e-4)
-    first, second = probabilities_from_distance(phi, 20.0)[0, 1:].flatten().tolist()
-    assert first == pytest.approx(second, rel=1e-4)
+def test_logits_keep_a_gradient_where_probabilities_have_vanished():
+    phi = torch.full((1, 2, 1, 1, 1), 0.9, requires_grad=True)
+    F.cross_entropy(logits_from_distance(phi, 1500.0), torch.ones(1, 1, 1, 1, dtype=torch.long)).backward()
+    assert phi.grad[0, 0] > 1000 and probabilities_from_distance(phi, 1500.0)[0, 1] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,10 +4,10 @@ Two students see the same labelled patches: S predicts the region (class probabi
 signed distances, negative inside, in shares of a reach). T turns D's map into probabilities. What the moving average
 S' of the region student says of a plain unlabelled patch u, both learn on a changed view v of it:
 
-    T(phi) = softmax(0, -k phi)                              for one class 1 / (1 + exp(k phi)), as in DTML
+    T(phi) = 1 / (1 + exp(k phi))                            as in DTML, with a k that lets the map learn
     L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
-    L_D    = (CE(T(phi), y) + Dice(T(phi), y)) / 2           labelled patches
-    L_map  = smooth L1 of phi to the distances of y          labelled patches, both cut off at the reach
+    L_D    = Dice(T(phi), y)                                 labelled patches
+    L_map  = smooth L1 of phi to the distances of y          labelled patches; these are cut off at the reach
     q      = S'(u)                                           what the average of S thinks of u
     y~     = argmax q where max q >= tau_c                   c = argmax q; no label elsewhere
     tau_c  = min(threshold, mean of max q over the voxels of c)
@@ -33,14 +33,13 @@ from duoseg.methods.base import Batch, Method, Settings, Stage
 from duoseg.model.boxes import cutmix_boxes, pasted
 from duoseg.model.distance import (
     bounded,
-    competing_logits,
+    logits_from_distance,
     mask_from_distance,
     probabilities_from_distance,
     truncated_distance,
 )
 from duoseg.model.losses import (
     IGNORE,
-    TINY,
     class_probabilities,
     cross_entropy,
     dice_loss,
@@ -49,7 +48,6 @@ from duoseg.model.losses import (
     region_loss,
 )
 from duoseg.model.networks import NetworkFactory
-from duoseg.model.precision import precise
 from duoseg.model.teacher import Teacher
 
 NARROW = 0.1
@@ -62,8 +60,6 @@ class DuoSettings(Settings):
     Attributes:
         pre_train: share of the first stage, of labelled patches alone, in all steps; 0 leaves it out.
         k: slope of T. With a reach of 5 mm, 20 makes 4 logits a mm.
-        competing: phi is the network's map over k, and T the softmax above; otherwise as in DTML phi is the map's tanh,
-            each class has a T of its own, and L_D is Dice alone.
         regression: w, the weight of L_map; 0 leaves it out.
         reach_mm: where distances are cut off.
         unlabelled: what unlabelled patches teach: ``opinions`` as above, or as in DTML that the squared ``difference``
@@ -80,7 +76,6 @@ class DuoSettings(Settings):
 
     pre_train: Annotated[float, Field(ge=0, lt=1)] = 0.4
     k: Annotated[float, Field(gt=0)] = 20.0
-    competing: bool = True
     regression: Annotated[float, Field(ge=0)] = 1.0
     reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
@@ -118,41 +113,25 @@ class Duo(Method):
         if s.unlabelled == "opinions" and len(image) > n:
             view, opinion = self.changed(batch, self.opinion(image[n:]))
             image = torch.cat([image[:n], view])
-        logits, phi = self.region(image), self.distances(self.boundary(image))
-        scores = self.scores(phi)
+        logits, phi = self.region(image), bounded(self.boundary(image))
+        mask = mask_from_distance(phi, s.k)
 
         weight = s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
         terms = {
             "region": region_loss(logits[:n], y),
-            "boundary": region_loss(scores[:n], y) if s.competing else dice_loss(self.masks(phi[:n]), y),
+            "boundary": dice_loss(mask[:n], y),
         }
         if s.regression:
             target, known = truncated_distance(y, self.classes, batch.spacing, reach_mm=s.reach_mm)
-            error = F.smooth_l1_loss(phi[:n].clamp(-1, 1), target, beta=NARROW, reduction="none")
+            error = F.smooth_l1_loss(phi[:n], target, beta=NARROW, reduction="none")
             terms["map"] = s.regression * masked_mean(error, known)
         if s.unlabelled == "difference":
-            difference = self.masks(phi) - class_probabilities(logits)[:, 1:]
+            difference = mask - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py
         elif opinion is not None:
             terms["region_unlabelled"] = weight * cross_entropy(logits[n:], opinion)
-            terms["boundary_unlabelled"] = weight * cross_entropy(scores[n:], opinion)
+            terms["boundary_unlabelled"] = weight * cross_entropy(logits_from_distance(phi[n:], s.k), opinion)
         return terms
-
-    def distances(self, maps: Tensor) -> Tensor:
-        """Phi of the boundary student's maps: over k, so that T moves as fast as the network does."""
-        return precise(maps) / self.settings.k if self.settings.competing else bounded(maps)
-
-    def scores(self, phi: Tensor) -> Tensor:
-        """Logits (B, K + 1, *spatial) whose softmax is T of all classes."""
-        if self.settings.competing:
-            return competing_logits(phi, self.settings.k)
-        return probabilities_from_distance(phi, self.settings.k).clamp(min=TINY).log()
-
-    def masks(self, phi: Tensor) -> Tensor:
-        """T of the foreground classes, (B, K, *spatial); in DTML each on its own."""
-        if self.settings.competing:
-            return class_probabilities(self.scores(phi))[:, 1:]
-        return mask_from_distance(phi, self.settings.k)
 
     @torch.no_grad()
     def opinion(self, u: Tensor) -> Tensor:
@@ -203,4 +182,4 @@ class Duo(Method):
 
     def said_by_boundary(self, image: Tensor) -> Tensor:
         """T(phi)."""
-        return class_probabilities(self.scores(self.distances(self.boundary(image))))
+        return probabilities_from_distance(bounded(self.boundary(image)), self.settings.k)

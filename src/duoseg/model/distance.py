@@ -39,10 +39,10 @@ def mask_from_distance(distance: Tensor, k: float) -> Tensor:
     return torch.sigmoid(-k * precise(distance))
 
 
-def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
-    """Class probabilities of one map per foreground class.
+def logits_from_distance(distance: Tensor, k: float) -> Tensor:
+    """The logarithms of class probabilities from one map per foreground class, up to a constant a voxel.
 
-    Foreground class c gets T_c, background the product of all (1 - T_c), and the sum is brought to 1.
+    Foreground class c gets T_c, background the product of all (1 - T_c); the softmax brings their sum to 1.
 
     Args:
         distance: (B, K, *spatial), negative inside.
@@ -52,27 +52,13 @@ def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
         (B, K + 1, *spatial), background first, float32 (float64 for a float64 map).
     """
     steep = k * precise(distance)
-    # 1 - sigmoid(-x) = sigmoid(x); the sum of logarithms has a gradient where a factor has vanished.
-    background = F.logsigmoid(steep).sum(1, keepdim=True).exp()
-    scores = torch.cat([background, torch.sigmoid(-steep)], dim=1)
-    return scores / scores.sum(1, keepdim=True)
+    # 1 - sigmoid(-x) = sigmoid(x); logarithms have a gradient where their values have vanished.
+    return torch.cat([F.logsigmoid(steep).sum(1, keepdim=True), F.logsigmoid(-steep)], dim=1)
 
 
-def competing_logits(distance: Tensor, k: float) -> Tensor:
-    """Logits of all classes from one map per foreground class: 0 for the background, -k phi for the others.
-
-    For one class their softmax is 1 - T and T. Where several maps claim a voxel, the one that has it deeper inside
-    wins, which `probabilities_from_distance` cannot tell: there all claims are near 1.
-
-    Args:
-        distance: (B, K, *spatial), negative inside.
-        k: Steepness, in 1 / units of the map.
-
-    Returns:
-        (B, K + 1, *spatial), background first, float32 (float64 for a float64 map).
-    """
-    steep = -k * precise(distance)
-    return torch.cat([torch.zeros_like(steep[:, :1]), steep], dim=1)
+def probabilities_from_distance(distance: Tensor, k: float) -> Tensor:
+    """The class probabilities of which `logits_from_distance` gives the logarithms."""
+    return torch.softmax(logits_from_distance(distance, k), dim=1)
 
 
 def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *, clip_mm: float) -> np.ndarray:

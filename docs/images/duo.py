@@ -20,6 +20,7 @@ from torch import Tensor
 import duoseg
 from duoseg.methods.base import Batch
 from duoseg.methods.duo import Duo
+from duoseg.model.distance import bounded, probabilities_from_distance
 from duoseg.model.draws import SampleGenerator
 from duoseg.model.losses import IGNORE, class_probabilities
 from duoseg.planning.cache import prepare_cases
@@ -94,8 +95,8 @@ def patches(plan: Plan, data: Path) -> tuple[Tensor, Tensor]:
 def rows_of(method: Duo, plan: Plan, image: Tensor, label: Tensor) -> list[list[tuple[str, np.ndarray]]]:
     """What is shown of an annotated patch, and of a raw one."""
     n = len(label)
-    p, phi = class_probabilities(method.region(image)), method.distances(method.boundary(image))
-    t = class_probabilities(method.scores(phi))
+    p, phi = class_probabilities(method.region(image)), bounded(method.boundary(image))
+    t = probabilities_from_distance(phi, method.settings.k)
     said = method.opinion(image[n:])
     views: dict[str, tuple[Tensor, Tensor]] = {}
     for step in range(99):

@@ -85,6 +85,14 @@ def _require_file_or_nothing(path: Path) -> None:
         raise InputError(f"{path}: is there, and is no file: choose another place.")
 
 
+def located(path: StrPath) -> str:
+    """A path as it is found from any folder: ``..`` is where a link leads to, and a link itself keeps its name."""
+    path = Path(path)
+    if path.name in ("", ".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give the system's refusal to write (a full disk, a limit) the name that it lacks.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import duoseg
 from duoseg.commands.looking import look_at
@@ -256,6 +257,49 @@ def test_it_needs_the_data_of_the_run_and_two_annotated_persons(trained, phantom
     (alone / "cases.json").write_text(json.dumps({"labelled": [case], "unlabelled": [*others, *cases["unlabelled"]]}))
     with pytest.raises(InputError, match="one person"):
         duoseg.calibrate(alone, phantoms, device="cpu")
+
+
+def test_of_many_training_scans_every_annotated_one_is_known_again(trained, phantoms, tmp_path, monkeypatch):
+    from duoseg.commands import calibrate as command
+
+    monkeypatch.setattr(command, "MOST_TYPICAL", 4)
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"device": "cpu", "threads": 1}
+    duoseg.calibrate(folder, phantoms, folds=2, steps=2, cache=tmp_path / "cache", **asked)
+    found = duoseg.predict(folder, phantoms / "imagesTr", tmp_path / "masks", uncertainty=True, **asked)
+    labelled = read_json(folder / "cases.json")["labelled"]
+    assert {scan.case for scan in found if scan.judgement.trained_on} == {*labelled}
+    typical = load_file(folder / "typical.safetensors")
+    assert len(typical["annotated"]) == 4 < len(found) and typical["annotated"].sum() == len(labelled)
+
+
+def test_after_an_interruption_it_can_be_started_differently(trained, phantoms, tmp_path, monkeypatch):
+    from duoseg.commands import calibrate as command
+
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    predict = command.predict
+
+    def stopped(runs, *arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "predict", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        duoseg.calibrate(folder, phantoms, folds=2, steps=2, **asked)
+    monkeypatch.setattr(command, "predict", predict)
+    duoseg.calibrate(folder, phantoms, folds=3, steps=3, **asked)
+    assert read_json(folder / "calibration.json")["steps"] == 3
+
+
+def test_no_steps_are_too_few(trained, phantoms):
+    with pytest.raises(InputError, match="--steps: 0 are too few"):
+        duoseg.calibrate(trained, phantoms, steps=0, device="cpu")
+
+
+def test_without_its_folder_the_page_of_a_run_is_that_of_any(calibrated, tmp_path, caplog):
+    folder = shutil.copytree(calibrated, tmp_path / "run")
+    shutil.rmtree(folder / "calibration")
+    assert "had not seen it" not in duoseg.report(folder).read_text() and "are not shown" in caplog.text
 
 
 def test_it_goes_on_where_it_stopped(trained, phantoms, tmp_path, monkeypatch):

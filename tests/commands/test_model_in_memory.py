@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,17 @@ import duoseg
 from duoseg.prediction import inference, model
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import read_scan
+from duoseg.scans.scan import Grid
 
 TILT = np.array([[1, 0, 0, 0], [0, 1, 0.2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+def test_a_volume_of_microns_is_no_zero(trained, phantoms):
+    scan = read_scan(load_dataset(phantoms).test[0].images[0])
+    prediction = duoseg.load(trained, device="cpu").predict(scan.voxels, scan.grid)
+    tiny = replace(prediction, grid=Grid(scan.grid.shape, np.diag([1e-3, 1e-3, 1e-3, 1])))
+    (value,) = set(np.unique(prediction.mask)) - {0}
+    assert [*tiny.volumes_ml.values()] == [pytest.approx(np.count_nonzero(prediction.mask == value) * 1e-12, rel=1e-5)]
 
 
 @pytest.mark.parametrize("tilt", [np.eye(4), TILT])

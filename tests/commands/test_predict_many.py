@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ import torch
 
 import duoseg
 from duoseg.commands.predict import Incomplete
+from duoseg.commands.predicting import outputs
 from duoseg.commands.predicting.manifest import JOURNALS, PREDICTIONS, Manifest
 from duoseg.commands.predicting.overlap import overlapped
 from duoseg.errors import InputError
 from duoseg.prediction.model import Model
+from duoseg.scans.cases import Case
 from duoseg.scans.side_by_side import Room
 
 QUIETLY = {"device": "cpu", "threads": 1}
@@ -264,6 +267,65 @@ def test_items_wait_until_there_is_room_for_them_and_one_that_is_larger_has_it_a
     found = list(overlapped(list(range(8)), read, make, write, room=Room(4), size=lambda item: sizes[item]))
     assert [item for item, _ in found] == list(range(8))
     assert all(total <= 4 or count == 1 for count, total in most) and max(count for count, _ in most) > 1
+
+
+def test_an_interruption_while_a_scan_is_read_ends_all():
+    """Its share of the room is nobody's then: the next scan must not wait for it."""
+
+    def read(item):
+        time.sleep(0.5)
+
+    stopper = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(overlapped([0, 1, 2], read, lambda *_: None, lambda *_: None, room=Room(10), size=lambda item: 8))
+    stopper.join()
+
+
+def test_a_mask_that_the_system_refuses_fails_alone(trained, scans, tmp_path, monkeypatch):
+    write = outputs.write_like
+
+    def refused(path, *arguments, **options):
+        if path.name.startswith(first):
+            raise OSError(36, "File name too long", str(path))
+        return write(path, *arguments, **options)
+
+    first, *others = names(scans)
+    told = []
+    monkeypatch.setattr(outputs, "write_like", refused)
+    with pytest.raises(Incomplete, match=rf"{first}.*cannot be written \(File name too long\)") as failed:
+        predicted(trained, scans, tmp_path / "masks", progress=lambda *said: told.append(said[1:3]))
+    assert [scan.case for scan in failed.value.scans] == others == sorted(listed(tmp_path / "masks"))
+    assert told[-1] == (len(others) + 1, len(others) + 1)
+
+
+def test_a_scan_behind_a_link_is_named_by_its_own_place(trained, scans, tmp_path, monkeypatch):
+    (tmp_path / "real" / "tables").mkdir(parents=True)
+    scans.rename(tmp_path / "real" / "images")
+    image = min((tmp_path / "real" / "images").iterdir())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("tables").symlink_to(tmp_path / "real" / "tables")
+    predicted(trained, Path("tables") / ".." / "images" / image.name, tmp_path / "masks")
+    (entry,) = json.loads((tmp_path / "masks" / PREDICTIONS).read_text())["scans"]
+    assert entry["images"] == [str(image)]
+
+
+def test_probabilities_of_classes_with_like_or_long_names_have_files_of_their_own(trained, scans, tmp_path):
+    classes = {"2_a_b": 1, "a b": 2, "a_b": 3, "A_B": 4, "\u5fc3" * 40: 5}
+    model = duoseg.load(trained, device="cpu")
+    model.plan = model.plan.model_copy(update={"classes": classes})
+    asked = outputs.Outputs(tmp_path, [trained], model, "same", ["0"], None, True, False)
+    image = min(scans.iterdir())
+    files = asked.maps(Case("c" * 180, (image,), None, "person"))
+    assert len({file.name.casefold() for file in files}) == len(classes) + 1
+    assert all(len(file.name.encode()) + 10 < 256 for file in files)  # with the beginning of a temporary name
+
+
+def test_a_part_that_is_none_is_refused(trained, scans, tmp_path):
+    for part in ((0, 5), (6, 5)):
+        with pytest.raises(InputError, match=f"no part {part[0]} of 5"):
+            predicted(trained, scans, tmp_path / "masks", part=part)
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 1 bytes")])

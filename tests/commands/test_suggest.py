@@ -54,6 +54,26 @@ def test_drafts_are_the_models_masks_and_are_never_replaced(trained, data, tmp_p
     assert suggestions[0].draft.read_text() == "corrected"
 
 
+def test_what_a_stopped_call_had_written_does_not_stand_in_the_way(trained, data, tmp_path, monkeypatch):
+    from duoseg.commands import suggest as command
+
+    write, written = command.write_like, []
+
+    def stopped(file, *arguments, **options):
+        if written:
+            raise KeyboardInterrupt
+        written.append(file)
+        return write(file, *arguments, **options)
+
+    asked = {"n": 2, "drafts": tmp_path / "drafts", "json": tmp_path / "suggestions.json", **QUIETLY}
+    monkeypatch.setattr(command, "write_like", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        duoseg.suggest(trained, data, **asked)
+    assert not (tmp_path / "suggestions.json").exists() and not list((tmp_path / "drafts").iterdir())
+    monkeypatch.undo()
+    assert all(one.draft.is_file() for one in duoseg.suggest(trained, data, **asked))
+
+
 def test_drafts_can_be_of_another_format(run, trained, data, tmp_path):
     words = (
         "suggest",

@@ -45,6 +45,11 @@ def test_invalid_value_is_refused_by_its_path() -> None:
         override(make.plan(), {"optimiser": {"learning_rate": -1}})
 
 
+def test_windows_that_would_leave_gaps_are_refused() -> None:
+    with pytest.raises(InputError, match="leaves gaps"):
+        override(make.plan(), {"window": {"stride": (1000, 1, 1)}})
+
+
 def test_patch_that_does_not_fit_the_network_is_refused_with_sizes_that_do() -> None:
     with pytest.raises(InputError, match=r"\(16 or 18\) x 16 x 16"):
         override(make.plan(), {"patch": [17, 16, 16]})

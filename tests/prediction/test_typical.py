@@ -67,6 +67,21 @@ def test_noise_other_features_and_a_mask_elsewhere_are_told(typical):
     assert any("found" in said for said in typical.unlike(_impression(image, np.roll(mask, 15, axis=1))))
 
 
+@pytest.mark.parametrize("found", [5, 16])
+def test_masks_are_compared_with_masks_where_most_training_scans_have_none(found):
+    training = []
+    for seed in range(60):
+        image, mask = _scan(seed)
+        training.append(_impression(image, mask if seed < found else np.zeros_like(mask), seed=seed))
+    typical = typical_of(training)
+    image, mask = _scan(100)
+    with np.errstate(all="raise"):
+        assert typical.unlike(_impression(image, mask, seed=100)) == ()
+        assert typical.unlike(_impression(image, np.zeros_like(mask), seed=100)) == ()
+    told = typical.unlike(_impression(image, np.roll(mask, 15, axis=1), seed=100))
+    assert any("found" in said for said in told) is (found == 16)  # of five no more can be said than that they are few
+
+
 def test_a_training_scan_of_another_kind_is_told_too_and_no_other():
     training = [_impression(*_scan(seed), seed=seed) for seed in range(40)]
     mask = _scan(7)[1]

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,10 @@ from duoseg.commands.predicting.calibrated import (
     save_calibration,
     weights_of,
 )
-from duoseg.commands.predicting.manifest import read_finished
+from duoseg.commands.predicting.manifest import Manifest, holds_predictions, read_finished
 from duoseg.commands.predicting.outputs import absolute
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.runs import CASES, PLAN, load_model, load_plan, require_file, steps_before
+from duoseg.commands.runs import CASES, PLAN, load_model, load_plan, require_file, steps_before, write_json
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
@@ -49,7 +50,9 @@ FOLDS = 4
 SHARE_OF_STEPS = 0.5
 """Of the run's steps, that the models of the folds take."""
 MOST_TYPICAL = 300
-"""Training scans that others are compared with; of more, evenly chosen ones."""
+"""Training scans that others are compared with; of more, all annotated ones and evenly chosen others."""
+KEY = "fold.json"
+"""In a fold's folder: what its model is made from."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,22 @@ def calibrate(
     plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
     dataset = _trained_on(run, load_dataset(data, splits=splits))
     parts = _dealt(dataset, run, folds)
-    steps = steps or max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))
+    if steps is None:
+        steps = max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))
+    if steps < 1:
+        raise InputError(f"--steps: {steps} are too few to train a model of a fold.")
     own = run / CROSSED
     held = [case for part in parts for case in part.scored]
     _forget_others(own / MASKS, held)
     write_table(own / HELD, held, plan, side="test")
     prepared = Path(cache) if cache else dataset.root / CACHE
     models = [own / f"fold{number}" for number in range(1, len(parts) + 1)]
+    weights = weights_of([run])[0]
     for fold, part in zip(models, parts, strict=True):
+        _begin_or_go_on(
+            fold,
+            {"weights": weights, "steps": steps, "train": _files(part.train), "held": _files(part.scored)},
+        )
         write_table(fold / TRAINING, part.train, plan, side="train")
         write_table(fold / HELD, part.scored, plan, side="test")
         _train(fold, run / PLAN, config, steps, prepared, device, progress)
@@ -142,11 +153,11 @@ def calibrate(
         )
     calibration = Calibration(evidence)
     model = load_model(run, device=device)
-    impressions = look_at(_evenly(dataset.train), model, _impression, progress, agreement=True)
+    impressions = look_at(_compared(dataset.train), model, _impression, progress, agreement=True)
     annotated = {case.name for case in dataset.train if case.label is not None}
     typical = Typical.of([*impressions.values()], [name in annotated for name in impressions])
     made = {"folds": len(parts), "steps": steps}
-    save_calibration(run, calibration, typical, weights=weights_of([run])[0], settings=model.settings, made=made)
+    save_calibration(run, calibration, typical, weights=weights, settings=model.settings, made=made)
     for fold in models:
         shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
     return Calibrated(run, calibration, scores, write_run_page(run, run / REPORT))
@@ -180,8 +191,23 @@ def _dealt(dataset: Dataset, run: Path, folds: int) -> tuple[Part, ...]:
 def _forget_others(masks: Path, held: Sequence[Case]) -> None:
     """Remove an earlier calibration's masks where they are of other scans, or of the same ones in another place."""
     images = {case.name: absolute(case.images) for case in held}
-    if any(entry["images"] != images.get(case) for case, entry in read_finished(masks).items()):
+    if not holds_predictions(masks):
+        return
+    with Manifest(masks) as manifest:
+        others = any(entry["images"] != images.get(case) for case, entry in manifest.entries.items())
+    if others:
         shutil.rmtree(masks)
+
+
+def _files(cases: Sequence[Case]) -> dict[str, list[str]]:
+    return {case.name: absolute([*case.images, *([] if case.label is None else [case.label])]) for case in cases}
+
+
+def _begin_or_go_on(fold: Path, key: dict[str, Any]) -> None:
+    """Remove what an interrupted call has left of a fold that was another one."""
+    if fold.exists() and not ((fold / KEY).is_file() and read_json(fold / KEY) == key):
+        shutil.rmtree(fold)
+    write_json(fold / KEY, key)
 
 
 def _train(
@@ -210,9 +236,12 @@ def _evidence(scores: Scores, masks: Path, held: Sequence[Case]) -> tuple[Eviden
     )
 
 
-def _evenly(cases: Sequence[Case]) -> Sequence[Case]:
-    every = -(-len(cases) // MOST_TYPICAL)
-    return cases[::every]
+def _compared(cases: Sequence[Case]) -> list[Case]:
+    """All annotated scans, so that each is known again, and of the others as many as may be compared with."""
+    raw = [case for case in cases if case.label is None]
+    room = max(0, MOST_TYPICAL - (len(cases) - len(raw)))
+    kept = {raw[place].name for place in np.linspace(0, len(raw) - 1, min(room, len(raw))).round().astype(int)}
+    return [case for case in cases if case.label is not None or case.name in kept]
 
 
 def _impression(_: Case, prepared: Prepared, prediction: Prediction, features: np.ndarray) -> Impression:

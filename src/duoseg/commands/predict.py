@@ -107,10 +107,13 @@ def predict(
         The scans that were predicted now, in the order of their names.
 
     Raises:
-        InputError: a run cannot be read, or a mask would replace a file that is no earlier prediction of that scan.
+        InputError: a run cannot be read, there is no such part, or a mask would replace a file that is no earlier
+            prediction of that scan.
         Incomplete: some scans could not be read, or their masks not be written; all others are done.
     """
     runs, inputs = listed(runs), listed(inputs)
+    if not 1 <= part[0] <= part[1]:
+        raise InputError(f"--part: there is no part {part[0]} of {part[1]}; the first of five is 1/5.")
     use_threads(threads)
     keep_freed_memory()
     model = load_model(*runs, device=device)
@@ -136,10 +139,10 @@ def predict(
         for outcome in _outcomes(left, outputs, manifest):
             if isinstance(outcome, InputError):
                 failures.append(str(outcome))
-                continue
-            scans.append(outcome)
+            else:
+                scans.append(outcome)
             if progress is not None:
-                progress("predict", len(scans), len(left))
+                progress("predict", len(scans) + len(failures), len(left))
     if failures:
         raise Incomplete(failures, scans, asked=len(left))
     return scans

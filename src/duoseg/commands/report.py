@@ -85,11 +85,11 @@ def _write_scored(
 ) -> Path:
     """Write the page of the run that made some masks, with the scores of every scan on it."""
     entries = read_finished(folder) if (folder / PREDICTIONS).is_file() else {}
-    made_by = {tuple(entry["runs"]) for entry in entries.values()}
+    made_by = {repr((entry["runs"], entry["weights"], entry["settings"])): entry["runs"] for entry in entries.values()}
     if len(made_by) != 1:
-        what = "masks of several runs" if made_by else "no predictions"
+        what = "masks of several runs or settings" if made_by else "no predictions"
         raise InputError(f"{folder}: holds {what}; --reference scores a folder that one `duoseg predict` wrote.")
-    (runs,) = made_by
+    (runs,) = made_by.values()
     if not (Path(runs[0]) / CONFIG).is_file():
         raise InputError(f"{runs[0]}: is not there, though it made the masks in {folder}. Bring it back.")
     scores = scores or evaluate(folder, reference, threads=threads, progress=progress)
@@ -159,8 +159,12 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
         note: a further paragraph for the summary.
         refresh_seconds: of a page that is written again and again: how often a browser is to load it anew.
     """
-    notes, pictures, scores = [note] if note else [], [], crossed_scores(folder)
-    persons: dict[str, str] = {}
+    notes, pictures, persons = [note] if note else [], [], dict[str, str]()
+    scores: Scores | None = None
+    try:
+        scores = crossed_scores(folder)
+    except InputError as fault:
+        logger.warning("the scores of the annotated scans are not shown: %s", fault)
     if scores is not None:
         notes.append(
             f"Scored are the {count_text(len(scores.cases), 'annotated scan')}, each predicted by a model that had not "

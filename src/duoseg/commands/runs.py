@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from importlib.metadata import version
 from operator import attrgetter
@@ -15,7 +14,7 @@ import torch
 
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
-from duoseg.files import StrPath, read_json, write_text
+from duoseg.files import StrPath, located, read_json, write_text
 from duoseg.methods.base import Method, Settings
 from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
@@ -69,7 +68,7 @@ def origin_of(start_from: Path) -> dict[str, Any]:
         InputError: it is no run.
     """
     steps = load_plan(require_file(start_from, PLAN)).steps + steps_before(start_from)
-    return {"from": os.path.abspath(start_from), "steps": steps}
+    return {"from": located(start_from), "steps": steps}
 
 
 def steps_before(run: Path) -> int:

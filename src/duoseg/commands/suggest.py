@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -138,18 +139,21 @@ def suggest(
         )
         for rank, one in enumerate(chosen, start=1)
     )
-    if json is not None:
-        content = {
-            "run": str(run),
-            "data": str(data),
-            "annotated": [case.name for case in split.labelled],
-            "candidates": len(candidates),
-            "suggestions": [_plain(one) for one in suggestions],
-        }
-        write_json(Path(json), content)
-    for one in suggestions:
-        if one.draft is not None:
-            _write_draft(one.draft, candidates[one.case], model)
+    with ExitStack() as taken_back:
+        for one in suggestions:
+            if one.draft is not None:
+                taken_back.callback(_remove, one.draft)
+                _write_draft(one.draft, candidates[one.case], model)
+        if json is not None:
+            content = {
+                "run": str(run),
+                "data": str(data),
+                "annotated": [case.name for case in split.labelled],
+                "candidates": len(candidates),
+                "suggestions": [_plain(one) for one in suggestions],
+            }
+            write_json(Path(json), content)
+        taken_back.pop_all()  # all of it is there
     return suggestions
 
 
@@ -166,6 +170,12 @@ def _draft(folder: Path, case: Case, format: OutputFormat) -> Path:
 def _write_draft(file: Path, case: Case, model: Model) -> None:
     prediction = model.predict(*read_channels(case), name=str(case.images[0]), keep_probabilities=False)
     write_like(file, prediction.mask, like=case.images[0], segments=model.plan.classes)
+
+
+def _remove(draft: Path) -> None:
+    """Of a call that came to nothing: another one would take it for somebody's."""
+    for file in written_files(draft):
+        file.unlink(missing_ok=True)
 
 
 def _plain(one: Suggestion) -> dict[str, object]:

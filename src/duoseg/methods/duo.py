@@ -92,6 +92,7 @@ class Duo(Method):
     """Two students of unlike tasks that learn from what they have been, on views that are harder than the patches."""
 
     Settings = DuoSettings
+    revision = 2  # without competing classes
     labelled_terms = ("region", "boundary", "map")
 
     def __init__(self, networks: NetworkFactory, settings: DuoSettings) -> None:
@@ -149,7 +150,7 @@ class Duo(Method):
         return label.masked_fill(confidence < thresholds[label], IGNORE)
 
     def changed(self, batch: Batch, label: Tensor) -> tuple[Tensor, Tensor]:
-        """V of the unlabelled patches, and their label carried to it; one kind of change for the whole batch."""
+        """V of the unlabelled patches, and their label carried to it; one kind of change for all that are here."""
         n, views = batch.labelled, self.settings.views
         image = batch.image[n:]
         if not views:

@@ -149,3 +149,13 @@ class Plan(Section):
     window: WindowPlan = WindowPlan()
     steps: Steps
     reasons: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gaps(self) -> Self:
+        stride = self.window.stride
+        if stride is not None and any(own > side for own, side in zip(stride, self.patch, strict=True)):
+            raise ValueError(
+                f"a window.stride of {stride} leaves gaps between patches of {self.patch} voxels: make it smaller, or "
+                "give window.step in its place"
+            )
+        return self

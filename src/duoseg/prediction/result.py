@@ -17,6 +17,9 @@ from duoseg.prediction.trust import doubt_of
 from duoseg.scans.scan import Grid
 from duoseg.scans.texts import mm_text, shape_text
 
+DIGITS = 6
+"""Of a volume: that of a few voxels of a micron is no zero."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -52,7 +55,8 @@ class Prediction:
         """Each class's volume in millilitres."""
         voxel = self.grid.voxel_volume_ml
         return {
-            name: round(int(np.count_nonzero(self.mask == value)) * voxel, 4) for name, value in self.classes.items()
+            name: float(f"{np.count_nonzero(self.mask == value) * voxel:.{DIGITS}g}")
+            for name, value in self.classes.items()
         }
 
     @property

@@ -6,7 +6,8 @@ intensities of 6 x 6 x 6 blocks; and by its *mask*, the share of those blocks th
 one to its three nearest training scans. A training scan's is that to the three nearest others. A scan is unlike them
 that is further away than any of them, and a tenth, and further than another scan would be once in 200 times if the
 logarithms of distances are normal, which counts where training scans are few. Training scans that are themselves far
-off from the rest are left out of both.
+off from the rest are left out of both. Masks are compared with masks: a scan in which nothing was found is not, nor is
+any where training scans with a mask are few.
 
 A scan upside down has all that any other has, in another place. It is closer to the training scans when it is mirrored
 back, and no training scan is closer to the others when it is mirrored: along axes for which that holds, it tells.
@@ -111,13 +112,17 @@ class Typical:
             return ()
         own, said = self._place_of(scan), []
         for part, words in PARTS.items():
-            usual = self._usual[part] if own is None else np.delete(self._usual[part], own)
-            distance = self._distance(part, getattr(scan, part), own)
+            compared = self._compared[part]
+            others = compared[compared != own]
+            if part == "mask" and not (scan.mask.any() and len(compared) >= FEWEST):
+                continue
+            usual = self._usual[part][others]
+            distance = self._distance(part, getattr(scan, part), others)
             if distance > _limit(usual):
                 said.append(f"{words} ({distance / np.median(usual):.1f} times the usual distance)")
         if said:
             return tuple(said)
-        ratios = self._turned(scan.look, own)
+        ratios = self._turned(scan.look, np.delete(self._compared["look"], [] if own is None else own))
         turned = [axis for axis in self._telling if ratios[axis] > np.log(TURNED)]
         return tuple(f"its orientation: it is more like them when mirrored {AXES[axis]}" for axis in turned)
 
@@ -127,19 +132,17 @@ class Typical:
         place = int(apart.argmin())
         return place if apart[place] < SMALLEST_SPREAD else None
 
-    def _distance(self, part: str, value: np.ndarray, leave_out: int | None = None) -> float:
-        """The mean distance to the nearest training scans."""
+    def _distance(self, part: str, value: np.ndarray, others: np.ndarray) -> float:
+        """The mean distance to the nearest of some training scans."""
         shift, spread = self._scale[part]
-        known = (getattr(self, part) - shift) / spread
+        known = (getattr(self, part)[others] - shift) / spread
         apart = np.sqrt(np.square(known - (value - shift) / spread).reshape(len(known), -1).mean(axis=1))
-        if leave_out is not None:
-            apart = np.delete(apart, leave_out)
         return float(np.sort(apart)[:NEAREST].mean())
 
-    def _turned(self, look: np.ndarray, leave_out: int | None = None) -> np.ndarray:
+    def _turned(self, look: np.ndarray, others: np.ndarray) -> np.ndarray:
         """For each axis the logarithm of how much further away a scan is than its mirror image."""
-        here = self._distance("look", look, leave_out)
-        there = np.array([self._distance("look", np.flip(look, axis), leave_out) for axis in range(3)])
+        here = self._distance("look", look, others)
+        there = np.array([self._distance("look", np.flip(look, axis), others) for axis in range(3)])
         return np.log(np.maximum(here, SMALLEST_SPREAD) / np.maximum(there, SMALLEST_SPREAD))
 
     @cached_property
@@ -149,17 +152,25 @@ class Typical:
         return {"features": (self.features.mean(axis=0), spread), "look": (0.0, 1.0), "mask": (0.0, 1.0)}
 
     @cached_property
+    def _compared(self) -> dict[str, np.ndarray]:
+        """Which training scans others are compared with."""
+        everyone, found = np.arange(len(self.look)), self.mask.reshape(len(self.mask), -1).any(axis=1)
+        return {"features": everyone, "look": everyone, "mask": everyone[found]}
+
+    @cached_property
     def _usual(self) -> dict[str, np.ndarray]:
-        """The distance of each training scan to the others."""
-        return {
-            part: np.array([self._distance(part, value, index) for index, value in enumerate(getattr(self, part))])
-            for part in PARTS
-        }
+        """The distance of each training scan to the others; of those that are not compared, none."""
+        usual = {part: np.full(len(self.look), np.nan) for part in PARTS}
+        for part, rows in self._compared.items():
+            for row in rows if len(rows) > 1 else ():
+                usual[part][row] = self._distance(part, getattr(self, part)[row], rows[rows != row])
+        return usual
 
     @cached_property
     def _telling(self) -> list[int]:
         """The axes along which training scans are not like their mirror images."""
-        ratios = np.stack([self._turned(look, index) for index, look in enumerate(self.look)])
+        everyone = self._compared["look"]
+        ratios = np.stack([self._turned(look, np.delete(everyone, row)) for row, look in enumerate(self.look)])
         return [axis for axis in range(3) if (ratios[:, axis] > 0).mean() <= ODD_SHARE]
 
 

@@ -21,6 +21,7 @@ from duoseg.files import read_json
 from duoseg.planning.reading import read_images, read_label
 from duoseg.prediction.model import Model
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.side_by_side import voxels_to_hold
 from duoseg.scores.evaluate import score_masks
 from duoseg.training.devices import DeviceName, use_threads
 from duoseg.training.timing import measure_step
@@ -72,7 +73,7 @@ def measure(request: MeasureRequest, tell: Callable[[Event], None]) -> None:
     """Tell, for each item, the seconds of a step and those of predicting and scoring a scan."""
     use_threads(request.threads)
     cases = [case for table in request.scored_tables for case in load_dataset(table).test]
-    case = sorted(cases, key=lambda case: sum(path.stat().st_size for path in case.images))[len(cases) // 2]
+    case = sorted(cases, key=lambda case: sum(map(voxels_to_hold, case.images)))[len(cases) // 2]
     for index, item in enumerate(request.items):
         plan = load_plan(item.plan)
         learner = build_method(item.config, plan)

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,11 @@ class Manifest:
         self._own.close()
         self._own = None
 
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """All records by case, also those of masks that are not finished."""
+        return self._entries
+
     def get(self, case: str) -> Entry | None:
         """The record of a case's mask; None where there is none."""
         return self._entries.get(case)
@@ -106,7 +111,7 @@ class Manifest:
         self._add(case, {key: value for key, value in entry.items() if key != WEIGHTS})
         try:
             yield
-        except InputError:
+        except (InputError, OSError):
             self._add(case, before)
             raise
 

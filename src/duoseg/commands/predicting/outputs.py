@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from duoseg.commands.predicting.manifest import PROBABILITIES, UNCERTAINTY, Entry, Manifest
 from duoseg.errors import InputError
-from duoseg.files import StrPath
+from duoseg.files import StrPath, located
 from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
@@ -20,7 +19,7 @@ from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_f
 from duoseg.scans.texts import some_text
 
 LONGEST_CLASS = 40
-"""Letters of a class name in a file name."""
+"""Bytes of a class name in a file name."""
 logger = logging.getLogger("duoseg")
 
 DECIMALS = 3
@@ -61,8 +60,9 @@ class Outputs:
 
     def maps(self, case: Case) -> list[Path]:
         """The files of each class's probability."""
-        safe = [_file_safe(name)[:LONGEST_CLASS] for name in ("background", *self.model.plan.classes)]
-        own = [name if safe.count(name) == 1 else f"{index}_{name}" for index, name in enumerate(safe)]
+        own = [_file_safe(name) for name in ("background", *self.model.plan.classes)]
+        if len({name.casefold() for name in own}) < len(own):
+            own = [f"{index}_{name}" for index, name in enumerate(own)]
         ending = map_suffix(case.images[0], self.format)
         return [self.out / PROBABILITIES / f"{case.name}.{name}{ending}" for name in own]
 
@@ -79,8 +79,15 @@ class Outputs:
         Raises:
             InputError: they cannot be written.
         """
+        path = self.mask(case)
+        try:
+            self._write(case, prediction, self._entry(case, volumes, prediction.judgement, notes), manifest)
+        except OSError as fault:
+            raise InputError(f"{fault.filename or path}: cannot be written ({fault.strerror or fault}).") from fault
+        return path
+
+    def _write(self, case: Case, prediction: Prediction, entry: Entry, manifest: Manifest) -> None:
         before, path = manifest.get(case.name), self.mask(case)
-        entry = self._entry(case, volumes, prediction.judgement, notes)
         with manifest.recorded(case.name, entry):
             write_like(path, prediction.mask, like=case.images[0], segments=self.model.plan.classes)
         self._remove_earlier(before, path)
@@ -90,7 +97,6 @@ class Outputs:
         if prediction.uncertainty is not None:
             write_like(self.doubt(case), prediction.uncertainty.round(DECIMALS), like=case.images[0])
         manifest.complete(case.name, entry)
-        return path
 
     def require_own(self, case: Case, entry: Entry | None) -> None:
         """Refuse to replace any file but those that an earlier prediction of the same scan wrote here.
@@ -141,7 +147,7 @@ class Outputs:
             "volume_ml": volumes,
             **({} if judgement is None else judgement.to_json()),
             "notes": list(notes),
-            "runs": [os.path.abspath(run) for run in self.runs],
+            "runs": [located(run) for run in self.runs],
             **self._way,
         }
 
@@ -187,8 +193,9 @@ def uncertainty_of(folder: Path, entry: Entry) -> Path | None:
 
 def absolute(images: Iterable[Path]) -> list[str]:
     """Image files as records name them: the next call may start in another folder."""
-    return [os.path.abspath(image) for image in images]
+    return [located(image) for image in images]
 
 
 def _file_safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return safe.encode()[:LONGEST_CLASS].decode(errors="ignore")

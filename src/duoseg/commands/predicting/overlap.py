@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 Written = TypeVar("Written")
+Outcome = TypeVar("Outcome")
 
 
 def bytes_to_hold(case: Case) -> int:
@@ -72,16 +73,19 @@ def overlapped(
         behind: tuple[Item, Future[Written]] | None = None
         for index, item in enumerate(items):
             assert ahead is not None
-            current, ahead = ahead, reader.submit(held, items[index + 1]) if index + 1 < len(items) else None
             outcome: Future[Written] | InputError
-            found: _Held[Read] | None = None
-            try:
-                found = current.result()
-                with found.share as share:
-                    outcome = writer.submit(written, item, make(item, found.value), share.pop_all())
-            except InputError as fault:
-                outcome = fault
-            del current, found  # what was read
+            found = _settled(ahead)
+            # Not before: at an interruption the next read would wait for the share of one that nobody takes.
+            ahead = reader.submit(held, items[index + 1]) if index + 1 < len(items) else None
+            if isinstance(found, InputError):
+                outcome = found
+            else:
+                try:
+                    with found.share as share:
+                        outcome = writer.submit(written, item, make(item, found.value), share.pop_all())
+                except InputError as fault:
+                    outcome = fault
+            del found  # what was read
             if behind is not None:
                 yield behind[0], _settled(behind[1])
             behind = None
@@ -98,7 +102,7 @@ def _one_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
 
 
-def _settled(future: Future[Written]) -> Written | InputError:
+def _settled(future: Future[Outcome]) -> Outcome | InputError:
     try:
         return future.result()
     except InputError as fault:

@@ -149,6 +149,17 @@ def test_names_like_channel_numbers_are_told_by_one_label_for_all_folders(tmp_pa
     assert len(dataset.channels) == 1
 
 
+def test_unused_scans_are_on_no_side_wherever_they_lie(tmp_path):
+    touch(tmp_path, *(f"imagesTr/{case}_0000.nii.gz" for case in "ab"), "labelsTr/a.nii.gz", "labelsTr/b.nii.gz")
+    touch(
+        tmp_path, *(f"imagesUn/{case}_0000.nii.gz" for case in "uv"), "imagesTs/s_0000.nii.gz", "imagesTs/t_0000.nii.gz"
+    )
+    (tmp_path / "splits.json").write_text(json.dumps({"unused": ["b", "u", "t"]}))
+    dataset = load_dataset(tmp_path)
+    assert (names(dataset.train), names(dataset.test)) == (["a", "v"], ["s"])
+    assert not dataset.problems
+
+
 def test_channel_numbers_of_cases_that_end_in_numbers_are_told_by_the_labels(tmp_path):
     touch(tmp_path, "imagesTr/pat_0000_0000.nii.gz", "imagesTr/pat_0000.nii.gz", "imagesUn/x_0000.nii.gz")
     touch(tmp_path, "labelsTr/pat.nii.gz", "labelsTr/pat_0000.nii.gz")

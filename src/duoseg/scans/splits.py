@@ -58,18 +58,19 @@ def apply_splits(folder: Path, found: Found, *, table: Path | None = None, split
     cases = {case.name: case for case in (*found.test, *found.unlabelled, *found.train)}
     cases = {name: _of_person(case, subjects.get(name)) for name, case in cases.items()}
     unlabelled = [cases[case.name] for case in found.unlabelled]
-    test = names.get("test", sorted(case.name for case in found.test))
-    train = names.get("train", sorted({case.name for case in found.train} - set(test)))
-    holdout = names.get("holdout", found.holdout)
+    unused = {*names.get("unused", ())}
+    test = names.get("test", sorted({case.name for case in found.test} - unused))
+    train = names.get("train", sorted({case.name for case in found.train} - {*test} - unused))
+    holdout = names.get("holdout", [name for name in found.holdout if name not in unused])
     sides = Sides(
         train=[cases[name] for name in train if name in cases]
-        + [case for case in unlabelled if case.name not in {*train, *test, *names.get("unused", ())}],
+        + [case for case in unlabelled if case.name not in {*train, *test} | unused],
         test=[cases[name] for name in test if name in cases],
         holdout=tuple(name for name in holdout if name in cases),
         problems=problems,
         left_out=tuple(_left_out(names, found.left_out)),
     )
-    sides.problems += _unused(path, {*cases} - {*names.get("unused", ())}, sides)
+    sides.problems += _unused(path, {*cases} - unused, sides)
     sides.problems += _crossed(path, sides, found.rows)
     return sides
 

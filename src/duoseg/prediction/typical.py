@@ -112,17 +112,16 @@ class Typical:
             return ()
         own, said = self._place_of(scan), []
         for part, words in PARTS.items():
-            compared = self._compared[part]
-            others = compared[compared != own]
-            if part == "mask" and not (scan.mask.any() and len(compared) >= FEWEST):
+            if part == "mask" and not (scan.mask.any() and len(self._compared[part]) >= FEWEST):
                 continue
+            others = self._others(part, own)
             usual = self._usual[part][others]
             distance = self._distance(part, getattr(scan, part), others)
             if distance > _limit(usual):
                 said.append(f"{words} ({distance / np.median(usual):.1f} times the usual distance)")
         if said:
             return tuple(said)
-        ratios = self._turned(scan.look, np.delete(self._compared["look"], [] if own is None else own))
+        ratios = self._turned(scan.look, self._others("look", own))
         turned = [axis for axis in self._telling if ratios[axis] > np.log(TURNED)]
         return tuple(f"its orientation: it is more like them when mirrored {AXES[axis]}" for axis in turned)
 
@@ -131,6 +130,11 @@ class Typical:
         apart = np.abs(self.look - scan.look).reshape(len(self.look), -1).max(axis=1)
         place = int(apart.argmin())
         return place if apart[place] < SMALLEST_SPREAD else None
+
+    def _others(self, part: str, own: int | None) -> np.ndarray:
+        """The training scans that one is compared with: all but itself."""
+        compared = self._compared[part]
+        return compared if own is None else compared[compared != own]
 
     def _distance(self, part: str, value: np.ndarray, others: np.ndarray) -> float:
         """The mean distance to the nearest of some training scans."""
@@ -163,14 +167,13 @@ class Typical:
         usual = {part: np.full(len(self.look), np.nan) for part in PARTS}
         for part, rows in self._compared.items():
             for row in rows if len(rows) > 1 else ():
-                usual[part][row] = self._distance(part, getattr(self, part)[row], rows[rows != row])
+                usual[part][row] = self._distance(part, getattr(self, part)[row], self._others(part, row))
         return usual
 
     @cached_property
     def _telling(self) -> list[int]:
         """The axes along which training scans are not like their mirror images."""
-        everyone = self._compared["look"]
-        ratios = np.stack([self._turned(look, np.delete(everyone, row)) for row, look in enumerate(self.look)])
+        ratios = np.stack([self._turned(look, self._others("look", row)) for row, look in enumerate(self.look)])
         return [axis for axis in range(3) if (ratios[:, axis] > 0).mean() <= ODD_SHARE]
 
 

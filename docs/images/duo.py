@@ -116,7 +116,7 @@ def rows_of(method: Duo, plan: Plan, image: Tensor, label: Tensor) -> list[list[
         [
             ("annotated patch x,\nannotation y", painted(first, cut(label[0]))),
             ("S: probability p", shade_of(cut(p[0, 1]))),
-            ("D: distance map phi,\nred inside, blue outside", map_of(cut(phi[0, 0]))),
+            ("D: its map phi,\nred inside, blue outside", map_of(cut(phi[0, 0]))),
             ("D: its mask T(phi)", shade_of(cut(t[0, 1]))),
         ],
         [

@@ -20,7 +20,6 @@ from method_cases import (
     total,
     weights,
 )
-from scipy import ndimage
 from torch.nn import functional as F
 
 from duoseg.methods.base import Batch
@@ -30,7 +29,6 @@ from duoseg.methods.duo import Duo
 PARTS_OFF = {
     "pre_train": 0.0,
     "k": 1500.0,
-    "regression": 0.0,
     "unlabelled": "difference",
     "ramp": 1.0,
     "predict": "region",
@@ -67,38 +65,12 @@ def test_without_its_parts_duo_is_dtml(progress, classes):
 
 
 @pytest.mark.parametrize("classes", [1, 2])
-def test_labelled_patches_teach_both_students_the_region_and_one_the_distances(classes):
-    spacing = (1.0, 1.5, 2.0)
-    method, batch = (
-        build(Duo, classes, k=10.0, regression=0.7, reach_mm=3.0),
-        a_batch_of_bodies(classes, spacing=spacing),
-    )
+def test_labelled_patches_teach_both_students(classes):
+    method, batch = build(Duo, classes, k=10.0), a_batch_of_bodies(classes, spacing=(1, 1, 1))
     terms, x, y = method(batch, 0.5), batch.image[:2], batch.label
     torch.testing.assert_close(terms["region"], region_by_hand(method.region(x), y))
-    phi = torch.tanh(method.boundary(x)).detach()
-    torch.testing.assert_close(terms["boundary"].detach(), dice_by_hand(torch.sigmoid(-10 * phi), y))
-
-    errors = []
-    for item in range(2):
-        for index in range(classes):
-            inside = y[item].numpy() == index + 1
-            outer = ndimage.distance_transform_edt(~inside, sampling=spacing)
-            inner = ndimage.distance_transform_edt(inside, sampling=spacing)
-            target = np.clip((outer - inner) / 3, -1, 1)
-            error = np.abs(phi[item, index].numpy() - target)
-            errors.append(np.where(error < 0.1, error**2 / 0.2, error - 0.05))
-    assert terms["map"].item() == pytest.approx(0.7 * np.mean(errors), rel=1e-5)
-
-
-def test_distances_that_a_voxel_without_annotation_may_change_are_not_learned():
-    batch = a_batch_of_bodies(spacing=(1, 1, 1))
-    batch.label[:, 4:] = -1
-    settings = {"reach_mm": 2.0, "k": 10.0}
-    before = build(Duo, **settings)(batch, 0.5)["map"]
-    batch.label[:, 3] = -1  # its distances of one voxel were known, those of two in front of it were not
-    assert build(Duo, **settings)(batch, 0.5)["map"] != before
-    batch.label[:] = -1
-    assert build(Duo, **settings)(batch, 0.5)["map"] == 0
+    mask = torch.sigmoid(-10 * torch.tanh(method.boundary(x)))
+    torch.testing.assert_close(terms["boundary"], dice_by_hand(mask, y))
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -116,7 +88,7 @@ def test_unlabelled_patches_teach_both_students_what_the_average_of_the_region_s
     for name, student in zip(("region_unlabelled", "boundary_unlabelled"), students, strict=True):
         losses = -(student.log() * right).sum(dim=1)
         torch.testing.assert_close(terms[name], 0.3 * losses[sure].mean())
-    assert terms.keys() == {"region", "boundary", "map", "region_unlabelled", "boundary_unlabelled"}
+    assert terms.keys() == {"region", "boundary", "region_unlabelled", "boundary_unlabelled"}
 
 
 def test_a_class_that_is_less_sure_on_average_has_that_as_its_threshold():

@@ -15,9 +15,7 @@ from duoseg.model.distance import (
     mask_from_distance,
     normalised_distance,
     probabilities_from_distance,
-    shifted_distance,
     signed_distance,
-    truncated_distance,
 )
 
 SPACING = (0.7, 1.3, 2.9)
@@ -136,52 +134,6 @@ def test_logits_keep_a_gradient_where_probabilities_have_vanished():
     phi = torch.full((1, 2, 1, 1, 1), 0.9, requires_grad=True)
     F.cross_entropy(logits_from_distance(phi, 1500.0), torch.ones(1, 1, 1, 1, dtype=torch.long)).backward()
     assert phi.grad[0, 0] > 1000 and probabilities_from_distance(phi, 1500.0)[0, 1] == 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_truncated_distances_are_shares_of_their_reach(seed):
-    label = blobs(seed)
-    maps, known = truncated_distance(torch.from_numpy(label)[None], 2, SPACING, reach_mm=4.0)
-    for index in range(2):
-        inside = label == index + 1
-        outer = ndimage.distance_transform_edt(~inside, sampling=SPACING)
-        inner = ndimage.distance_transform_edt(inside, sampling=SPACING)
-        np.testing.assert_allclose(maps[0, index].numpy(), np.clip((outer - inner) / 4, -1, 1), atol=1e-5)
-    assert maps.dtype == torch.float32 and bool(known.all())
-
-
-@pytest.mark.parametrize("reach", [1.0, 4.0, 50.0])
-def test_distances_by_shifts_are_those_of_the_transform(reach):
-    labels = torch.from_numpy(np.stack([blobs(seed, shape=(17, 9, 12)) for seed in range(3)]))
-    labels[0] = 1  # filling the patch
-    masks = torch.stack([labels == index for index in (1, 2)], dim=1)
-    expected = [signed_distance(label, 2, SPACING, clip_mm=reach) for label in labels.numpy()]
-    np.testing.assert_allclose(shifted_distance(masks, SPACING, reach).numpy(), expected, atol=1e-5)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_truncated_distances_are_the_same_on_a_gpu():
-    label = torch.from_numpy(np.where(blobs(3) == 2, -1, blobs(3))).long()[None]
-    for there, here in zip(
-        truncated_distance(label.cuda(), 2, SPACING, reach_mm=4.0),
-        truncated_distance(label, 2, SPACING, reach_mm=4.0),
-        strict=True,
-    ):
-        torch.testing.assert_close(there.cpu(), here)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_truncated_distance_is_known_where_no_voxel_without_annotation_could_change_it(seed):
-    """Whatever the unknown voxels hide, known distances are those of the whole truth."""
-    truth = blobs(seed)
-    unknown = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=truth.shape), 2) > 0.08
-    label = np.where(unknown, -1, truth)
-    maps, known = truncated_distance(torch.from_numpy(label)[None], 2, SPACING, reach_mm=4.0)
-    assert not known[0, :, torch.from_numpy(unknown)].any() and 0.05 < known.float().mean() < 0.9
-    for hidden in (truth, np.where(unknown, 0, truth), np.where(unknown, 1, truth), np.where(unknown, 2, truth)):
-        whole, _ = truncated_distance(torch.from_numpy(hidden)[None], 2, SPACING, reach_mm=4.0)
-        torch.testing.assert_close(maps[known], whole[known])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,17 +1,16 @@
 """duo: dual-task mutual learning with what later work found strong; duoseg's own method.
 
-Two students see the same labelled patches: S predicts the region (class probabilities p), D the boundary (a map phi of
-signed distances, negative inside, in shares of a reach). T turns D's map into probabilities. What the moving average
-S' of the region student says of a plain unlabelled patch u, both learn on a changed view v of it:
+Two students see the same labelled patches: S predicts the region (class probabilities p), D the boundary (a signed map
+phi, negative inside), which T turns into probabilities. What the moving average S' of the region student says of a
+plain unlabelled patch u, both learn on a changed view v of it:
 
     T(phi) = 1 / (1 + exp(k phi))                            as in DTML, with a k that lets the map learn
     L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
     L_D    = Dice(T(phi), y)                                 labelled patches
-    L_map  = smooth L1 of phi to the distances of y          labelled patches; these are cut off at the reach
     q      = S'(u)                                           what the average of S thinks of u
     y~     = argmax q where max q >= tau_c                   c = argmax q; no label elsewhere
     tau_c  = min(threshold, mean of max q over the voxels of c)
-    L      = L_S + L_D + w L_map + lambda (CE(p, y~) + CE(T(phi), y~) on v)
+    L      = L_S + L_D + lambda (CE(p, y~) + CE(T(phi), y~) on v)
 
 v is by turns u with heavily changed intensities, mirrored as the plan allows, or u with a box of another patch pasted
 in (CutMix; of an annotated one where there is no other u), and y~ goes with it. Before that, a first stage trains both
@@ -27,7 +26,6 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
 from duoseg.model.boxes import cutmix_boxes, pasted
@@ -36,7 +34,6 @@ from duoseg.model.distance import (
     logits_from_distance,
     mask_from_distance,
     probabilities_from_distance,
-    truncated_distance,
 )
 from duoseg.model.losses import (
     IGNORE,
@@ -50,18 +47,13 @@ from duoseg.model.losses import (
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.teacher import Teacher
 
-NARROW = 0.1
-"""Errors of the map below this share of the reach count squared, larger ones as they are."""
-
 
 class DuoSettings(Settings):
     """The parts of duo, each of which can be switched off; without any of them it is `dtml`.
 
     Attributes:
         pre_train: share of the first stage, of labelled patches alone, in all steps; 0 leaves it out.
-        k: slope of T. With a reach of 5 mm, 20 makes 4 logits a mm.
-        regression: w, the weight of L_map; 0 leaves it out.
-        reach_mm: where distances are cut off.
+        k: slope of T. At 1500 only voxels with |phi| below about 0.005 carry gradient.
         unlabelled: what unlabelled patches teach: ``opinions`` as above, or as in DTML that the squared ``difference``
             of p and T(phi), of all patches as they are, be small.
         threshold: the least probability at which an opinion counts.
@@ -76,8 +68,6 @@ class DuoSettings(Settings):
 
     pre_train: Annotated[float, Field(ge=0, lt=1)] = 0.4
     k: Annotated[float, Field(gt=0)] = 20.0
-    regression: Annotated[float, Field(ge=0)] = 1.0
-    reach_mm: Annotated[float, Field(gt=0)] = 5.0
     unlabelled: Literal["opinions", "difference"] = "opinions"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     by_class: bool = True
@@ -92,8 +82,8 @@ class Duo(Method):
     """Two students of unlike tasks that learn from what they have been, on views that are harder than the patches."""
 
     Settings = DuoSettings
-    revision = 2  # without competing classes
-    labelled_terms = ("region", "boundary", "map")
+    revision = 2  # 1 had competing classes and learned distances
+    labelled_terms = ("region", "boundary")
 
     def __init__(self, networks: NetworkFactory, settings: DuoSettings) -> None:
         super().__init__(networks, settings)
@@ -102,13 +92,12 @@ class Duo(Method):
         self.region_average = Teacher(self.region)
         self.settings = settings
         self.averages = settings.predict == "mean"
-        self.classes = networks.classes
         self.stages = (Stage("mutual", share=1 - settings.pre_train, anew=False),)
         if settings.pre_train:
             self.stages = (Stage("pre-train", share=settings.pre_train, batch="labelled"), *self.stages)
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """L_S, L_D and w L_map of labelled patches, and what unlabelled ones teach each student."""
+        """L_S and L_D of labelled patches, and what unlabelled ones teach each student."""
         n, s, image, y = batch.labelled, self.settings, batch.image, batch.label
         opinion: Tensor | None = None
         if s.unlabelled == "opinions" and len(image) > n:
@@ -118,14 +107,7 @@ class Duo(Method):
         mask = mask_from_distance(phi, s.k)
 
         weight = s.weight * (gaussian_ramp(progress / s.ramp) if s.ramp else 1)
-        terms = {
-            "region": region_loss(logits[:n], y),
-            "boundary": dice_loss(mask[:n], y),
-        }
-        if s.regression:
-            target, known = truncated_distance(y, self.classes, batch.spacing, reach_mm=s.reach_mm)
-            error = F.smooth_l1_loss(phi[:n], target, beta=NARROW, reduction="none")
-            terms["map"] = s.regression * masked_mean(error, known)
+        terms = {"region": region_loss(logits[:n], y), "boundary": dice_loss(mask[:n], y)}
         if s.unlabelled == "difference":
             difference = mask - class_probabilities(logits)[:, 1:]
             terms["mutual"] = 2 * weight * difference.square().mean()  # 2: see dtml.py

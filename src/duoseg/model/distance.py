@@ -92,58 +92,6 @@ def signed_distance(label: np.ndarray, classes: int, spacing: Sequence[float], *
     return maps
 
 
-def truncated_distance(
-    label: Tensor, classes: int, spacing: Sequence[float], *, reach_mm: float
-) -> tuple[Tensor, Tensor]:
-    """Signed distance maps cut off at ``reach_mm`` and given as shares of it, and where they are known.
-
-    Computed where the label is: on the CPU by a distance transform, elsewhere without a copy to the CPU, for which
-    training would have to wait.
-
-    Args:
-        label: (B, X, Y, Z) class indices, 0 for background, -1 where nobody annotated.
-        classes: Number K of foreground classes.
-        spacing: Voxel sides in mm.
-        reach_mm: The distance that becomes 1.
-
-    Returns:
-        (B, K, X, Y, Z) float32 from -1 to 1, negative inside, and bool of the same shape.
-        A distance is known where no voxel without annotation, of whichever class it may be, could make it another.
-    """
-    signed = _transformed if label.device.type == "cpu" else shifted_distance
-    inside = torch.stack([label == index + 1 for index in range(classes)], dim=1)
-    found = signed(inside, spacing, reach_mm)
-    to_unknown = signed((label == IGNORE)[:, None], spacing, reach_mm)
-    return found / reach_mm, (found.abs() < to_unknown) | (to_unknown >= reach_mm)
-
-
-def _transformed(inside: Tensor, spacing: Sequence[float], clip_mm: float) -> Tensor:
-    """As `shifted_distance`, by a distance transform on the CPU."""
-    patches = [signed_distance(one, 1, spacing, clip_mm=clip_mm) for one in inside.flatten(0, 1).numpy()]
-    return torch.from_numpy(np.stack(patches) if patches else np.empty((0, 1), np.float32)).reshape(inside.shape)
-
-
-def shifted_distance(inside: Tensor, spacing: Sequence[float], clip_mm: float) -> Tensor:
-    """`signed_distance` of masks (B, K, X, Y, Z), on any device.
-
-    Short distances need no transform: along one axis after the other a voxel takes the least that a shift within reach
-    offers, which is exact since squared distances are sums over axes.
-    """
-    squares = []
-    for other in (inside, ~inside):
-        square = torch.where(other, 0.0, clip_mm**2)
-        for axis, side in zip(range(-3, 0), spacing, strict=True):
-            size, before = square.shape[axis], square
-            square = before.clone()
-            for step in range(1, min(int(clip_mm / side) + 1, size)):
-                left, right = (square.narrow(axis, start, size - step) for start in (0, step))
-                cost = (step * side) ** 2
-                left.copy_(torch.minimum(left, before.narrow(axis, step, size - step) + cost))
-                right.copy_(torch.minimum(right, before.narrow(axis, 0, size - step) + cost))
-        squares.append(square)
-    return squares[0].sqrt() - squares[1].sqrt()
-
-
 def normalised_distance(label: Tensor, classes: int, spacing: Sequence[float]) -> Tensor:
     """Signed distance maps with values from -1 to 1, the regression target of SASSNet and DTC.
 

@@ -45,6 +45,22 @@ def test_invalid_value_is_refused_by_its_path() -> None:
         override(make.plan(), {"optimiser": {"learning_rate": -1}})
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": ("MRI", "CT")}, "1 rules of normalisation for 2 channels"),
+        ({"classes": {"organ": 1, "tumour": 1}}, "two classes have one value"),
+        ({"ignore_value": 4}, "ignore_value 4 is that of the background or a class"),
+        ({"normalisation": [{"channel": "MRI", "scheme": "ct", "window": (300, -100)}]}, "holds nothing"),
+        ({"normalisation": [{"channel": "MRI", "scheme": "ct", "std": -5}]}, "greater than 0"),
+        ({"augmentation": {"scale": (0, -1)}}, "scale runs from"),
+    ],
+)
+def test_a_plan_that_contradicts_itself_is_refused(changes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        override(make.plan(), changes)
+
+
 def test_windows_that_would_leave_gaps_are_refused() -> None:
     with pytest.raises(InputError, match="leaves gaps"):
         override(make.plan(), {"window": {"stride": (1000, 1, 1)}})

@@ -11,6 +11,7 @@ from duoseg.planning.fingerprint import CaseFacts, ChannelFacts, ClassFacts, Fin
 from duoseg.planning.fitting import require_fitting_patch, total_stride
 from duoseg.planning.plan import Plan
 from duoseg.planning.planner import make_plan
+from duoseg.planning.recipe import choose_normalisation
 from duoseg.planning.requests import checked_request
 from duoseg.planning.sizing import choose_strides, is_anisotropic
 
@@ -245,3 +246,10 @@ def test_no_labelled_scan_is_refused_even_where_classes_are_named() -> None:
 def test_labels_without_any_class_are_refused() -> None:
     with pytest.raises(InputError, match="Annotate at least one scan"):
         make_plan(fingerprint((40, 40, 40), (1.0,) * 3, classes=()), device="cpu")
+
+
+def test_each_of_two_channels_of_one_name_has_its_own_window():
+    found = fingerprint((60, 60, 60), (1, 1, 1), channels=("CT", "CT"))
+    second = found.intensities[1].model_copy(update={"mean": 300, "percentile_00_5": 200, "percentile_99_5": 400})
+    rules, _ = choose_normalisation(found.model_copy(update={"intensities": (found.intensities[0], second)}))
+    assert [rule.window for rule in rules] == [(-50, 150), (200, 400)]

@@ -16,6 +16,7 @@ from duoseg.scans import checking
 from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.phantom_series import write_phantom_series
+from duoseg.scans.texts import number_text
 
 SHAPE = (8, 9, 10)
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
@@ -101,6 +102,19 @@ def test_each_file_is_read_once_and_labels_beyond_the_first_n_never(data, monkey
     assert len(read) == len(set(read))
     assert "labelsTr/b.nii.gz" not in read
     assert "labelsTr/a.nii.gz" in read
+
+
+def test_one_file_for_two_channels_is_told(data):
+    image = "imagesTr/a_0000.nii.gz"
+    (data / "scans.csv").write_text(f"image,image_2,label\n{image},{image},labelsTr/a.nii.gz\n")
+    (data / "dataset.json").unlink()
+    report = check(data / "scans.csv")
+    (problem,) = [problem for problem in report.problems if "2 channels" in problem.message]
+    assert problem.severity == "warning" and problem.file == data / "imagesTr/a_0000.nii.gz"
+
+
+def test_volumes_beyond_a_litre_are_written_out():
+    assert [number_text(value) for value in (0.0512, 18.234, 99.94, 1523.4)] == ["0.0512", "18.2", "99.9", "1523"]
 
 
 def test_more_labels_than_there_are_is_an_error_of_the_request(data):

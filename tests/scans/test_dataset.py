@@ -160,6 +160,22 @@ def test_unused_scans_are_on_no_side_wherever_they_lie(tmp_path):
     assert not dataset.problems
 
 
+def test_names_are_the_same_however_their_accents_are_written(tmp_path):
+    touch(tmp_path, "imagesTr/M\u00fcller_0000.nii.gz", "labelsTr/Mu\u0308ller.nii.gz")
+    touch(tmp_path, "imagesTs/Jose\u0301_0000.nii.gz")
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["Mu\u0308ller"], "subjects": {"Jos\u00e9": "J"}}))
+    dataset = load_dataset(tmp_path)
+    assert names(dataset.train) == ["M\u00fcller"] and dataset.train[0].label is not None
+    assert dataset.test[0].subject == "J" and not dataset.problems
+
+
+def test_an_unused_scan_in_another_list_is_told(tmp_path):
+    touch(tmp_path, *(f"imagesTr/{case}_0000.nii.gz" for case in "abc"), "labelsTr/a.nii.gz")
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["a", "b", "c"], "unused": ["b"]}))
+    with pytest.raises(InputError, match='"unused" names 1 case that is in another list, too: b'):
+        load_dataset(tmp_path)
+
+
 def test_channel_numbers_of_cases_that_end_in_numbers_are_told_by_the_labels(tmp_path):
     touch(tmp_path, "imagesTr/pat_0000_0000.nii.gz", "imagesTr/pat_0000.nii.gz", "imagesUn/x_0000.nii.gz")
     touch(tmp_path, "labelsTr/pat.nii.gz", "labelsTr/pat_0000.nii.gz")
@@ -460,6 +476,8 @@ def test_one_name_in_two_folders_is_refused_whatever_the_splits_say(nnunet, spli
     [
         ({"labels": {"background": 0, "whole": [1, 2], "core": [2]}}, "'whole'.*regions"),
         ({"labels": {"background": 0, "a": 1, "b": 1}}, "'a' and 'b' both have the value 1"),
+        ({"labels": {"0": "background", "1": "a", "2": "a"}}, "two values of 'labels' have one name"),
+        ({"labels": {"ignore": 0, "a": 1}}, "'ignore' has the value 0"),
         ({"labels": {"background": 1, "a": 2}}, "'background' has the value 1"),
         ({"labels": {"background": 0, "a": -1}}, "'a' has the value -1"),
         ({"labels": {"background": 0, "a": 1.5}}, "'a' has the value 1.5"),

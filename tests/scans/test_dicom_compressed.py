@@ -143,7 +143,7 @@ def test_frames_in_several_fragments_and_with_extended_offsets(tmp_path):
 @pytest.mark.parametrize("name", GREY_FILES)
 def test_the_files_of_pydicom_hold_what_another_decoder_finds(name):
     path = get_testdata_file(name, download=False)
-    with quiet(), warnings.catch_warnings():
+    with quiet, warnings.catch_warnings():
         header = read_whole(Path(path))
         format_ = PixelFormat.of(header)
         size = header.whole("Columns", 0), header.whole("Rows", 0)

@@ -191,6 +191,13 @@ def test_an_empty_mask_covers_the_grid_as_well(tmp_path):
     assert not scan.voxels.any() and dicom.read_grid(source).matches(scan.grid)
 
 
+def test_slices_a_few_microns_apart_are_slices(tmp_path):
+    source = series(tmp_path / "s", affine=np.diag([0.008, 0.008, 0.008, 1.0]))
+    assert dicom.read_scan(source).grid.shape == SHAPE
+    scan = dicom.read_scan(written(tmp_path, source))
+    assert dicom.read_grid(source).matches(scan.grid) and (scan.voxels > 0).sum() == (mask() > 0).sum()
+
+
 def test_a_single_slice_can_be_segmented(tmp_path):
     source = series(tmp_path / "s", voxels=noise((16, 12, 1)))
     voxels = mask((16, 12, 8))[:, :, 3:4]

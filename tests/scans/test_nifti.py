@@ -215,6 +215,17 @@ def test_an_affine_without_volume_is_refused(tmp_path):
         read_scan(save(tmp_path / "a.nii", noise(), sform=(flat, 1)))
 
 
+@pytest.mark.parametrize("qcode", [0, 1])
+def test_a_voxel_side_of_zero_is_no_millimetre(tmp_path, qcode):
+    def flat(header):
+        header["pixdim"][1:4] = 0.5, 0.6, 0.0
+
+    with pytest.raises(InputError, match="not invertible"):
+        read_scan(save(tmp_path / "a.nii", noise(), sform=(RIGID, 0), qform=(RIGID, qcode), change=flat))
+    scan = read_scan(save(tmp_path / "b.nii", noise(), qform=(RIGID, qcode), change=flat))  # the sform decides
+    np.testing.assert_allclose(scan.grid.affine, RIGID, atol=1e-5)
+
+
 def test_suffixes_are_known_as_written():
     assert format_suffix(Path("x.y.NII.gz")) == ".NII.gz"
     assert can_read(Path("x.y.NII.gz"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -182,6 +183,28 @@ def test_other_grid_is_refused_with_the_distance_in_mm(folders: tuple[Path, Path
         evaluate(*folders)
     save(folders[0] / "b.nii.gz", np.zeros((8, 8, 9), np.uint8))
     with pytest.raises(InputError, match="its shape 8 x 8 x 9 is not the 8 x 8 x 8 of"):
+        evaluate(*folders)
+
+
+def test_a_smaller_mask_of_a_format_without_segments_is_refused_before_anything_is_scored(folders) -> None:
+    told: list[object] = []
+    save(folders[0] / "b.nii.gz", block(1, 3)[:, :, :6])
+    with pytest.raises(InputError, match="its shape 8 x 8 x 6 is not"):
+        evaluate(*folders, progress=lambda *said: told.append(said))
+    assert not told
+
+
+def test_a_link_to_the_references_has_the_description_beside_itself(folders, tmp_path: Path) -> None:
+    expected = evaluate(*folders).cases
+    (tmp_path / "store").mkdir()
+    folders[1].rename(tmp_path / "store" / "references")
+    folders[1].symlink_to(tmp_path / "store" / "references")
+    assert [case.labels for case in evaluate(*folders).cases] == [case.labels for case in expected]
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_scored(folders) -> None:
+    os.rename(folders[0] / "a.nii.gz", os.fsencode(folders[0]) + b"/caf\xe9.nii.gz")
+    with pytest.raises(InputError, match="is no text"):
         evaluate(*folders)
 
 

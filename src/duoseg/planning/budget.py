@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from duoseg.errors import InputError
 from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Size
-from duoseg.scans.texts import mm_text, shape_text
+from duoseg.scans.texts import mm_text, number_text, shape_text
 
 RUNGS = ((1.0, 1.0), (1.0, 0.5), (0.5, 0.5), (0.5, 0.25), (0.5, 0.125))
 """Width and voxels of a patch, as shares of the usual ones; each rung about halves a step's time."""
@@ -156,7 +156,7 @@ def bytes_text(count: float) -> str:
 def time_text(seconds: float) -> str:
     """Return a time for people: ``42 s``, ``12 min``, ``3.5 h``."""
     if seconds < 100:
-        return f"{seconds:.2g} s"
+        return f"{number_text(seconds, 2)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 

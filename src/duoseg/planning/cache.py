@@ -248,7 +248,7 @@ def _remove_stale(folder: Path) -> None:
     """Remove half-written files of runs that were killed, and leave those that another run may be writing."""
     for path in folder.iterdir():
         if TEMPORARY.fullmatch(path.name):
-            with suppress(FileNotFoundError):  # another run removed or finished it
+            with suppress(OSError):  # another run removed or finished it, or the cache is only to be read
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -90,8 +91,8 @@ def write_frame(path: Path, array: np.ndarray, *, key: str, meta: dict[str, byte
 
 
 def is_intact(path: Path) -> bool:
-    """Whether the digest of a file is that of its content; False where it is missing."""
-    if not path.is_file():
+    """Whether the digest of a file is that of its content; False where it is missing, or not ours to read."""
+    if not path.is_file() or not os.access(path, os.R_OK):
         return False
     with path.open("rb") as stream:
         digest = stream.read(DIGEST_BYTES)

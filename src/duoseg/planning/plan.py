@@ -38,7 +38,13 @@ class Normalisation(Section):
     scheme: Literal["zscore", "ct"]
     window: tuple[float, float] | None = None
     mean: float | None = None
-    std: float | None = None
+    std: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.window is not None and not self.window[0] <= self.window[1]:
+            raise ValueError(f"a window from {self.window[0]} to {self.window[1]} holds nothing")
+        return self
 
 
 class NetworkPlan(Section):
@@ -119,6 +125,12 @@ class AugmentationPlan(Section):
     blur_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
     low_resolution_probability: Annotated[float, Field(ge=0, le=1)] = 0.2
 
+    @model_validator(mode="after")
+    def _scales_are_sizes(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale runs from {self.scale[0]} to {self.scale[1]}, where 0 < low <= high is needed")
+        return self
+
 
 class WindowPlan(Section):
     """Sliding-window prediction: windows shift by ``step`` (a share of the patch) or ``stride`` (voxels)."""
@@ -149,6 +161,17 @@ class Plan(Section):
     window: WindowPlan = WindowPlan()
     steps: Steps
     reasons: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        values = [*self.classes.values()]
+        if len(self.normalisation) != len(self.channels):
+            raise ValueError(f"{len(self.normalisation)} rules of normalisation for {len(self.channels)} channels")
+        if len({*values}) < len(values):
+            raise ValueError(f"two classes have one value: {self.classes}")
+        if self.ignore_value in (0, *values):
+            raise ValueError(f"ignore_value {self.ignore_value} is that of the background or a class")
+        return self
 
     @model_validator(mode="after")
     def _windows_leave_no_gaps(self) -> Self:

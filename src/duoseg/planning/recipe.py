@@ -15,8 +15,8 @@ from duoseg.scans.sides import speak_of_sides, words
 
 def choose_normalisation(fingerprint: Fingerprint) -> tuple[tuple[Normalisation, ...], str]:
     """Return one rule per channel, chosen by its name, and the reason."""
-    measured = {facts.name: facts for facts in fingerprint.intensities}
-    rules = tuple(_rule(channel, measured.get(channel)) for channel in fingerprint.channels)
+    measured = fingerprint.intensities or [None] * len(fingerprint.channels)
+    rules = tuple(_rule(channel, facts) for channel, facts in zip(fingerprint.channels, measured, strict=True))
     why = {
         "ct": "a fixed window and scale from the labelled foreground, since CT numbers are comparable",
         "zscore": "each scan's own mean and deviation, since its intensities have no common scale",

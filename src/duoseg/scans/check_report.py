@@ -9,7 +9,7 @@ from typing import Literal
 
 from duoseg.scans.cases import Problem, Severity
 from duoseg.scans.scan import Grid
-from duoseg.scans.texts import count_text, shape_text
+from duoseg.scans.texts import count_text, number_text, shape_text
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """In the order in which problems are told."""
@@ -83,7 +83,7 @@ class CheckReport:
     def _volumes(self, values: dict[int, float]) -> str:
         shown = {value: ml for value, ml in values.items() if value != 0}
         names = {value: self.class_names.get(value, f"class {value}:") for value in shown}
-        return ", ".join(f"{names[value]} {ml:.3g}" for value, ml in shown.items()) or "empty"
+        return ", ".join(f"{names[value]} {number_text(ml)}" for value, ml in shown.items()) or "empty"
 
 
 def severity_text(problems: Iterable[Problem]) -> str:

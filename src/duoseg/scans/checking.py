@@ -5,7 +5,7 @@ What is kept of a scan is one row of figures and a hash, so that memory grows by
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +130,10 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     lowest: dict[int, float] = {}
     boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
+    twice = [image for image, times in Counter(images).items() if times > 1]
+    if twice:
+        text = f"is given for {len(images) - len({*images}) + 1} channels of the case"
+        problems.append(Problem("warning", twice[0], text, "give each channel a file of its own"))
     for number, image in enumerate(images):
         try:
             scan = read_scan(image)

@@ -156,6 +156,9 @@ def _channels(path: Path, names: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
     if labels and all(_integer(key) is not None and _is_name(value) for key, value in labels.items()):
+        names = [*labels.values()]
+        if len({*names}) < len(names):
+            raise InputError(f"{path}: two values of 'labels' have one name ({some_text(names)}); name each apart.")
         labels = {name: key for key, name in labels.items()}  # the Decathlon's order: value -> name
     regions = [name for name, value in labels.items() if isinstance(value, list) and len(value) != 1]
     if regions:
@@ -174,6 +177,8 @@ def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int 
             raise InputError(f"{path}: the labels '{taken[value]}' and '{name}' both have the value {value}.")
         taken[value] = name
     ignore_value = values.pop("ignore", None)
+    if ignore_value == 0:
+        raise InputError(f"{path}: 'ignore' has the value 0, that of the background; give it one of its own.")
     if values.get("background", 0) != 0:
         raise InputError(f"{path}: 'background' has the value {values['background']}; it must be 0.")
     foreground = {name: value for name, value in values.items() if value != 0}

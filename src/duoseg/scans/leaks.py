@@ -148,9 +148,13 @@ def _overlapping(members: Sequence[tuple[str, SidedImage]]) -> Iterator[list[Sid
     yield from spelt.values()
     if len(spelt) < 2 or not is_crossed(image for _, image in members):
         return
-    files = {spelling: _files(images[0].path) for spelling, images in spelt.items()}
+    files: dict[str, set[Hashable]] = {}
     for one, other in combinations(spelt, 2):
-        if _kind(one) != _kind(other) and files[one] & files[other]:
+        if _kind(one) == _kind(other):
+            continue
+        for spelling in {one, other} - files.keys():  # a series is found by reading all of its folder
+            files[spelling] = _files(spelt[spelling][0].path)
+        if files[one] & files[other]:
             yield [*spelt[one], *spelt[other]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from duoseg.errors import InputError
 from duoseg.scans.cases import Case, LeftOut, Problem
@@ -123,17 +124,18 @@ def _misnamed(found: Found) -> Iterable[Problem]:
 def _names(path: Path, key: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise InputError(f'{path}: "{key}" must be a list of case names.')
-    repeated = [name for name, times in Counter(value).items() if times > 1]
+    names = [normalize("NFC", name) for name in value]
+    repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise InputError(f'{path}: "{key}" names {some_text(repeated)} more than once.')
-    return value
+    return names
 
 
 def _subjects(path: Path, value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or any(isinstance(person, dict | list | bool) for person in value.values()):
         raise InputError(f'{path}: "subjects" must be an object that gives each case its person.')
     # Null and blank mean that nobody knows who it is, not that it is one person.
-    persons = {name: str(person).strip() for name, person in value.items() if person is not None}
+    persons = {normalize("NFC", name): str(person).strip() for name, person in value.items() if person is not None}
     return {name: person for name, person in persons.items() if person}
 
 
@@ -155,6 +157,16 @@ def _list_problems(
                 f"{some_text(absent)}",
                 "add their files, or remove the names",
             )
+    used = {name for key, listed in names.items() if key != "unused" for name in listed}
+    both = sorted(used & {*names.get("unused", ())})
+    if both:
+        yield Problem(
+            "error",
+            path,
+            f'"unused" names {count_text(len(both), "case that is", "cases that are")} in another list, too: '
+            f"{some_text(both)}",
+            "take them out of one of both",
+        )
     train = names.get("train", [case.name for case in found.train])
     outside = sorted(set(names.get("holdout", ())) - set(train))
     if outside:

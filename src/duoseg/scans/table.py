@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from duoseg.errors import InputError
 from duoseg.files import read_text, readable
@@ -168,7 +169,7 @@ def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> 
                 f"{path}, row {number}: the format of {file} is not known; these can be read: "
                 f"{', '.join(readable_suffixes())}."
             )
-    return _Row(number, cells.get("case", ""), images, label, split, cells.get("subject", ""))
+    return _Row(number, normalize("NFC", cells.get("case", "")), images, label, split, cells.get("subject", ""))
 
 
 def _named(rows: list[_Row], path: Path) -> list[_Row]:

@@ -15,6 +15,11 @@ def mm_text(sides: Iterable[float]) -> str:
     return " x ".join(f"{side:.4g}" for side in sides) + " mm"
 
 
+def number_text(value: float, digits: int = 3) -> str:
+    """Return a number for people: ``0.0512``, ``18.2``, ``1523``; so many digits, and all before the point."""
+    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
+
+
 def count_text(number: int, one: str, many: str = "") -> str:
     """Return a number with the words for one or for several, by default with an s: ``1 voxel``, ``3 voxels``."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duoseg.errors import InputError
-from duoseg.scans.texts import count_text
+from duoseg.scans.texts import count_text, number_text
 
 MAX_CLASSES = 127
 """Foreground classes at most: class indices are kept as int8."""
@@ -107,7 +107,7 @@ def not_finite_text(voxels: np.ndarray) -> str | None:
     bad = voxels.size - int(np.count_nonzero(is_finite(voxels)))
     share = 100 * bad / max(1, voxels.size)
     verb = "is" if bad == 1 else "are"
-    return f"{bad} of {voxels.size} voxels ({share:.2g}%) {verb} NaN or infinite" if bad else None
+    return f"{bad} of {voxels.size} voxels ({number_text(share, 2)}%) {verb} NaN or infinite" if bad else None
 
 
 def fill_not_finite(voxels: np.ndarray, source: Path | str) -> np.ndarray:

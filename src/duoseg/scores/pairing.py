@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.errors import InputError
-from duoseg.files import readable
+from duoseg.files import located, readable
 from duoseg.scans.cases import Problem
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.description import Description, read_description
 from duoseg.scans.formats import can_read, exists, read_grid, stem
 from duoseg.scans.inputs import is_table
 from duoseg.scans.misplacement import misplacement_text
+from duoseg.scans.names import has_control, shown
 from duoseg.scans.texts import count_text, some_text
 
 DESCRIPTION = "dataset.json"
@@ -102,7 +103,7 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description:
 def description_beside(reference: Path) -> Path | None:
     """The ``dataset.json`` in the reference's folder or the folder above; None where there is none."""
     folder = reference if reference.is_dir() else reference.parent
-    places = (place / DESCRIPTION for place in (folder, folder.resolve().parent))
+    places = (place / DESCRIPTION for place in (folder, Path(located(folder)).parent, folder.resolve().parent))
     return next((place for place in places if place.is_file()), None)
 
 
@@ -123,7 +124,10 @@ def check_grids(pairs: Sequence[Pair]) -> int:
         if pair.prediction is None:
             continue
         # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
+        smaller = pair.prediction if math.prod(found.shape) < math.prod(expected.shape) else pair.reference
+        whole = math.prod(found.shape) == math.prod(expected.shape)
         part = expected.box_of(found) is not None or found.box_of(expected) is not None
+        part &= whole or _may_be_cropped(smaller)
         cropped = _may_be_cropped(pair.prediction) and _may_be_cropped(pair.reference)
         if not part and not (cropped and expected.union(found) is not None):
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")
@@ -153,6 +157,8 @@ def _masks_in(folder: Path) -> dict[str, Path]:
         if path.name.startswith(".") or not can_read(path):
             continue
         case = stem(path)
+        if has_control(case):
+            raise InputError(f"{path.parent}: the file name {shown(path.name)} is no text; rename it.")
         if case in masks:
             raise InputError(f"{path} and {masks[case].name} are both masks of case '{case}'. Remove one of them.")
         masks[case] = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -108,7 +109,8 @@ def exists(path: Path) -> bool:
 def stem(path: Path) -> str:
     """Return a scan's name: that of its file or folder without the ending of its format."""
     adapter = _find(path)
-    return path.name if adapter is None else adapter.stem(path)
+    name = path.name if adapter is None else adapter.stem(path)
+    return unicodedata.normalize("NFC", name)  # a Mac takes an accent apart from its letter
 
 
 def source_files(path: Path) -> list[Path]:

@@ -113,7 +113,10 @@ def read_header(stream: Stream, *, pair: bool) -> nib.Nifti1Header:
         kind = data_type_codes.label[code]  # "float128" on most processors, "binary", ...
         raise InputError(f"{stream.path}: its voxels are of the type {kind}, which cannot be read; convert them.")
     codes = {form: int(header[form]) for form in ("sform_code", "qform_code")}
+    axes = slice(1, 1 + min(3, int(header["dim"][0])))
+    sides = header["pixdim"][axes].copy()
     header.check_fix(logger=_SILENT)
+    header["pixdim"][axes] *= sides != 0  # which it has made 1; where they are needed they are refused
     for form, code in codes.items():
         if code != int(header[form]):
             raise InputError(f"{stream.path}: its {form} is {code}, which NIfTI does not define; set a valid one.")

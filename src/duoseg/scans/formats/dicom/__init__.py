@@ -70,7 +70,7 @@ def source_files(path: Path) -> list[Path]:
     Raises:
         InputError: there is no series, or there are several and none is chosen.
     """
-    with quiet():
+    with quiet:
         return [header.path for header in read_series(path).headers]
 
 
@@ -83,7 +83,7 @@ def read_scan(path: Path) -> Scan:
     Raises:
         InputError: the files are no volume, damaged, cut short, in colour, or compressed in a way that is not known.
     """
-    with quiet():
+    with quiet:
         series = read_series(path)
         if series.is_segmentation:
             voxels, found, segments = read_segmentation(series)
@@ -99,7 +99,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         InputError: as for ``read_scan``, except for what only the voxels show.
     """
-    with quiet():
+    with quiet:
         series = read_series(path)
         return (segmentation_grid(series) if series.is_segmentation else _stacked(series)[1]).grid
 
@@ -127,7 +127,7 @@ def write_like(path: Path, voxels: np.ndarray, *, like: Path, segments: Mapping[
         InputError: ``like`` cannot be read, is no series of images, has another shape, or lacks an identifier; or
             ``segments`` do not name every value.
     """
-    with quiet():
+    with quiet:
         series = read_series(like)
         if series.is_segmentation:
             raise InputError(f"{path}: {like} is a segmentation itself; give the series that it was made from.")

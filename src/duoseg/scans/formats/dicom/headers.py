@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import logging
 import math
+import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,20 +36,37 @@ _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _BLOCK = 1 << 20
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what pydicom and highdicom have to say about a file from the terminal; what matters is checked here."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
+class _Quiet:
+    """Keep what pydicom and highdicom have to say about a file from the terminal; what matters is checked here.
+
+    Levels and filters are the process's: of threads that want quiet the first makes it, and the last ends it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._end = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._wanted += 1
+            if self._wanted > 1:
+                return
+            self._end.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            for name in ("pydicom", "highdicom"):
+                logger = logging.getLogger(name)
+                self._end.callback(logger.setLevel, logger.level)
+                logger.setLevel(logging.CRITICAL + 1)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if not self._wanted:
+                self._end.close()
+
+
+quiet = _Quiet()
 
 
 def is_dicom(path: Path) -> bool:

@@ -18,7 +18,7 @@ def loose_slices(files: Sequence[Path]) -> list[list[Path]]:
     Files that cannot be read are left to whoever reads them.
     """
     series: defaultdict[str, list[Path]] = defaultdict(list)
-    with quiet():
+    with quiet:
         for file in files:
             if not file.is_file() or not is_dicom(file):
                 continue

@@ -16,14 +16,13 @@ from duoseg.scans.formats.dicom.headers import Header, damaged, read_whole
 from duoseg.scans.formats.dicom.pixels import NATIVE, PixelFormat, stored_planes
 from duoseg.scans.formats.dicom.seg_writing import LABEL_VALUE
 from duoseg.scans.formats.dicom.series import Series
-from duoseg.scans.formats.dicom.stacking import Stack, stack, tolerance
+from duoseg.scans.formats.dicom.stacking import Stack, same_place_mm, stack, tolerance
 from duoseg.scans.formats.streams import cut_short
 from duoseg.scans.limits import require_memory
 from duoseg.scans.segments import distinct
 from duoseg.scans.texts import some_text
 
 _MOST_SLICES = 65535
-_SAME_PLACE_MM = 0.01
 _LARGEST_VALUE = 2**31 - 1
 
 
@@ -112,7 +111,7 @@ def _slices(series: Series, frames: Sequence[Frame]) -> tuple[Stack, list[int]]:
         )
     heights = np.array([frame.position @ frames[0].normal for frame in frames])
     order = np.argsort(heights, kind="stable")
-    apart = np.diff(heights[order], prepend=-np.inf) > _SAME_PLACE_MM
+    apart = np.diff(heights[order], prepend=-np.inf) > same_place_mm(frames[0])
     if kind == "LABELMAP" and not apart.all():
         stack(path, frames)  # which refuses two frames of all segments in one place
     first = [frames[at] for at in order[apart]]

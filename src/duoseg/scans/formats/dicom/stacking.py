@@ -27,7 +27,7 @@ TOLERANCE_MM = 0.1
 TOLERANCE_SHARE = 0.01  # of the distance between slices
 MOST_SHARE = 0.1  # of it: thin slices that are missing are less than 0.1 mm off an even line
 
-_SAME_PLACE_MM = 0.01
+_SAME_PLACE_MM, _SAME_PLACE_SHARE = 0.01, 0.1  # of a pixel, whichever is less: some are microns wide
 _STEEPEST_DEGREES = 45.0  # gantries tilt by 30 at most
 _ONE_SERIES = "give the slices of one volume only, each once"
 
@@ -119,11 +119,16 @@ def _require_alike(path: Path, frames: Sequence[Frame]) -> None:
         )
 
 
+def same_place_mm(frame: Frame) -> float:
+    """Return how far apart two frames may be and lie in one place."""
+    return min(_SAME_PLACE_MM, _SAME_PLACE_SHARE * min(frame.spacing))
+
+
 def _require_apart(path: Path, frames: Sequence[Frame]) -> None:
     """Refuse several images in one place, and say what tells them apart."""
     places: list[list[Frame]] = [[frames[0]]]
     for frame in frames[1:]:
-        if _height(frame) - _height(places[-1][0]) > _SAME_PLACE_MM:
+        if _height(frame) - _height(places[-1][0]) > same_place_mm(frames[0]):
             places.append([])
         places[-1].append(frame)
     crowded = max(places, key=len)

@@ -20,7 +20,7 @@ from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan, write_like
 from duoseg.scans.scan import Grid, Scan
-from duoseg.scans.segments import by_name, disagreements, names_of_classes
+from duoseg.scans.segments import by_name, disagreements, names_of_classes, with_ignored
 from duoseg.scores.evaluate import evaluate
 
 CLASSES = {"liver": 1, "spleen": 2}
@@ -82,6 +82,18 @@ def test_a_renumbered_label_is_read_by_the_names_of_its_segments(tmp_path, segme
     assert "b.seg.nrrd: " in warning and "were taken by their names" in warning
     row = next(row for row in check_dataset(dataset).rows if row.case == "b")
     assert row.values == {value: pytest.approx((mask() == value).sum() * 0.002) for value in (0, 1, 2)}
+
+
+def test_what_is_to_be_ignored_is_known_by_its_name_too(tmp_path):
+    classes = {"tumour": 1, "oedema": 2, "ignore": 3}
+    root = data_set(tmp_path, {"tumour": 1, "ignore": 2}, classes=classes, voxels=mask())
+    (root / "labelsTr" / "a.seg.nrrd").unlink()
+    dataset = load_dataset(root)
+    (case,) = [case for case in dataset.train if case.label]
+    label = read_label(case, read_images(case).grid, with_ignored(dataset.classes, dataset.ignore_value))
+    np.testing.assert_array_equal(label, np.where(mask() == 2, 3, mask()))
+    (error,) = told(root, "error")
+    assert "'oedema' (value 2) is in none of the 1 labelled scans" in error
 
 
 def test_planning_and_training_see_the_declared_values(tmp_path):

@@ -30,6 +30,7 @@ from duoseg.planning.prepare import Placement, prepare_image, prepare_label
 from duoseg.planning.reading import read_channels, read_label
 from duoseg.scans.dataset import Case
 from duoseg.scans.formats import read_grid, source_files
+from duoseg.scans.segments import with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 
 FORMAT = 3  # raise it when the same sources and settings give other voxels or another layout
@@ -157,7 +158,7 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known, room: Room 
         label_path, label_key, known, shape=placement.prepared, classes=len(plan.classes)
     ):
         with room.taken(_bytes_to_prepare(case, plan)) if room else nullcontext():
-            voxels = read_label(case, grid or read_grid(case.images[0]), plan.classes)
+            voxels = read_label(case, grid or read_grid(case.images[0]), with_ignored(plan.classes, plan.ignore_value))
             label = prepare_label(voxels, placement, plan, name=str(case.label))
             meta = _foreground_meta(label, len(plan.classes))
             write_frame(label_path, label, key=label_key, meta=meta, patch=plan.patch)

@@ -27,7 +27,7 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, Split
 from duoseg.scans.formats import source_files
 from duoseg.scans.scan import Grid, content_box
-from duoseg.scans.segments import disagreements, names_of_classes
+from duoseg.scans.segments import disagreements, names_of_classes, with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 from duoseg.scans.strays import stray_text
 from duoseg.scans.values import MAX_CLASSES
@@ -189,7 +189,7 @@ def _unlabelled_facts(case: Case, known: Known | None, room: Room | None) -> Cas
 def _measure(case: Case, dataset: Dataset, measured: _Measured) -> CaseFacts:
     """Measure a scan and its label."""
     voxels, grid = read_channels(case)
-    scan = read_label_scan(case, grid, dataset.classes)
+    scan = read_label_scan(case, grid, with_ignored(dataset.classes, dataset.ignore_value))
     assert case.label is not None
     measured.named.append((case.label, scan.segments))
     order = grid.canonical()

@@ -35,7 +35,7 @@ from duoseg.scans.inspection import (
     value_range,
 )
 from duoseg.scans.scan import Grid, Pairs, content_box
-from duoseg.scans.segments import by_name, strangers
+from duoseg.scans.segments import by_name, strangers, with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 from duoseg.scans.values import fill_not_finite, not_finite_text
 
@@ -174,9 +174,10 @@ def _inspect_label(
     except InputError as error:
         problems.append(problem_from(error, file))
         return None, {}
-    problems += strangers(file, scan.segments, dataset.classes)
+    declared = with_ignored(dataset.classes, dataset.ignore_value)
+    problems += strangers(file, scan.segments, declared)
     try:
-        scan = by_name(scan, dataset.classes)
+        scan = by_name(scan, declared)
     except InputError as error:
         problems.append(problem_from(error, file))
     if image is not None:

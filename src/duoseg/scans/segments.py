@@ -34,6 +34,11 @@ def distinct(named: Iterable[tuple[str, int]]) -> dict[str, int]:
     return values
 
 
+def with_ignored(classes: Mapping[str, int], ignore_value: int | None) -> Mapping[str, int]:
+    """Return the declared classes, and the value that says *ignore* among them; none where nobody declared any."""
+    return {**classes, "ignore": ignore_value} if classes and ignore_value is not None else classes
+
+
 def by_name(scan: Scan, classes: Mapping[str, int]) -> Scan:
     """Return a label with the values that are declared for the names of its segments, and a note if they were others.
 

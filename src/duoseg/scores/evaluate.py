@@ -15,7 +15,7 @@ from duoseg.scans.formats import read_scan
 from duoseg.scans.limits import memory_limit
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.scan import Grid, Scan
-from duoseg.scans.segments import by_name, disagreements, strangers
+from duoseg.scans.segments import by_name, disagreements, strangers, with_ignored
 from duoseg.scans.side_by_side import in_processes
 from duoseg.scans.texts import some_text
 from duoseg.scans.values import MAX_CLASSES, as_integers
@@ -138,7 +138,7 @@ def evaluate(
 def _score_pair(pair: Pair, names: Description, tolerance_mm: float) -> tuple[CaseScores, list[Problem]]:
     """Read and score one case, and say what is wrong with its masks."""
     problems: list[Problem] = []
-    predicted, expected, grid = _read_pair(pair, names.classes, problems)
+    predicted, expected, grid = _read_pair(pair, with_ignored(names.classes, names.ignore_value), problems)
     labels, ignore_value = names.classes, names.ignore_value
     if not labels:
         found = _label_values(pair.prediction, predicted) | _label_values(pair.reference, expected)

@@ -21,6 +21,7 @@ from duoseg.files import read_json
 from duoseg.planning.reading import read_images, read_label
 from duoseg.prediction.model import Model
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.segments import with_ignored
 from duoseg.scans.side_by_side import voxels_to_hold
 from duoseg.scores.evaluate import score_masks
 from duoseg.training.devices import DeviceName, use_threads
@@ -83,7 +84,8 @@ def measure(request: MeasureRequest, tell: Callable[[Event], None]) -> None:
         images = read_images(case)
         model = Model(plan, [learner], settings=item.config.prediction, device=request.device)
         model.predict(images.voxels, images.grid, name=str(case.images[0]))
-        truth = read_label(case, images.grid, plan.classes)  # an untrained network's mask would take longer to score
+        # an untrained network's mask would take longer to score
+        truth = read_label(case, images.grid, with_ignored(plan.classes, plan.ignore_value))
         score_masks(truth, truth, images.grid.spacing, plan.classes, ignore_value=plan.ignore_value)
         tell({"index": index, "step_s": cost.seconds, "predict_s": time.perf_counter() - began})
 

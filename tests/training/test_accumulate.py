@@ -15,7 +15,7 @@ from duoseg.commands.runs import build_method
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.methods.base import Method
-from duoseg.planning.plan import AugmentationPlan, BatchPlan, OptimiserPlan, Plan
+from duoseg.planning.plan import AugmentationPlan, BatchPlan, Normalisation, OptimiserPlan, Plan
 from duoseg.training.engine import make_fabric
 from duoseg.training.log import read_log
 from duoseg.training.memory import estimate_bytes
@@ -46,7 +46,7 @@ def plan_of(accumulate: int) -> Plan:
         classes={"organ": 1},
         spacing=(1, 1, 1),
         patch=(6, 6, 6),
-        normalisation=(),
+        normalisation=(Normalisation(channel="MRI", scheme="zscore"),),
         batch=BatchPlan(labelled=2, unlabelled=4, accumulate=accumulate),
         optimiser=OptimiserPlan(name="sgd", learning_rate=0.1, clip_norm=0.5),
         augmentation=AugmentationPlan(mirror_axes=(), elastic_voxels=0.0, **STILL),

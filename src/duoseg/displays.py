@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 PLAIN_SECONDS = 10.0
+ESTIMATE_SECONDS = 3600.0
+"""The time left is told by what this time has brought: a combination of a study may take most of it."""
 
 
 class Bars:
@@ -33,6 +35,7 @@ class Bars:
             ),
             console=console,
             expand=True,
+            speed_estimate_period=ESTIMATE_SECONDS,
         )
         self._tasks: dict[str, TaskID] = {}
 

@@ -30,15 +30,16 @@ def test_pages_are_written_at_once_and_then_as_often_as_a_hundredth_of_the_time_
     assert len(written) == 3
 
 
-def test_a_page_that_cannot_be_written_ends_no_training(caplog, monkeypatch):
+@pytest.mark.parametrize("fault", [OSError("no space left"), KeyError("labelled")])
+def test_a_page_that_cannot_be_written_ends_no_training(caplog, monkeypatch, fault):
     def write(note, refresh_seconds):
-        raise OSError("no space left")
+        raise fault
 
     page = LivePage(write)
     for now in range(0, 300, 40):
         monkeypatch.setattr(live.time, "monotonic", lambda now=now: float(now))
         page.write([])
-    assert caplog.text.count("no space left") == 1
+    assert caplog.text.count("and it goes on") == 1
 
 
 def test_a_page_is_there_from_the_first_step_and_is_final_when_the_training_ends(phantoms, tiny_protocol, tmp_path):

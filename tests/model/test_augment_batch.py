@@ -144,6 +144,14 @@ def test_weak_view_changes_the_frame_alone():
     assert len(set(view.frames)) > 3
 
 
+def test_a_strong_view_within_autocast_is_that_without():
+    image = torch.randn(8, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    plain = strong_view(image, plan=CERTAIN, generator=SampleGenerator(0, 0, range(8)))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = strong_view(image, plan=CERTAIN, generator=SampleGenerator(0, 0, range(8)))
+    assert torch.equal(plain.image, mixed.image) and mixed.image.dtype == torch.float32
+
+
 def test_strong_view_changes_intensities_in_the_frame_it_reports():
     image = torch.zeros(8, 1, 20, 20, 20)
     image[:, :, 3:13, 1:10, 4:17] = 4.0

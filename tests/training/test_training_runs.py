@@ -269,6 +269,8 @@ def test_training_can_start_from_another_runs_weights(phantoms, tiny_protocol, c
     train(phantoms, tmp_path / "second", tiny_protocol, cache, method="supervised", start_from=tmp_path / "first")
     first, second = (read_log(tmp_path / name)[0]["loss"] for name in ("first", "second"))
     assert second < first
+    with pytest.raises(InputError, match=r"holds no network 'boundary' \(it has: student\)|\(it has: region\)"):
+        train(phantoms, tmp_path / "third", tiny_protocol, cache, method="duo", start_from=tmp_path / "first")
 
 
 def test_steps_are_divided_among_stages_without_gap_or_overlap():

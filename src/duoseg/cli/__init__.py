@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"duoseg: {path}: {fault.strerror}.{hint}\n")
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        how = " `duoseg train` goes on from there with --resume." if isinstance(interrupt, Interrupted) else ""
+        goes_on = " The same command goes on from there, `duoseg train` with --resume."
+        how = goes_on if isinstance(interrupt, Interrupted) else ""
         sys.stderr.write(f"duoseg: {str(interrupt) or 'interrupted.'}{how}\n")
         sys.exit(130)

@@ -55,6 +55,7 @@ def train(
     """
     import duoseg
     from duoseg.console import Console
+    from duoseg.training.places import find_place
 
     console = Console(quiet=computing.quiet)
     with console.progress() as progress:
@@ -77,7 +78,8 @@ def train(
             threads=computing.threads,
             progress=progress,
         )
-    console.train(run)
+    if find_place().index == 0:  # the first process speaks for all
+        console.train(run)
 
 
 def predict(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from duoseg.errors import InputError
 from duoseg.training.log import Record
 
 logger = logging.getLogger("duoseg")
@@ -39,7 +38,7 @@ class LivePage:
         note = f"Written while it trains, at {now:%H:%M:%S} on {now:%d %B %Y}; the page loads itself anew."
         try:
             self._write(note, round(EVERY_SECONDS))
-        except (InputError, OSError) as fault:  # a page is not worth a training
+        except Exception as fault:  # whatever it is: a page is not worth a training
             if not self._told:
                 logger.warning("the training's page could not be written, and it goes on: %s", fault)
             self._told = True

@@ -12,7 +12,7 @@ patches and views. Both label every u, and neither their agreement nor their con
 as in the authors' code for 3-D scans: surer is who gives the larger probability, threshold 0.8, lambda up to 2 in the
 first 6,000 of 15,000 steps, a period of 19 steps (half an epoch of the left atrium), decay 0.99, dropout only in the
 teacher whose turn it is, the student predicts. Here the student's opinion of u, too, is carried to the view (the code
-forgets it under CutMix) and has no backward pass; each item draws a box of its own, from the next patch, so that a
+forgets it under CutMix) and has no backward pass; each item draws a box of its own, from the patch before, so that a
 single one stays as it is; where the plan allows mirrors and quarter turns, the first view makes them; the averages
 begin at the first step, not after 80 of plain copies, and are of weights alone, not of running statistics too; Dice is
 that of the harness, over foreground classes.
@@ -126,7 +126,7 @@ def intensity_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def pasted_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The unlabelled patches with a box of the next one pasted into each, and how to carry their labels.
+    """The unlabelled patches with a box of the one before pasted into each, and how to carry their labels.
 
     A lone one gets its box from an annotated patch, with the annotation.
     """

@@ -56,12 +56,12 @@ def cutmix_boxes(generator: SampleGenerator, shape: Sequence[int]) -> Tensor:
 
 
 def pasted(patches: Tensor, inside: Tensor, spare: Tensor) -> Tensor:
-    """Patches with a box of the next one pasted into each (CutMix).
+    """Patches with a box of the one before pasted into each (CutMix).
 
     Args:
         patches: (B, ..., *shape): images, or what is said of their voxels.
         inside: (B, *shape) bool, True in the boxes.
-        spare: (1, ..., *shape), from which the box is taken where B is 1 and there is no next one.
+        spare: (1, ..., *shape), from which the box is taken where B is 1 and there is no other.
     """
     donors = patches.roll(1, dims=0) if len(patches) > 1 else spare
     return torch.where(inside.unflatten(0, (len(inside), *[1] * (patches.ndim - inside.ndim))), donors, patches)

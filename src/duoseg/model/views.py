@@ -72,7 +72,8 @@ def strong_view(
     """
     view = weak_view(image, plan=plan, generator=generator, spacing=spacing)
     changes = draw_intensities(generator, plan=plan, channels=image.shape[1], ranges=STRONG)
-    with torch.no_grad():
+    # Methods ask within autocast; images are changed in float32.
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         # In the batch's frame, where `spacing` holds whichever axes have been turned.
         changed = apply_intensities(image, changes, generator=generator, spacing=spacing)
     return View(view.apply(changed), view.frames)

@@ -101,7 +101,8 @@ def check_dataset(
 def _cases(dataset: Dataset, labelled: int | None) -> Iterator[tuple[Case, Role]]:
     with_label = sum(case.label is not None for case in dataset.train)
     if labelled is not None and any(problem.severity == "error" for problem in dataset.problems):
-        labelled = min(labelled, with_label) or None  # the labels that are missing may be those with errors
+        # the labels that are missing may be those with errors
+        labelled = min(labelled, with_label) if with_label else None
     split = dataset.split(labelled=labelled)
     chosen = {case.name: case for case in split.labelled}
     rest = {case.name: case for case in split.unlabelled}

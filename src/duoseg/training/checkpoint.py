@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ WEIGHTS = "model.safetensors"
 
 MOST_HEADER_BYTES = 2**24  # of model.safetensors: 100 bytes a tensor
 MOST_VALUES = 10**6  # a checkpoint has some thousands
+_NOT_ITS_FAULT = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE)
+"""What a checkpoint that cannot be opened need not be damaged for."""
 STATE: Mapping[str, type | tuple[type, ...]] = {
     "step": int,
     "seconds": (int, float),
@@ -64,7 +67,11 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         require_plain_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         _require_state(state)
+    except MemoryError as fault:
+        raise InputError(f"{path}: there is not enough memory to read the checkpoint.") from fault
     except Exception as fault:
+        if isinstance(fault, OSError) and fault.errno in _NOT_ITS_FAULT:
+            raise InputError(f"{path}: the checkpoint cannot be read ({fault.strerror}).") from fault
         raise InputError(
             f"{path}: the checkpoint cannot be read ({type(fault).__name__}: {fault}). "
             "It is damaged or was not written by duoseg: start the run anew in another folder."
@@ -117,6 +124,12 @@ def _load_module(path: Path, stored: Any, name: str, module: torch.nn.Module) ->
     expected = module.state_dict()
     keys: list[str] = list(stored.keys())
     held = {key.removeprefix(f"{name}.") for key in keys if key.startswith(f"{name}.")}
+    if not held:
+        there = ", ".join(sorted({key.partition(".")[0] for key in keys})) or "none"
+        raise InputError(
+            f"{path}: holds no network '{name}' (it has: {there}). Begin with the method that it was trained by, or "
+            "one whose networks it has."
+        )
     shared = sorted(held & expected.keys())
     apart = [
         key for key in shared if tuple(stored.get_slice(f"{name}.{key}").get_shape()) != tuple(expected[key].shape)

@@ -28,6 +28,8 @@ from duoseg.training.spans import Span, spans
 from duoseg.training.steps import Steps
 
 REPORT_SECONDS = 0.5
+FADING = 0.9
+"""Of what the slowest step took, with each further one: a stall of the machine says little of the next step."""
 
 
 class Trainer:
@@ -125,7 +127,7 @@ class Trainer:
             terms = steps.take(raw, step=self._step, progress=progress)
             self._step += 1
             now = time.monotonic()
-            longest, before = max(longest, now - before), now
+            longest, before = max(FADING * longest, now - before), now
             self._seconds = seconds_before + now - began
             self._waited = waited_before + reader.waited
             looked = steps.look() if self._ranks.first and is_due(self._step, self._plan.steps) else {}

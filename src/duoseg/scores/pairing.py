@@ -120,14 +120,14 @@ def check_grids(pairs: Sequence[Pair]) -> int:
     for pair in pairs:
         expected = read_grid(pair.reference)
         found = expected if pair.prediction is None else read_grid(pair.prediction)
-        largest = max(largest, math.prod(found.shape), math.prod(expected.shape))
+        voxels, expected_voxels = math.prod(found.shape), math.prod(expected.shape)
+        largest = max(largest, voxels, expected_voxels)
         if pair.prediction is None:
             continue
         # A part of the grid is enough for segments stored without their empty rim; reading tells whether it is that.
-        smaller = pair.prediction if math.prod(found.shape) < math.prod(expected.shape) else pair.reference
-        whole = math.prod(found.shape) == math.prod(expected.shape)
+        smaller = pair.prediction if voxels < expected_voxels else pair.reference
         part = expected.box_of(found) is not None or found.box_of(expected) is not None
-        part &= whole or _may_be_cropped(smaller)
+        part &= voxels == expected_voxels or _may_be_cropped(smaller)
         cropped = _may_be_cropped(pair.prediction) and _may_be_cropped(pair.reference)
         if not part and not (cropped and expected.union(found) is not None):
             faults.append(f"{pair.prediction}: {misplacement_text(found, expected, str(pair.reference))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -73,10 +74,16 @@ def strong_view(
     view = weak_view(image, plan=plan, generator=generator, spacing=spacing)
     changes = draw_intensities(generator, plan=plan, channels=image.shape[1], ranges=STRONG)
     # Methods ask within autocast; images are changed in float32.
-    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+    with torch.no_grad(), _without_autocast(image.device):
         # In the batch's frame, where `spacing` holds whichever axes have been turned.
         changed = apply_intensities(image, changes, generator=generator, spacing=spacing)
     return View(view.apply(changed), view.frames)
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _size(image: Tensor) -> Triple:

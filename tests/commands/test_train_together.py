@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, train one method as one would, or not at all; or share a study."""
+"""Several processes, started together, train one method as one would, or not at all; or share a study."""
 
 from __future__ import annotations
 
@@ -95,6 +95,19 @@ def torchrun(processes: int, *words: object, **options) -> subprocess.Popen:
     )
 
 
+def srun(step: int, rank: int, *words: object) -> subprocess.Popen:
+    """One of the two processes of a step of a SLURM job on this machine."""
+    told = {"STEP_NUM_TASKS": 2, "STEP_TASKS_PER_NODE": 2, "STEP_NODELIST": "localhost", "NODELIST": "localhost"}
+    told |= {"JOB_ID": 4321, "STEP_ID": step, "PROCID": rank, "LOCALID": rank, "NODEID": 0}
+    return subprocess.Popen(
+        [sys.executable, "-m", "duoseg", *map(str, words)],
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **{f"SLURM_{name}": str(value) for name, value in told.items()}, **LOOPBACK},
+    )
+
+
 def together(processes: int, data: Path, out: Path, *words: object, **options) -> subprocess.Popen:
     command = ("-m", "duoseg", "train", data, "--out", out, "--device", "cpu", "--threads", 1, "--quiet", *words)
     return torchrun(processes, *command, **options)
@@ -162,6 +175,21 @@ def test_two_and_four_processes_learn_what_one_learns(method, phantoms, protocol
         weights = {Path(f"{out}.rank{rank}").read_text() for rank in range(count)}
         assert len(weights) == 1
         assert (out / "report.html").is_file() and (out / "model.safetensors").is_file()
+
+
+def test_two_steps_of_one_slurm_job_train_side_by_side_and_quietly(phantoms, protocol, cache, tmp_path):
+    words = ("--config", protocol, "--cache", cache, "--device", "cpu", "--threads", 1, "--steps", 2, "--quiet")
+    jobs = [
+        srun(step, rank, "train", phantoms, "--out", tmp_path / str(step), *words)
+        for step in range(2)
+        for rank in range(2)
+    ]
+    said = [job.communicate(timeout=240)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0] * 4, said
+    assert said == [""] * 4
+    for step in range(2):
+        assert read_log(tmp_path / str(step))[-1]["step"] == 2
+        assert (tmp_path / str(step) / "model.safetensors").is_file()
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_once_and_nothing_is_written(phantoms, protocol, cache, tmp_path):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from duoseg.errors import InputError
 from duoseg.model.everywhere import everywhere
@@ -14,22 +14,15 @@ from duoseg.planning.plan import BatchPlan
 from duoseg.training.engine import join_fabric
 from duoseg.training.places import Place, find_place, without_place
 from duoseg.training.ranks import Agreement, Launch, Ranks, find_launch, require_divisible
-
-LAUNCHERS = (
-    "TORCHELASTIC_RUN_ID",
-    "SLURM_STEP_NUM_TASKS",
-    "SLURM_STEP_NUM_NODES",
-    "SLURM_PROCID",
-    "SLURM_NTASKS",
-    "SLURM_NTASKS_PER_NODE",
-)
+from duoseg.training.srun import Step
 
 
 @pytest.fixture
 def started(monkeypatch):
     """Sets the variables of a launcher, and only those."""
-    for name in LAUNCHERS:
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("TORCHELASTIC_", "SLURM_", "MASTER_")):
+            monkeypatch.delenv(name)
 
     def set_variables(**variables):
         for name, value in variables.items():
@@ -53,13 +46,39 @@ def test_torchrun_says_how_many_there_are_on_how_many_machines(started):
 
 
 def test_srun_says_how_many_there_are_on_how_many_machines(started):
-    started(SLURM_STEP_NUM_TASKS=8, SLURM_STEP_NUM_NODES=2, SLURM_PROCID=0, SLURM_NTASKS=8)
-    with pytest.raises(InputError, match="give --ntasks-per-node"):
+    started(SLURM_STEP_NUM_TASKS=8, SLURM_PROCID=5, SLURM_NODEID=1, SLURM_LOCALID=1)
+    with pytest.raises(InputError, match="without saying how many on each machine"):
         find_launch()
-    started(SLURM_NTASKS_PER_NODE=4)
+    started(SLURM_STEP_TASKS_PER_NODE="4(x2)")
     launch = find_launch()
-    assert isinstance(launch.environment, SLURMEnvironment)
-    assert (launch.here, launch.machines, launch.first) == (4, 2, True)
+    assert isinstance(launch.environment, Step)
+    assert (launch.here, launch.machines, launch.first) == (4, 2, False)
+    asked = launch.environment
+    assert (asked.global_rank(), asked.local_rank(), asked.node_rank(), asked.world_size()) == (5, 1, 1, 8)
+
+
+def test_machines_with_unlike_numbers_of_processes_cannot_train_together_but_share_scans(started):
+    started(
+        SLURM_STEP_NUM_TASKS=7, SLURM_STEP_TASKS_PER_NODE="2(x2),3", SLURM_PROCID=6, SLURM_NODEID=2, SLURM_LOCALID=2
+    )
+    assert (find_place().sharing, find_place().alike) == (3, False)
+    with pytest.raises(InputError, match="7 processes, not as many on each machine"):
+        find_launch()
+
+
+def test_steps_of_one_job_meet_at_ports_of_their_own(started):
+    started(SLURM_STEP_NUM_TASKS=2, SLURM_STEP_TASKS_PER_NODE="1(x2)", SLURM_PROCID=0, SLURM_NODELIST="gpu[01-04]")
+    ports = set()
+    for job, step in ((123_456, 0), (123_456, 1), (123_457, 0)):
+        started(SLURM_JOB_ID=job, SLURM_STEP_ID=step, SLURM_STEP_NODELIST="gpu[03-04]")
+        environment = find_launch().environment
+        assert environment.main_address == "gpu03"
+        ports.add(environment.main_port)
+    assert len(ports) == 3
+    assert all(1_024 < port < 32_768 for port in ports)
+    started(MASTER_ADDR="here", MASTER_PORT=4_000)
+    environment = find_launch().environment
+    assert (environment.main_address, environment.main_port) == ("here", 4_000)
 
 
 @pytest.mark.parametrize(

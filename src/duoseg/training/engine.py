@@ -5,6 +5,7 @@ Only this module makes a Fabric, and only the loop calls it: another engine coul
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Literal
 
@@ -45,7 +46,13 @@ def join_fabric(device: DeviceName, precision: Precision, launch: Launch) -> Fab
         InputError: the device is missing or cannot compute in that precision.
     """
     fabric = _fabric(device, precision, launch)
-    fabric.launch()
+    told = logging.getLogger("lightning_fabric")
+    level = told.level
+    told.setLevel(logging.WARNING)  # how many there are is no news to who has started them
+    try:
+        fabric.launch()
+    finally:
+        told.setLevel(level)
     return fabric
 
 

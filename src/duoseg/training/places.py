@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -25,6 +26,8 @@ class Place:
         count: how many there are, on all machines.
         here: its number among those on its machine.
         neighbours: how many there are on its machine, itself among them; None where SLURM does not say.
+        machine: the number of its machine, from 0.
+        alike: whether there are as many on every machine.
         launcher: who started them; None for a process alone.
     """
 
@@ -32,6 +35,8 @@ class Place:
     count: int = 1
     here: int = 0
     neighbours: int | None = 1
+    machine: int = 0
+    alike: bool = True
     launcher: Literal["torchrun", "srun"] | None = None
 
     @property
@@ -43,8 +48,8 @@ class Place:
         """
         if self.neighbours is None:
             raise InputError(
-                f"SLURM started {self.count} processes without saying how many on each machine: give "
-                "--ntasks-per-node instead of --ntasks."
+                f"SLURM started {self.count} processes without saying how many on each machine "
+                "(SLURM_STEP_TASKS_PER_NODE): start them with srun, and with every variable that it sets."
             )
         return self.neighbours
 
@@ -73,13 +78,23 @@ def find_place() -> Place:
     told = os.environ
     if TORCHRUN in told:
         index, count, here = (int(told[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        return Place(index, count, here, int(told["LOCAL_WORLD_SIZE"]), "torchrun")
+        machine = int(told.get("GROUP_RANK", 0))
+        return Place(index, count, here, int(told["LOCAL_WORLD_SIZE"]), machine, launcher="torchrun")
     tasks = int(told.get(SRUN, 1))
     if tasks > 1 and "SLURM_PROCID" in told:
-        machines = int(told.get("SLURM_STEP_NUM_NODES", 1))
-        neighbours = tasks // machines if "SLURM_NTASKS_PER_NODE" in told else None
-        return Place(int(told["SLURM_PROCID"]), tasks, int(told.get("SLURM_LOCALID", 0)), neighbours, "srun")
+        index, here, machine = (int(told.get(f"SLURM_{name}", 0)) for name in ("PROCID", "LOCALID", "NODEID"))
+        counts = _counts(told.get("SLURM_STEP_TASKS_PER_NODE", ""))
+        neighbours = counts[machine] if machine < len(counts) else None
+        return Place(index, tasks, here, neighbours, machine, alike=len(set(counts)) < 2, launcher="srun")
     return Place()
+
+
+def _counts(told: str) -> list[int]:
+    """Processes on each machine from SLURM's short form, in which "4(x2),3" is 4, 4 and 3."""
+    counts: list[int] = []
+    for number, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", told):
+        counts += [int(number)] * int(times or 1)
+    return counts
 
 
 def without_place(variables: Mapping[str, str]) -> dict[str, str]:

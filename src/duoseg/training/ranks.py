@@ -12,7 +12,6 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
-    SLURMEnvironment,
     TorchElasticEnvironment,
 )
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch import Tensor
 from duoseg.errors import InputError
 from duoseg.planning.plan import BatchPlan
 from duoseg.training.places import find_place
+from duoseg.training.srun import Step
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,18 @@ def find_launch() -> Launch:
     """How Fabric finds the processes that `find_place` tells of.
 
     Raises:
-        InputError: SLURM does not say how many processes there are on a machine.
+        InputError: SLURM does not say how many processes there are on a machine, or there are not as many on each.
     """
     place = find_place()
     if place.launcher is None:
         return alone()
     here = place.on_its_machine
-    environment = TorchElasticEnvironment() if place.launcher == "torchrun" else SLURMEnvironment()
+    if not place.alike:
+        raise InputError(
+            f"SLURM started {place.count} processes, not as many on each machine: train with --ntasks-per-node instead "
+            "of --ntasks."
+        )
+    environment = TorchElasticEnvironment() if place.launcher == "torchrun" else Step(place)
     return Launch(environment, here, place.count // here)
 
 

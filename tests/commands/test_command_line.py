@@ -35,6 +35,17 @@ def test_help_answers_quickly_and_without_the_numerical_libraries():
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.8
 
 
+def test_predicting_loads_no_library_that_it_does_not_need():
+    """SciPy's statistics alone take a second and 45 MiB."""
+    code = (
+        "import sys\nimport duoseg.commands.predict\n"
+        "heavy = {'scipy.stats', 'scipy.optimize', 'lightning_fabric', 'SimpleITK'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(run, name):
     status, out, _ = run(name, "--help")

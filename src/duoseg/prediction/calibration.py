@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from duoseg.prediction.words import FEWEST_PERSONS
 
@@ -107,7 +107,7 @@ class Calibration:
         if self.modelled:
             count = len(self.persons)
             spread = math.sqrt(line.variance * (1 + 1 / count) + line.slope_variance * (x - line.centre) ** 2)
-            half = float(student.ppf((1 + COVERAGE) / 2, SPREAD_SCANS + count - 1)) * spread
+            half = float(stdtrit(SPREAD_SCANS + count - 1, (1 + COVERAGE) / 2)) * spread
         else:
             half = self._residual
         low, dice, high = (1 - math.exp(min(value, 0.0)) for value in (middle + half, middle, middle - half))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from duoseg.planning.orient import to_canonical
 from duoseg.planning.prepare import Prepared
@@ -183,7 +183,7 @@ def _limit(usual: np.ndarray) -> float:
     first, third = np.quantile(logs, (0.25, 0.75))
     near = logs[logs <= third + FENCE * max(third - first, SMALLEST_SPREAD)]
     count = len(near)
-    rare = student.ppf(1 - RARE, count - 1) * near.std(ddof=1) * math.sqrt(1 + 1 / count)
+    rare = stdtrit(count - 1, 1 - RARE) * near.std(ddof=1) * math.sqrt(1 + 1 / count)
     return max(SPARE * math.exp(near.max()), math.exp(near.mean() + rare))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -143,9 +143,9 @@ def _describe(model: type[BaseModel], error: Any) -> str:
 
 
 def _section(model: type[BaseModel], parents: list[str]) -> type[BaseModel]:
+    """The settings in which a key stands, in sections and tables of sections with names of their own."""
+    kind: Any = model
     for parent in parents:
-        annotation = model.model_fields[parent].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    return model
+        named = get_args(kind)  # of a table: its keys, its values
+        kind = named[-1] if named else kind.model_fields[parent].annotation
+    return kind

@@ -415,6 +415,7 @@ def test_a_wrong_request_is_refused_before_anything_is_computed(compare, tmp_pat
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ("[entries.soft]", "[entries.soft]\nstep = 2", r"wrong\.toml: .*'entries\.soft\.step', did you mean 'steps'\?"),
         ("k = 100.0", "kk = 100.0", r"wrong\.toml: \[entries\.soft\]: unknown setting 'kk', did you mean 'k'\?"),
         ('method = "dtml"', 'method = "dtlm"', r"wrong\.toml: \[entries\.soft\]: .* Did you mean 'dtml'\?"),
         ("[plan]", "[plan]\npatc = [8, 8, 8]", r"wrong\.toml: \[plan\]: .* 'patc'; did you mean 'patch'\?"),

@@ -169,6 +169,29 @@ def test_names_are_the_same_however_their_accents_are_written(tmp_path):
     assert dataset.test[0].subject == "J" and not dataset.problems
 
 
+def test_what_is_wrong_with_a_case_matters_only_where_it_is_used(tmp_path):
+    touch(tmp_path, *(f"imagesTr/{case}_000{n}.nii.gz" for case in "abc" for n in range(2)), "labelsTr/a.nii.gz")
+    touch(tmp_path, "imagesUn/u_0000.nii.gz", "imagesTs/t_0001.nii.gz")
+    (tmp_path / "imagesTr" / "b_0001.nii.gz").unlink()
+
+    def load(**splits):
+        (tmp_path / "splits.json").write_text(json.dumps(splits))
+        dataset = load_dataset(tmp_path, tolerant=True)
+        told = {problem.file.name for problem in dataset.problems if problem.severity == "error"}
+        notes = [problem.message for problem in dataset.problems if problem.severity == "note"]
+        return told, [(one.case.name, one.side) for one in dataset.left_out], notes
+
+    missing = {"b": "b_0001.nii.gz", "u": "u_0001.nii.gz", "t": "t_0000.nii.gz"}
+    assert load() == ({*missing.values()}, [("b", "train"), ("u", "raw"), ("t", "test")], [])
+    assert load(unused=["b", "u", "t"]) == (set(), [], [])
+    listed = load(train=["a", "c"], test=[])
+    assert listed[:2] == ({missing["u"]}, [("u", "raw")])
+    assert "2 cases on disk are on no side and not used: b, t" in listed[2][0]
+    assert load(train=["a", "c"], test=["b"])[:2] == ({missing["b"], missing["u"]}, [("b", "test"), ("u", "raw")])
+    with pytest.raises(InputError, match=r"b_0001\.nii\.gz: channel 1 of 'b' is missing"):
+        load_dataset(tmp_path)
+
+
 def test_an_unused_scan_in_another_list_is_told(tmp_path):
     touch(tmp_path, *(f"imagesTr/{case}_0000.nii.gz" for case in "abc"), "labelsTr/a.nii.gz")
     (tmp_path / "splits.json").write_text(json.dumps({"train": ["a", "b", "c"], "unused": ["b"]}))

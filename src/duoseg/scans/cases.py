@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
+Side = Literal["train", "raw", "test"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,18 @@ class LeftOut:
 
     Attributes:
         case: the case as it should be; of its files some do not exist.
-        test: whether it is for testing.
+        side: where it would be used; "raw" if among the scans that have no labels.
+        problems: what is wrong with it.
     """
 
     case: Case
-    test: bool
+    side: Side
+    problems: tuple[Problem, ...]
+
+    @property
+    def test(self) -> bool:
+        """Whether it is for testing."""
+        return self.side == "test"
 
 
 @dataclass(frozen=True)

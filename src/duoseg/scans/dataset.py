@@ -126,7 +126,8 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
         splits=Path(splits) if splits is not None else None,
     )
     description = read_description(root)
-    problems = (*description.problems, *found.problems, *sides.problems)
+    of_cases = (problem for one in sides.left_out for problem in one.problems)
+    problems = (*description.problems, *of_cases, *found.problems, *sides.problems)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors and not tolerant:
         more = f" (and {len(errors) - 1} more; `duoseg check` lists all)" if len(errors) > 1 else ""

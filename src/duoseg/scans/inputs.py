@@ -57,9 +57,10 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...], rows: Rows 
     found = Found(channels=channels, too_many=("channels of the plan", "leave it out"))
     numbers = {channel_number(file) for file in files} - {None}
     numbered = has_channel_numbers([(files, ())]) and (len(channels) > 1 or numbers == {0})
-    cases = Listing(files, folder=Path(), numbered=numbered).cases(found)
-    if found.problems:
-        raise InputError(str(found.problems[0]))
+    listing = Listing(files, folder=Path(), numbered=numbered)
+    cases = listing.cases(found)
+    for problem in (*found.problems, *(problem for _, problems in listing.incomplete for problem in problems)):
+        raise InputError(str(problem))
     cases += listed
     for name, times in Counter(case.name for case in cases).items():
         if times > 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from duoseg.errors import InputError
 from duoseg.files import readable
-from duoseg.scans.cases import Case, LeftOut, Problem
+from duoseg.scans.cases import Case, LeftOut, Problem, Side
 from duoseg.scans.description import MOST_CHANNELS, Description, default_channels, too_high_a_channel
 from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
@@ -31,7 +31,7 @@ class Found:
         broken: names of cases that exist but cannot be used, each with a problem.
         left_out: the incomplete ones among these.
         rows: of a table, the row of each case.
-        problems: what was found wrong on the way.
+        problems: what was found wrong on the way, but for those of cases left out.
         too_many: of a channel too many, who says how many there are, and what to do.
     """
 
@@ -77,9 +77,10 @@ def find_in_folders(root: Path, description: Description) -> Found | None:
         numbered_so = (file for _, images, _ in files for file in images if channel_number(file) == highest)
         raise too_high_a_channel(next(numbered_so, root), highest)
     found.channels = description.channels or default_channels(highest + 1)
-    for target, listing in zip((found.train, found.unlabelled, found.test), listings, strict=True):
+    sides: list[tuple[list[Case], Side]] = [(found.train, "train"), (found.unlabelled, "raw"), (found.test, "test")]
+    for (target, side), listing in zip(sides, listings, strict=True):
         target.extend(listing.cases(found))
-        found.left_out.extend(LeftOut(case, test=target is found.test) for case in listing.incomplete)
+        found.left_out.extend(LeftOut(case, side, problems) for case, problems in listing.incomplete)
     for (folder, images, of_folder), (_, labels) in zip(files, folders, strict=True):
         if folder.is_dir():
             found.problems.extend(unread_files(folder, images))
@@ -142,7 +143,7 @@ class Listing:
         files = _by_stem(images)
         self.images: dict[str, dict[int, list[Path]]] = defaultdict(dict)
         self.unnumbered: list[Path] = []
-        self.incomplete: list[Case] = []
+        self.incomplete: list[tuple[Case, tuple[Problem, ...]]] = []
         numbered = numbered and any(_CHANNEL.search(name) for name in files)
         for name, paths in files.items():
             match = _CHANNEL.search(name)
@@ -158,7 +159,7 @@ class Listing:
         return (number for channels in self.images.values() for number in channels)
 
     def cases(self, found: Found) -> list[Case]:
-        """Return the complete cases, by name; note what is wrong with the others in ``found``."""
+        """Return the complete cases, by name; keep the others in ``incomplete``, with what is wrong with each."""
         for path in self.unnumbered:
             found.problems.append(
                 Problem(
@@ -172,9 +173,8 @@ class Listing:
         for name in sorted(self.images):
             problems = list(self._channel_problems(name, found)) + list(self._label_problems(name))
             if problems:
-                found.problems.extend(problems)
                 found.broken.add(name)
-                self.incomplete.append(self._as_it_should_be(name, len(found.channels)))
+                self.incomplete.append((self._as_it_should_be(name, len(found.channels)), tuple(problems)))
                 continue
             images = tuple(self.images[name][number][0] for number in range(len(found.channels)))
             cases.append(Case(name, images, self.labels.get(name, [None])[0], name))

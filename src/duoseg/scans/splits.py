@@ -71,7 +71,7 @@ def apply_splits(folder: Path, found: Found, *, table: Path | None = None, split
         problems=problems,
         left_out=tuple(_left_out(names, found.left_out)),
     )
-    sides.problems += _unused(path, {*cases} - unused, sides)
+    sides.problems += _unused(path, {*cases, *(one.case.name for one in found.left_out)} - unused, sides)
     sides.problems += _crossed(path, sides, found.rows)
     return sides
 
@@ -81,11 +81,15 @@ def _of_person(case: Case, subject: str | None) -> Case:
 
 
 def _left_out(names: Mapping[str, Sequence[str]], left_out: Iterable[LeftOut]) -> Iterable[LeftOut]:
+    """Those that would have been used: of the others nobody need know what is wrong."""
     for one in left_out:
-        test = one.case.name in names["test"] if "test" in names else one.test
-        train = one.case.name in names["train"] if "train" in names else not one.test
-        if test or train:
-            yield LeftOut(one.case, test=test)
+        name = one.case.name
+        if name in names.get("test", ()):
+            yield replace(one, side="test")
+        elif name in names.get("train", ()):
+            yield replace(one, side="train")
+        elif name not in names.get("unused", ()) and one.side not in names:
+            yield one
 
 
 def _without_repeated(folder: Path, found: Found) -> tuple[Found, list[Problem]]:
@@ -184,7 +188,7 @@ def _list_problems(
 
 
 def _unused(path: Path, cases: Iterable[str], sides: Sides) -> Iterable[Problem]:
-    used = {case.name for case in (*sides.train, *sides.test)}
+    used = {case.name for case in (*sides.train, *sides.test, *(one.case for one in sides.left_out))}
     unused = sorted(set(cases) - used)
     if unused:
         yield Problem(

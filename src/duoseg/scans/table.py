@@ -60,19 +60,12 @@ def find_in_table(path: Path, description: Description) -> Found:
     for row in sorted(rows, key=lambda row: row.name):
         found.rows[row.name] = row.number
         missing = [file for file in (*row.images, row.label) if file is not None and not _is_there(file)]
-        for file in missing:
-            found.problems.append(
-                Problem(
-                    "error",
-                    file,
-                    f"row {row.number} of {path.name} names it, but it does not exist",
-                    "mend the path",
-                )
-            )
         case = Case(row.name, row.images, row.label, row.subject or row.name, bool(row.subject))
         if missing:
+            message = f"row {row.number} of {path.name} names it, but it does not exist"
+            problems = tuple(Problem("error", file, message, "mend the path") for file in missing)
             found.broken.add(row.name)
-            found.left_out.append(LeftOut(case, test=row.split == "test"))
+            found.left_out.append(LeftOut(case, "test" if row.split == "test" else "train", problems))
             continue
         (found.test if row.split == "test" else found.train).append(case)
         if row.split == "holdout":

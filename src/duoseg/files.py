@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from duoseg.errors import InputError
 
@@ -106,6 +106,19 @@ def naming(path: Path) -> Iterator[None]:
         if fault.filename is not None or fault.errno is None:
             raise
         raise OSError(fault.errno, fault.strerror or str(fault), str(path)) from fault
+
+
+def try_lock(file: IO[Any]) -> bool:
+    """Lock an open file until it is closed; False where another process has.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

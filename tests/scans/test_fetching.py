@@ -30,6 +30,7 @@ import duoseg
 from duoseg.commands.fetch import fetch_set
 from duoseg.errors import InputError
 from duoseg.files import write_text
+from duoseg.scans.dataset import load_dataset
 from duoseg.scans.fetching.catalogue import CATALOGUE, Checksum, Layout, PublicSet, find_set
 from duoseg.scans.fetching.download import ATTEMPTS, download
 from duoseg.scans.fetching.unpack import unpack
@@ -528,6 +529,19 @@ def test_a_set_that_is_there_is_not_fetched_again(server: Server, tmp_path: Path
     asked = len(server.requests)
     assert fetch_set(public, tmp_path / "data") == tmp_path / "data"
     assert len(server.requests) == asked
+
+
+def test_two_fetches_do_not_write_into_one_folder(server: Server, tmp_path: Path) -> None:
+    public = mini(server, write_task(tmp_path, ("MRI",)))
+    refusals = []
+
+    def meanwhile(*_: object) -> None:
+        with pytest.raises(InputError, match="another `duoseg fetch` is at work") as refusal:
+            fetch_set(public, tmp_path / "data")
+        refusals.append(refusal)
+
+    fetch_set(public, tmp_path / "data", progress=meanwhile)
+    assert refusals and load_dataset(tmp_path / "data").train
 
 
 def test_a_set_is_told_by_name_and_checksum_and_not_by_its_description(server: Server, tmp_path: Path) -> None:

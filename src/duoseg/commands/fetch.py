@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from duoseg.errors import InputError
-from duoseg.files import UNFINISHED, StrPath
+from duoseg.files import UNFINISHED, StrPath, try_lock
 from duoseg.progress import Progress
 from duoseg.scans.fetching.catalogue import PublicSet, find_set
 from duoseg.scans.fetching.decathlon import DESCRIPTION, convert, is_fetched
@@ -47,10 +47,17 @@ def fetch_set(public: PublicSet, to: Path, *, progress: Progress | None = None) 
         shutil.rmtree(work, ignore_errors=True)  # left where the very last step was interrupted
         return to
     _require_free(to, public)
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / public.name).open("a") as begun:
+        if not try_lock(begun):
+            raise InputError(f"{to}: another `duoseg fetch` is at work here; wait for it, or choose another folder.")
+        _fetch(public, work, to, progress)
+    return to
+
+
+def _fetch(public: PublicSet, work: Path, to: Path, progress: Progress | None) -> None:
     archive = work / Path(urlsplit(public.url).path).name
     unpacked, converted = work / "unpacked", work / "converted"
-    work.mkdir(parents=True, exist_ok=True)
-    (work / public.name).touch()
     if not unpacked.is_dir():
         shutil.rmtree(converted, ignore_errors=True)
         download(public.url, archive, public.checksum, progress=progress)
@@ -62,7 +69,6 @@ def fetch_set(public: PublicSet, to: Path, *, progress: Progress | None = None) 
     for path in sorted(converted.iterdir(), key=lambda path: path.name == DESCRIPTION):
         path.replace(to / path.name)
     shutil.rmtree(work)
-    return to
 
 
 def _require_free(to: Path, public: PublicSet) -> None:

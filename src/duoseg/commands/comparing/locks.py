@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from duoseg.errors import InputError
+from duoseg.files import try_lock
 
 LOCK = ".lock"
 CLAIM = ".claim"
@@ -56,9 +57,6 @@ class Claims:
 
 def _try(lock: IO[str], out: Path) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(lock)
     except OSError as fault:
         raise InputError(f"{out}: cannot be locked ({fault.strerror}); choose an --out on another disk.") from fault
-    return True

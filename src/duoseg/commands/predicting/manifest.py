@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from duoseg.errors import InputError
-from duoseg.files import final_name, locked, read_json, write_text
+from duoseg.files import final_name, locked, read_json, try_lock, write_text
 
 PREDICTIONS = "predictions.json"
 PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
@@ -139,12 +139,7 @@ class Manifest:
         left, live = [], []
         for path in sorted(self._folder.glob(JOURNALS)):
             with suppress(FileNotFoundError), path.open(encoding="utf-8") as journal:
-                try:
-                    fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    live.append(path)
-                else:
-                    left.append(path)
+                (left if try_lock(journal) else live).append(path)
         return left, live
 
     def _remove_unfinished(self, cases: Set[str]) -> None:

@@ -249,8 +249,8 @@ def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(tra
 
 
 def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path):
-    second, cache = tmp_path / "second", tmp_path / "cache"
-    duoseg.train(phantoms, second, config=tiny_protocol, cache=cache, seed=1, device="cpu", threads=1)
+    second, where = tmp_path / "second", {"cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    duoseg.train(phantoms, second, config=tiny_protocol, method="dtml", seed=1, **where)
     scan = next((phantoms / "imagesTs").iterdir())
     maps = {}
     for name, runs in (("first", [trained]), ("second", [second]), ("both", [trained, second])):
@@ -259,6 +259,8 @@ def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path):
         maps[name] = np.asarray(nib.load(path).dataobj)
     assert np.abs(maps["first"] - maps["second"]).max() > 0.01
     np.testing.assert_allclose(maps["both"], (maps["first"] + maps["second"]) / 2, atol=1e-5)
+    page = duoseg.report(tmp_path / "both").read_text()
+    assert all(f"dtml ({folder.name})" in page for folder in (trained, second))
 
 
 def test_predictions_say_which_run_made_which_mask(run, trained, phantoms, tmp_path):

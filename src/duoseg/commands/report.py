@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +142,20 @@ def _write_predictions(folder: Path, page: Path) -> Path:
 
 
 def _found(runs: Iterable[Path]) -> list[RunSummary]:
-    """Those of the runs that are where they were."""
-    found = []
+    """Those of the runs that are where they were; runs of one method are told apart by their folders."""
+    found: dict[Path, RunSummary] = {}
     for run in runs:
         try:
-            found.append(summarise_run(run))
+            found[run] = summarise_run(run)
         except InputError as fault:
             logger.warning("how the masks were made is not shown: %s", fault)
-    return found
+    methods = Counter(summary.method for summary in found.values())
+    folders = Counter(run.resolve().name for run in found)
+    for run, summary in found.items():
+        if methods[summary.method] > 1:
+            place = run.resolve().name
+            found[run] = replace(summary, name=f"{summary.name} ({place if folders[place] == 1 else run})")
+    return list(found.values())
 
 
 def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds: int | None = None) -> Path:

@@ -195,7 +195,8 @@ def test_the_viewer_draws_image_and_masks_and_hides_them_again(opened, tmp_path)
             "prediction": int((red - blue > 40).sum()),
         }
 
-    page.locator("[data-open]").click()
+    page.locator("[data-open]").press("Enter")
+    assert page.evaluate("document.activeElement.tagName") == "CANVAS"
     both = counted(drawn(0))
     assert min(both.values()) > 500
     page.locator("[data-layer=prediction]").uncheck()

@@ -128,7 +128,7 @@ def test_what_is_unlike_the_training_scans_does_not_depend_on_the_order_nor_on_w
     model = duoseg.load(trained, device="cpu")  # dtml, whose prediction asks one student of two
     impressions = look_at(cases, model, lambda _, scan, mask, features: (scan, mask, features), None, agreement=True)
     seen = [impression_of(scan, mask.mask, features) for scan, mask, features in impressions.values()]
-    typical = Typical.of(seen, [False] * len(seen))
+    typical = Typical.of(seen, [False] * len(seen), [case.person for case in cases])
     expected = {
         name: typical.unlike(impression_of(scan, mask.mask, features))
         for name, (scan, mask, features) in impressions.items()
@@ -243,7 +243,7 @@ def test_without_its_annotated_scans_the_page_of_a_run_has_their_scores_alone(ca
     listed = folder / "calibration" / "masks" / "predictions.json"
     listed.write_text(listed.read_text().replace("imagesTr", "elsewhere"))
     page = duoseg.report(folder).read_text()
-    assert "had not seen it" in page and 'class="layer-truth"' not in page and "are not shown" in caplog.text
+    assert "had not seen it" in page and 'class="layer-truth"' not in page and "is not shown" in caplog.text
 
 
 def test_it_needs_the_data_of_the_run_and_two_annotated_persons(trained, phantoms, tmp_path):

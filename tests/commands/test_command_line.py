@@ -16,6 +16,7 @@ import pytest
 
 import duoseg
 from duoseg.cli import app
+from duoseg.errors import InputError
 
 COMMANDS = [name for name in app if not name.startswith("-")]
 
@@ -248,7 +249,7 @@ def test_a_scan_stored_in_another_axis_order_gets_the_same_mask_in_the_world(tra
         np.testing.assert_array_equal(turned[codes], turned["RAS"])
 
 
-def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path):
+def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path, caplog):
     second, where = tmp_path / "second", {"cache": tmp_path / "cache", "device": "cpu", "threads": 1}
     duoseg.train(phantoms, second, config=tiny_protocol, method="dtml", seed=1, **where)
     scan = next((phantoms / "imagesTs").iterdir())
@@ -261,6 +262,11 @@ def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path):
     np.testing.assert_allclose(maps["both"], (maps["first"] + maps["second"]) / 2, atol=1e-5)
     page = duoseg.report(tmp_path / "both").read_text()
     assert all(f"dtml ({folder.name})" in page for folder in (trained, second))
+    shutil.copy(trained / "model.safetensors", second)  # as if it had been trained again
+    page = duoseg.report(tmp_path / "both").read_text()
+    assert "other weights now" in caplog.text and "(second)" not in page
+    with pytest.raises(InputError, match="second: has other weights now"):
+        duoseg.report(tmp_path / "second", reference=phantoms / "labelsTs")
 
 
 def test_predictions_say_which_run_made_which_mask(run, trained, phantoms, tmp_path):

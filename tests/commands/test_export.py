@@ -73,8 +73,22 @@ def test_an_archive_that_is_no_bundle_is_never_replaced(run, trained, tmp_path):
         archive.writestr("scans/a.nii.gz", b"precious")
     before = (tmp_path / "data.zip").read_bytes()
     status, _, err = run("export", trained, "--out", tmp_path / "data.zip", "--format", "monai")
-    assert status == 1 and "no bundle" in err and (tmp_path / "data.zip").read_bytes() == before
+    assert status == 1 and "nothing that duoseg wrote" in err and (tmp_path / "data.zip").read_bytes() == before
     file = duoseg.export(trained, tmp_path / "ours.zip", format="monai")
     assert duoseg.export(trained, file, format="monai") == file
     status, _, err = run("export", trained, "--out", tmp_path / "new.zip")
     assert status == 1 and "--format monai" in err
+
+
+def test_a_model_of_another_program_is_never_replaced(run, trained, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    file = duoseg.export(trained, tmp_path / "ours.onnx")
+    assert duoseg.export(trained, file) == file
+    model = onnx.load(file)
+    model.producer_name = "another"
+    onnx.save(model, tmp_path / "theirs.onnx")
+    (tmp_path / "text.onnx").write_text("precious")
+    for name in ("theirs.onnx", "text.onnx"):
+        before = (tmp_path / name).read_bytes()
+        status, _, err = run("export", trained, "--out", tmp_path / name)
+        assert status == 1 and "nothing that duoseg wrote" in err and (tmp_path / name).read_bytes() == before

@@ -74,6 +74,22 @@ def test_what_a_stopped_call_had_written_does_not_stand_in_the_way(trained, data
     assert all(one.draft.is_file() for one in duoseg.suggest(trained, data, **asked))
 
 
+def test_a_draft_that_somebody_made_meanwhile_is_not_replaced(trained, data, tmp_path, monkeypatch):
+    from duoseg.commands import suggest as command
+
+    look, drafts = command.look_at, tmp_path / "drafts"
+    (first, *_) = duoseg.suggest(trained, data, n=1, drafts=tmp_path / "before", **QUIETLY)
+
+    def looked(*arguments, **options):
+        (drafts / first.draft.name).write_text("mine")
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(command, "look_at", looked)
+    with pytest.raises(InputError, match="may hold corrections"):
+        duoseg.suggest(trained, data, n=1, drafts=drafts, **QUIETLY)
+    assert (drafts / first.draft.name).read_text() == "mine"
+
+
 def test_drafts_can_be_of_another_format(run, trained, data, tmp_path):
     words = (
         "suggest",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from duoseg.pictures.planes import CasePicture, object_centre, outline, planes
+from duoseg.pictures.planes import CasePicture, greys, object_centre, outline, planes
 
 
 def _loops(path: str) -> list[list[tuple[float, float]]]:
@@ -121,6 +121,11 @@ def test_empty_masks_and_flat_or_unfinished_images_still_give_pictures():
     for view in planes(_picture(truth=empty, prediction=empty, image=flat)):
         assert view.png.startswith("data:image/png;base64,")
         assert view.truth == view.prediction == ""
+
+
+def test_voxels_that_are_no_number_are_drawn_black_as_what_lies_below_the_window():
+    image = np.array([np.nan, -np.inf, -1000.0, 60.0, np.inf])
+    assert greys(image, -1000, 60).tolist() == [0, 0, 0, 255, 255]
 
 
 def test_arrays_of_unlike_shape_are_refused():

@@ -201,12 +201,14 @@ def test_scans_get_masks_with_names_of_their_own(tmp_path):
             (folder / f"{file}.nii.gz").touch()
         entries = scripts.scans(str(folder), str(tmp_path), channels)
         everything = [one for entry in entries for one in entry["image"]]
-        return [scripts.case_name(entry["image"][0], everything) for entry in entries]
+        return [scripts.case_name(entry["image"][0], everything, channels) for entry in entries]
 
     assert names("case.1", "case.2") == ["case.1", "case.2"]
     assert names("a_0000", "b_0000") == ["a", "b"]
     assert names("a_0000", "a_0001", "b_0000", "b_0001", channels=2) == ["a", "b"]
     assert names("case", "case_0000") == ["case", "case_0000"]
+    assert names("pat_0001", "pat_0002") == ["pat_0001", "pat_0002"]
+    assert names("pat_0001") == ["pat_0001"]
     with pytest.raises(ValueError, match="names of their own"):
         names("pat_0000", "pat_0001")
     with pytest.raises(ValueError, match="is missing"):

@@ -84,6 +84,8 @@ def test_of_one_person_a_second_scan_is_chosen_after_all_other_persons():
     scans = [Seen(f"{person}{visit}", 0.1, RNG.normal(size=20), person=person) for person in "abc" for visit in "12"]
     chosen = names(choose(scans, [], count=6))
     assert {name[0] for name in chosen[:3]} == set("abc") and len(set(chosen)) == 6
+    annotated = Seen("a0", 0.1, RNG.normal(size=20), person="a")
+    assert {name[0] for name in names(choose(scans, [annotated], count=6))[:2]} == set("bc")
 
 
 def test_a_feature_that_only_rounding_moves_counts_for_nothing():

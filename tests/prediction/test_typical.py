@@ -31,7 +31,8 @@ def _impression(image: np.ndarray, mask: np.ndarray, shift: float = 0.0, seed: i
 
 def typical_of(training: list[Impression]) -> Typical:
     """Training scans, the first two of them annotated."""
-    return Typical.of(training, [place < 2 for place in range(len(training))])
+    places = range(len(training))
+    return Typical.of(training, [place < 2 for place in places], places)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,21 @@ def test_few_training_scans_call_few_ordinary_ones_unlike(count):
         typical = typical_of(training)
         told += [bool(typical.unlike(_impression(*_scan(5000 + seed), seed=5000 + seed))) for seed in range(20)]
     assert np.mean(told) <= 0.05
+
+
+def test_several_scans_of_each_training_person_do_not_make_new_persons_unlike():
+    def of_person(person: int, visit: int) -> Impression:
+        image, mask = _scan(person)  # each person's scans differ by their noise alone
+        again = image + np.random.default_rng([person, visit]).normal(0, 0.02, SHAPE).astype(np.float32)
+        return _impression(again, mask, seed=person)
+
+    training = [of_person(person, visit) for person in range(15) for visit in range(4)]
+    typical = Typical.of(training, [False] * 60, [place // 4 for place in range(60)])
+    assert sum(bool(typical.unlike(of_person(person, 0))) for person in range(100, 140)) <= 2
+    noise = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    assert typical.unlike(_impression(noise, _scan(0)[1]))
+    few = Typical.of(training[:44], [False] * 44, [place // 4 for place in range(44)])
+    assert not few.unlike(_impression(noise, _scan(0)[1]))  # scans of eleven persons
 
 
 def test_a_scan_that_was_trained_on_with_its_annotation_is_known(typical):

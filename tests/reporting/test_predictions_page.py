@@ -47,6 +47,29 @@ def test_the_least_trusted_scan_stands_first_with_its_volumes():
         assert shown in page
 
 
+def test_scans_predicted_before_and_after_calibration_share_a_page():
+    scans = [scan("before"), calibrated("after", 0.9), calibrated("odd", 0.8, unlike=("noise",))]
+    cells = re.findall(r'<td class="reason">([^<]*)</td>', render(title="t", scans=scans))
+    assert [cell for cell in cells if cell != "a note"] == ["noise", "", "not known"]
+
+
+def test_the_median_scans_doubt_is_one_number():
+    trusts = {"s0": 0.5, "s1": 0.6, "s2": 0.7, "s3": 0.8, "s4": 0.9}
+    doubts = dict(zip(trusts, (0.05, 0.06, 0.30, 0.07, 0.08), strict=True))
+    scans = [replace(scan(name), judgement=Judgement(doubts[name], trust)) for name, trust in trusts.items()]
+    assert "About 7.0% of a mask is in doubt in the median scan" in summary(scans)[1]
+    assert warnings(scans) == ["In doubt more than 3 times as much as the median scan: s2 (30.0%)."]
+
+
+def test_many_classes_that_some_scans_lack_are_told_in_one_sentence():
+    names = [f"bone {index}" for index in range(104)]
+    scans = [scan(str(one), **{name: float(one > 1) for name in names}, body=9.0) for one in range(8)]
+    (said,) = warnings(scans)
+    assert said.startswith("Not found were bone 0 in 2 scans, ")
+    few = [scan(str(one), spleen=float(one > 1), body=9.0) for one in range(8)]
+    assert warnings(few) == ["No spleen was found in 0, 1."]
+
+
 def test_without_uncertainty_the_page_says_how_to_get_it():
     page = render(title="t", scans=[scan("a", None), scan("b", None)])
     assert escape("`duoseg predict --uncertainty` tells") in page and "In doubt" not in page

@@ -154,8 +154,12 @@ def calibrate(
     calibration = Calibration(evidence)
     model = load_model(run, device=device)
     impressions = look_at(_compared(dataset.train), model, _impression, progress, agreement=True)
-    annotated = {case.name for case in dataset.train if case.label is not None}
-    typical = Typical.of([*impressions.values()], [name in annotated for name in impressions])
+    seen = [case for case in dataset.train if case.name in impressions]
+    typical = Typical.of(
+        [impressions[case.name] for case in seen],
+        [case.label is not None for case in seen],
+        [case.person for case in seen],
+    )
     made = {"folds": len(parts), "steps": steps}
     save_calibration(run, calibration, typical, weights=weights, settings=model.settings, made=made)
     for fold in models:

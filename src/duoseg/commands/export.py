@@ -10,7 +10,7 @@ from duoseg.commands.runs import load_model
 from duoseg.errors import InputError
 from duoseg.files import StrPath, listed, require_writable
 from duoseg.prediction.exporting.monai_bundle import is_bundle, write_bundle
-from duoseg.prediction.exporting.onnx_model import require_onnx, write_onnx
+from duoseg.prediction.exporting.onnx_model import is_own_model, require_onnx, write_onnx
 from duoseg.training.devices import use_threads
 
 ExportFormat = Literal["onnx", "monai"]
@@ -38,7 +38,7 @@ def export(
         The file.
 
     Raises:
-        InputError: a run cannot be read, the file's name ends otherwise, another archive has it, or ONNX is not
+        InputError: a run cannot be read, the file's name ends otherwise, another program's file has it, or ONNX is not
             installed.
     """
     out = Path(out)
@@ -52,8 +52,8 @@ def export(
         raise InputError(f"{out}: give a name that ends in {ENDINGS[format]}{hint}.")
     if format == "onnx":
         require_onnx()
-    elif out.exists() and not is_bundle(out):
-        raise InputError(f"{out}: is there, and no bundle that duoseg wrote: give another name.")
+    if out.exists() and not (is_bundle(out) if format == "monai" else is_own_model(out)):
+        raise InputError(f"{out}: is there, and nothing that duoseg wrote: give another name.")
     use_threads(threads)
     model = load_model(*listed(runs), device="cpu")
     require_writable(out)

@@ -12,11 +12,11 @@ from typing import Any
 from duoseg.commands.comparing.pictured import study_pictures
 from duoseg.commands.evaluate import evaluate
 from duoseg.commands.picturing import read_picture, scored_pictures
-from duoseg.commands.predicting.calibrated import CROSSED, HELD, MASKS, crossed_scores
+from duoseg.commands.predicting.calibrated import CALIBRATION, CROSSED, HELD, MASKS, crossed_scores, weights_of
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.predicting.outputs import layers_of
 from duoseg.commands.preparing import looks_at_unlabelled
-from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, load_plan, require_file
+from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, WEIGHTS, load_plan, require_file
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
@@ -87,13 +87,15 @@ def _write_scored(
 ) -> Path:
     """Write the page of the run that made some masks, with the scores of every scan on it."""
     entries = read_finished(folder) if (folder / PREDICTIONS).is_file() else {}
-    made_by = {repr((entry["runs"], entry["weights"], entry["settings"])): entry["runs"] for entry in entries.values()}
+    made_by = {repr((entry["runs"], entry["weights"], entry["settings"])): entry for entry in entries.values()}
     if len(made_by) != 1:
         what = "masks of several runs or settings" if made_by else "no predictions"
         raise InputError(f"{folder}: holds {what}; --reference scores a folder that one `duoseg predict` wrote.")
-    (runs,) = made_by.values()
+    (made,) = made_by.values()
+    runs = made["runs"]
     if not (Path(runs[0]) / CONFIG).is_file():
         raise InputError(f"{runs[0]}: is not there, though it made the masks in {folder}. Bring it back.")
+    _require_same(Path(runs[0]), made["weights"][0])
     scores = scores or evaluate(folder, reference, threads=threads, progress=progress)
     persons = person_texts(load_dataset(reference).test) if is_table(reference) else {}
     notes = [f"The masks are the mean of {count_text(len(runs), 'run')}; losses and plan are those of the first."]
@@ -124,14 +126,15 @@ def _write_predictions(folder: Path, page: Path) -> Path:
     shown = chosen(list(scans.values()))
     maps = layers_of(folder, [entries[scan.case] for scan in shown.values()])
     for label, scan in shown.items():
-        entry = entries[scan.case]
-        image, mask = Path(entry["images"][0]), folder / entry["mask"]
         try:
-            picture = read_picture(scan.case, image=image, prediction=mask, uncertainty=maps[scan.case])
-            pictures.append((label, picture))
+            pictures.append((label, read_picture(entries[scan.case], folder, uncertainty=maps[scan.case])))
         except InputError as fault:
             logger.warning("%s is not shown: %s", scan.case, fault)
-    makers = dict.fromkeys(Path(run) for entry in entries.values() for run in entry["runs"])
+    makers = dict.fromkeys(
+        (Path(run), weights)
+        for entry in entries.values()
+        for run, weights in zip(entry["runs"], entry["weights"], strict=True)
+    )
     return write_predictions_page(
         page,
         title=f"Predictions in {folder.resolve().name}",
@@ -141,12 +144,20 @@ def _write_predictions(folder: Path, page: Path) -> Path:
     )
 
 
-def _found(runs: Iterable[Path]) -> list[RunSummary]:
-    """Those of the runs that are where they were; runs of one method are told apart by their folders."""
+def _require_same(run: Path, weights: str) -> None:
+    require_file(run, WEIGHTS)
+    if weights_of([run]) != [weights]:
+        raise InputError(f"{run}: has other weights now than when it made the masks; predict them anew.")
+
+
+def _found(makers: Iterable[tuple[Path, str]]) -> list[RunSummary]:
+    """Those of the runs that are as they were; runs of one method are told apart by their folders."""
     found: dict[Path, RunSummary] = {}
-    for run in runs:
+    for run, weights in makers:
         try:
-            found[run] = summarise_run(run)
+            summary = summarise_run(run)
+            _require_same(run, weights)
+            found[run] = summary
         except InputError as fault:
             logger.warning("how the masks were made is not shown: %s", fault)
     methods = Counter(summary.method for summary in found.values())
@@ -174,9 +185,10 @@ def write_run_page(folder: Path, page: Path, *, note: str = "", refresh_seconds:
     except InputError as fault:
         logger.warning("the scores of the annotated scans are not shown: %s", fault)
     if scores is not None:
+        steps = read_json(folder / CALIBRATION)["steps"]
         notes.append(
             f"Scored are the {count_text(len(scores.cases), 'annotated scan')}, each predicted by a model that had not "
-            "seen it (duoseg calibrate). Those models had fewer annotated scans and fewer steps than this run."
+            f"seen it (duoseg calibrate). Those models had fewer annotated scans than this run, and {steps} steps."
         )
         try:
             persons = person_texts(load_dataset(folder / CROSSED / HELD).test)

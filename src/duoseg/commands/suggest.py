@@ -110,13 +110,8 @@ def suggest(
     if not candidates:
         raise InputError(f"{data}: every training scan is annotated; there is none to suggest.")
     files = {} if drafts is None else {name: _draft(Path(drafts), case, format) for name, case in candidates.items()}
-    existing = [part for file in files.values() for part in written_files(file) if part.exists()]
-    if existing:
-        raise InputError(
-            f"{existing[0]}: is already there, and may hold corrections. Move it to the labels or away, or choose "
-            "another --drafts folder."
-        )
     for file in files.values():
+        _require_free(file)
         require_writable(file)
     everybody = [*split.labelled, *split.unlabelled]
     seen = look_at(everybody, model, partial(_seen, person_texts(everybody)), progress, agreement=True)
@@ -142,6 +137,7 @@ def suggest(
     with ExitStack() as taken_back:
         for one in suggestions:
             if one.draft is not None:
+                _require_free(one.draft)  # it may have come while scans were looked at
                 taken_back.callback(_remove, one.draft)
                 _write_draft(one.draft, candidates[one.case], model)
         if json is not None:
@@ -165,6 +161,15 @@ def _seen(persons: Mapping[str, str], case: Case, _: Prepared, prediction: Predi
 
 def _draft(folder: Path, case: Case, format: OutputFormat) -> Path:
     return folder / f"{case.name}{mask_suffix(case.images[0], format)}"
+
+
+def _require_free(draft: Path) -> None:
+    for file in written_files(draft):
+        if file.exists():
+            raise InputError(
+                f"{file}: is already there, and may hold corrections. Move it to the labels or away, or choose another "
+                "--drafts folder."
+            )
 
 
 def _write_draft(file: Path, case: Case, model: Model) -> None:

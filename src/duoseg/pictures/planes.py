@@ -209,8 +209,9 @@ def _glow(doubt: np.ndarray, sides: tuple[float, float]) -> str:
 
 
 def greys(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Intensities as bytes: 0 at ``low`` and below, 255 at ``high`` and above."""
-    scaled = (np.nan_to_num(image.astype(np.float32)) - np.float32(low)) * np.float32(255 / (high - low))
+    """Intensities as bytes: 0 at ``low`` and below and where there is no number, 255 at ``high`` and above."""
+    known = np.nan_to_num(image.astype(np.float32), nan=low, posinf=high, neginf=low)
+    scaled = (known - np.float32(low)) * np.float32(255 / (high - low))
     return np.ascontiguousarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8))
 
 

@@ -95,7 +95,7 @@ def choose(candidates: Sequence[Seen], annotated: Sequence[Seen], *, count: int)
     weights = 0.5 + surer[some]
     covered = apart[: len(annotated)].min(axis=0) if annotated else np.full(len(some), apart.max())
     known, left = list(range(len(annotated))), list(range(len(candidates)))
-    chosen, persons = list[Choice](), set[str]()
+    chosen, persons = list[Choice](), {scan.person or scan.case for scan in annotated}
     while left and len(chosen) < count:
         others = [index for index in left if (candidates[index].person or candidates[index].case) not in persons]
         open_to = np.array(others or left)

@@ -3,7 +3,8 @@
 A mask of a scan of another kind may look sure of itself. So each scan is compared with the training scans in three
 ways: by the *features* that the trained encoders make of it, averaged over the scan; by its *look*, the mean
 intensities of 6 x 6 x 6 blocks; and by its *mask*, the share of those blocks that is in it. Its distance is the mean
-one to its three nearest training scans. A training scan's is that to the three nearest others. A scan is unlike them
+one to its three nearest training scans. A training scan's is that to the three nearest of other persons: of a new
+person there is none among them either. A scan is unlike them
 that is further away than any of them, and a tenth, and further than another scan would be once in 200 times if the
 logarithms of distances are normal, which counts where training scans are few. Training scans that are themselves far
 off from the rest are left out of both. Masks are compared with masks: a scan in which nothing was found is not, nor is
@@ -16,7 +17,7 @@ back, and no training scan is closer to the others when it is mirrored: along ax
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,7 +40,7 @@ TURNED = 1.1
 ODD_SHARE = 0.05
 """Of training scans that may lie on the wrong side of an axis that tells."""
 FEWEST = 12
-"""Training scans below which nothing can be said."""
+"""Persons among the training scans below which nothing can be said."""
 SMALLEST_SPREAD = 1e-6
 
 AXES = ("left to right", "front to back", "head to foot")
@@ -85,18 +86,22 @@ class Typical:
         look: (N, 6, 6, 6).
         mask: (N, 6, 6, 6).
         annotated: (N,), which of them the run had annotations of.
+        person: (N,), equal for the scans of one person.
     """
 
     features: np.ndarray
     look: np.ndarray
     mask: np.ndarray
     annotated: np.ndarray
+    person: np.ndarray
 
     @classmethod
-    def of(cls, impressions: Sequence[Impression], annotated: Sequence[bool]) -> Typical:
-        """Of so many training scans."""
+    def of(cls, impressions: Sequence[Impression], annotated: Sequence[bool], persons: Sequence[Hashable]) -> Typical:
+        """Of so many training scans, which of them were annotated, and whose they are."""
         stacked = {part: np.stack([getattr(one, part) for one in impressions]) for part in PARTS}
-        return cls(**stacked, annotated=np.asarray(annotated, bool))
+        numbers = {person: number for number, person in enumerate(dict.fromkeys(persons))}
+        person = np.array([numbers[one] for one in persons], np.int64)
+        return cls(**stacked, annotated=np.asarray(annotated, bool), person=person)
 
     def is_annotated(self, scan: Impression) -> bool:
         """Whether it is a training scan whose annotation was trained on: its mask is no forecast."""
@@ -106,13 +111,13 @@ class Typical:
     def unlike(self, scan: Impression) -> tuple[str, ...]:
         """In what a scan is unlike the training scans, in words; empty where it is like them, or they are too few.
 
-        A training scan is compared with the others.
+        A training scan is compared with those of other persons.
         """
-        if len(self.features) < FEWEST:
+        if self._persons(np.arange(len(self.person))) < FEWEST:
             return ()
         own, said = self._place_of(scan), []
         for part, words in PARTS.items():
-            if part == "mask" and not (scan.mask.any() and len(self._compared[part]) >= FEWEST):
+            if part == "mask" and not (scan.mask.any() and self._persons(self._compared[part]) >= FEWEST):
                 continue
             others = self._others(part, own)
             usual = self._usual[part][others]
@@ -131,10 +136,14 @@ class Typical:
         place = int(apart.argmin())
         return place if apart[place] < SMALLEST_SPREAD else None
 
+    def _persons(self, scans: np.ndarray) -> int:
+        """How many persons some training scans are of."""
+        return len(np.unique(self.person[scans]))
+
     def _others(self, part: str, own: int | None) -> np.ndarray:
-        """The training scans that one is compared with: all but itself."""
+        """The training scans that one is compared with: all but those of its own person."""
         compared = self._compared[part]
-        return compared if own is None else compared[compared != own]
+        return compared if own is None else compared[self.person[compared] != self.person[own]]
 
     def _distance(self, part: str, value: np.ndarray, others: np.ndarray) -> float:
         """The mean distance to the nearest of some training scans."""
@@ -166,7 +175,7 @@ class Typical:
         """The distance of each training scan to the others; of those that are not compared, none."""
         usual = {part: np.full(len(self.look), np.nan) for part in PARTS}
         for part, rows in self._compared.items():
-            for row in rows if len(rows) > 1 else ():
+            for row in rows if self._persons(rows) > 1 else ():
                 usual[part][row] = self._distance(part, getattr(self, part)[row], self._others(part, row))
         return usual
 

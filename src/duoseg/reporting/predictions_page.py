@@ -20,7 +20,7 @@ from duoseg.scans.texts import count_text, some_text
 PLAIN_DOUBT = 3.0
 """Times the median, beyond which a scan's doubt is told in words."""
 MOST_TOLD = 5
-"""Unusual scans of which each has a sentence of its own."""
+"""Unusual scans, or classes that some scans lack, of which each has a sentence of its own."""
 FEWEST = 5
 """Scans without which there is no usual doubt."""
 
@@ -128,9 +128,9 @@ def summary(scans: Sequence[PredictedCase]) -> list[str]:
     judged = sorted(((scan.rank, scan) for scan in scans if scan.judgement is not None), key=lambda pair: pair[0])
     if not judged:
         return [*said, "How sure the networks are was not asked for: `duoseg predict --uncertainty` tells."]
-    middle, worst = (judged[place][1] for place in (len(judged) // 2, 0))
+    worst, usual = judged[0][1], median(_doubt(scan) for _, scan in judged)
     said.append(
-        f"About {share(_doubt(middle))} of a mask is in doubt in the median scan, and {share(_doubt(worst))} in "
+        f"About {share(usual)} of a mask is in doubt in the median scan, and {share(_doubt(worst))} in "
         f"{worst.case}, the least trusted one. That is the networks' own view, and no measured error."
     )
     expected = [scan.judgement.expected for _, scan in judged if scan.judgement and scan.judgement.expected]
@@ -157,10 +157,16 @@ def warnings(scans: Sequence[PredictedCase]) -> list[str]:
     empty = [scan.case for scan in scans if not scan.total_ml]
     if empty:
         said.append(f"Nothing was found in {some_text(empty)}.")
+    lacking = {}
     for name in dict.fromkeys(name for scan in scans for name in scan.volumes_ml):
         without = [scan.case for scan in scans if scan.total_ml and scan.volumes_ml.get(name) == 0]
         if without and len(without) <= len(scans) / 2:
-            said.append(f"No {name} was found in {some_text(without)}.")
+            lacking[name] = without
+    if len(lacking) > MOST_TOLD:
+        told = [f"{name} in {count_text(len(without), 'scan')}" for name, without in lacking.items()]
+        said.append(f"Not found were {some_text(told)}.")
+    else:
+        said += [f"No {name} was found in {some_text(without)}." for name, without in lacking.items()]
     doubts = [_doubt(scan) for scan in scans if scan.judgement is not None]
     if len(doubts) >= FEWEST:
         limit = PLAIN_DOUBT * median(doubts)

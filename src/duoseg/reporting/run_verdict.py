@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from duoseg.reporting.records import RunSummary
 from duoseg.reporting.run_progress import progress_sentences
 from duoseg.scans.texts import count_text
-from duoseg.scores.statistics import FEWEST_UNITS, Summary, defined_mean, summarise
+from duoseg.scores.statistics import FEWEST_UNITS, Summary, defined_mean, summarise, summarise_columns
 
 ALL = "all"
 METRICS = ("dice", "hd95_mm", "assd_mm", "nsd")
@@ -65,13 +67,29 @@ def summary_of(run: RunSummary, values: Mapping[str, float | None]) -> Summary:
 def mean_rows(runs: Sequence[RunSummary]) -> list[MeanRow]:
     """Means over scans with bootstrap 95% intervals, class by class, the mean over several classes last."""
     labels = label_names(runs)
-    rows: list[MeanRow] = []
-    for label in labels + ([ALL] if len(labels) > 1 else []):
-        scored = [run for run in runs if run.scores]
-        for position, run in enumerate(scored):
-            values = {metric: summary_of(run, case_values(run, metric, label)) for metric in METRICS}
-            rows.append(MeanRow(label=label, run=run, values=values, first=position == 0))
-    return rows
+    labels += [ALL] if len(labels) > 1 else []
+    scored = [(run, _summaries(run, labels)) for run in runs if run.scores]
+    return [
+        MeanRow(label=label, run=run, values=found[label], first=position == 0)
+        for label in labels
+        for position, (run, found) in enumerate(scored)
+    ]
+
+
+def _summaries(run: RunSummary, labels: Sequence[str]) -> dict[str, dict[str, Summary]]:
+    """`summary_of` of each metric of each class; those of the same scans share their draws."""
+    columns: dict[tuple[str, ...], dict[tuple[str, str], list[float | None]]] = {}
+    for label in labels:
+        for metric in METRICS:
+            values = case_values(run, metric, label)
+            columns.setdefault(tuple(values), {})[label, metric] = [*values.values()]
+    found: dict[str, dict[str, Summary]] = {label: {} for label in labels}
+    for cases, several in columns.items():
+        table = np.array([*several.values()], float).T  # None becomes NaN
+        units = [run.persons.get(case, case) for case in cases]
+        for (label, metric), summary in zip(several, summarise_columns(table, units=units), strict=True):
+            found[label][metric] = summary
+    return found
 
 
 def case_rows(runs: Sequence[RunSummary]) -> list[CaseRow]:

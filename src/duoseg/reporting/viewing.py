@@ -7,6 +7,7 @@ and only under a path that holds a random word: another program or web page that
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class ViewServer(ThreadingHTTPServer):
         script = viewer_script()
         if script is None:
             raise InputError("This installation has no 3-D viewer: `make viewer` fetches it, or install a wheel.")
+        self.reading = threading.Lock()  # one scan at a time is enough for memory
         self._secret = secrets.token_urlsafe(24)
         page = (
             environment()
@@ -107,10 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind, read = found
         try:
-            content = read()
+            with self.server.reading:
+                content = read()
             status = 200
-        except InputError as fault:
-            status, kind, content = 500, "text/plain; charset=utf-8", str(fault).encode()
+        except (InputError, OSError) as fault:
+            status, kind, content = 500, "text/plain; charset=utf-8", str(fault).encode(errors="replace")
+        except MemoryError:
+            status, kind, content = 500, "text/plain; charset=utf-8", b"this scan needs more memory than there is"
         with suppress(ConnectionError):  # a page that was closed no longer listens
             self._send(status, kind, content)
 

@@ -94,7 +94,5 @@ def _pictures(folder: Path, place: str, case: str, shown: Shown) -> Iterator[tup
         entry = read_finished(masks).get(case)
         if entry is None:
             raise InputError(f"{masks}: has no mask of {case}.")
-        picture = read_picture(
-            case, image=scan.images[0], prediction=masks / entry["mask"], truth=scan.label, dice=dice
-        )
+        picture = read_picture(entry, masks, image=scan.images[0], truth=scan.label, dice=dice)
         yield f"{place}: {about.method}, {about.labelled} labelled, seed {about.seed}", picture

@@ -25,7 +25,7 @@ from duoseg.scores.results import Scores
 from duoseg.training.checkpoint import WEIGHTS
 
 CALIBRATION, TYPICAL = "calibration.json", "typical.safetensors"
-ANNOTATED = "annotated"
+ANNOTATED, PERSON = "annotated", "person"
 CROSSED = "calibration"
 """The folder of what the annotated scans were predicted as, by models that had not seen them."""
 SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
@@ -60,8 +60,7 @@ def judge_of(runs: Sequence[StrPath], settings: PredictionSettings, weights: Seq
             )
             return Judge(), None
         if "settings" not in content:
-            logger.warning(f"{folder}: was calibrated by an earlier version; `duoseg calibrate` renews it.")
-            return Judge(), None
+            return _of_an_earlier_version(folder)
         if content["settings"] != settings.model_dump():
             logger.warning(
                 f"{folder}: was calibrated with other prediction settings ({_told(content['settings'])}), so which "
@@ -71,10 +70,18 @@ def judge_of(runs: Sequence[StrPath], settings: PredictionSettings, weights: Seq
         calibration = Calibration(tuple(Evidence(**scan) for scan in content["scans"]))
         if len(calibration.persons) < FEWEST:
             raise ValueError("no calibration has so few persons")
-        typical = Typical(**{part: np.asarray(values) for part, values in load_file(folder / TYPICAL).items()})
+        kept = load_file(folder / TYPICAL)
+        if PERSON not in kept:
+            return _of_an_earlier_version(folder)
+        typical = Typical(**{part: np.asarray(values) for part, values in kept.items()})
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as fault:
         raise InputError(f"{folder}: its calibration is damaged; `duoseg calibrate` makes it anew.") from fault
     return Judge(calibration, typical), _digest(folder / CALIBRATION)
+
+
+def _of_an_earlier_version(folder: Path) -> tuple[Judge, None]:
+    logger.warning(f"{folder}: was calibrated by an earlier version; `duoseg calibrate` renews it.")
+    return Judge(), None
 
 
 def crossed_scores(run: Path) -> Scores | None:
@@ -115,7 +122,9 @@ def save_calibration(
         made: how it was done.
     """
     with atomic_path(folder / TYPICAL) as temporary:
-        save_file({part: np.ascontiguousarray(getattr(typical, part)) for part in [*PARTS, ANNOTATED]}, temporary)
+        save_file(
+            {part: np.ascontiguousarray(getattr(typical, part)) for part in [*PARTS, ANNOTATED, PERSON]}, temporary
+        )
     scans = [asdict(one) for one in calibration.evidence]
     about = {"weights": weights, "settings": settings.model_dump(), **made, "modelled": calibration.modelled}
     write_json(folder / CALIBRATION, {**about, "scans": scans})

@@ -211,7 +211,7 @@ def postprocessing(plan: Plan, *, largest_component: bool) -> list[Config]:
             # MONAI takes one more ending off
             "output_name_formatter": (
                 "$lambda meta, saver: {'idx': None, 'subject': scripts.case_name(meta['filename_or_obj'], "
-                "[one for entry in @datalist for one in entry['image']]) + '.nii.gz'}"
+                f"[one for entry in @datalist for one in entry['image']], {len(plan.channels)}) + '.nii.gz'}}"
             ),
             # to the grid on which the mask is already: without it MONAI 1.6 stops at scans stored in another axis order
             "resample": True,

@@ -15,6 +15,7 @@ from duoseg.prediction.exporting.tracing import example, quietly
 from duoseg.prediction.whole import Whole
 from duoseg.version import __version__
 
+PRODUCER = "duoseg"
 INPUT = "image"
 OUTPUT = "probabilities"
 WHAT_IS_AROUND = (
@@ -39,12 +40,22 @@ def write_onnx(path: Path, network: Whole, plan: Plan) -> None:
         exported = torch.onnx.export(program, dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT])
     assert exported is not None
     model = exported.model_proto
-    model.producer_name, model.producer_version = "duoseg", __version__
+    model.producer_name, model.producer_version = PRODUCER, __version__
     model.doc_string = WHAT_IS_AROUND
     for key, value in surroundings(plan).items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def is_own_model(path: Path) -> bool:
+    """Whether a file is an ONNX model that duoseg wrote."""
+    import onnx
+
+    try:
+        return onnx.load(path, load_external_data=False).producer_name == PRODUCER
+    except Exception:  # whatever the reader says of a file that is no model
+        return False
 
 
 def require_onnx() -> None:

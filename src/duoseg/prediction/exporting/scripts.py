@@ -33,18 +33,20 @@ def scans(folder: str, masks: str, channels: int) -> list[dict[str, list[str]]]:
         entries = [{"image": [file]} for file in files]
     else:
         entries = [{"image": _all_channels(file, channels)} for file in files if _stem(file).endswith("_0000")]
-    names = [case_name(entry["image"][0], files) for entry in entries]
-    if len(set(names)) < len(names) or not names:
+    names = [case_name(entry["image"][0], files, channels) for entry in entries]
+    ends = [{_stem(file)[:-5] for file in files if _stem(file).endswith(f"_{number:04d}")} for number in range(2)]
+    of_several = channels == 1 and not ends[0].isdisjoint(ends[1])  # a second channel, and no second scan
+    if len(set(names)) < len(names) or not names or of_several:
         raise ValueError(
             f"{folder}: its files are no {len(files)} scans of {channels} channels with names of their own"
         )
     return entries
 
 
-def case_name(file: str, files: Sequence[str]) -> str:
-    """What a scan's mask is called: without ``_0000`` where all files are numbered."""
-    numbered = all(_stem(one)[-5:-4] == "_" and _stem(one)[-4:].isdigit() for one in files)
-    return _stem(file)[:-5] if numbered else _stem(file)
+def case_name(file: str, files: Sequence[str], channels: int) -> str:
+    """What a scan's mask is called: without ``_0000`` where all files have the number of a channel."""
+    known = {f"_{number:04d}" for number in range(channels)}
+    return _stem(file)[:-5] if all(_stem(one)[-5:] in known for one in files) else _stem(file)
 
 
 def plain(image: Any, channels: int) -> torch.Tensor:

@@ -68,8 +68,10 @@
     await ready;
     if (turn !== asked) return;
     const volumes = [];
-    for (const name of ["image", ...layers]) volumes.push(await load(scan, name));
-    if (turn !== asked) return; // another scan was chosen in the meantime; its own call shows it
+    for (const name of ["image", ...layers]) {
+      volumes.push(await load(scan, name));
+      if (turn !== asked) return; // another scan was chosen in the meantime; its own call shows it
+    }
     while (viewer.volumes.length) viewer.removeVolume(viewer.volumes[0]);
     for (const volume of volumes) viewer.addVolume(volume);
     for (const name of layers) layer(name);
@@ -96,6 +98,7 @@
   section.querySelector("[data-open]").addEventListener("click", (event) => {
     event.currentTarget.hidden = true;
     section.classList.add("open");
+    canvas.focus(); // the button that had it is gone
     show(chosen.value).catch(fail);
   });
   chosen.addEventListener("change", () => section.classList.contains("open") && show(chosen.value).catch(fail));

@@ -17,10 +17,12 @@ import pytest
 
 import duoseg
 from duoseg.commands.comparing.children import run_children
+from duoseg.commands.comparing.combination import Request, compute
 from duoseg.commands.comparing.locks import Claims, locked
 from duoseg.commands.comparing.outputs import StudyInterrupted, Unfinished
 from duoseg.commands.comparing.setup import diagonal_mm
-from duoseg.config import load_config
+from duoseg.commands.runs import save_plan
+from duoseg.config import load_config, parse
 from duoseg.errors import InputError
 from duoseg.methods.dtml import Dtml
 from duoseg.methods.supervised import Supervised
@@ -145,7 +147,7 @@ def test_a_combination_is_the_run_that_train_makes_by_hand_and_such_a_run_is_ado
     result = read_result(run)
     assert table(out) == [row for row in table(study) if row["method"] == "supervised"]
     # What the training took is not known of a run that was not timed.
-    assert result is not None and result.cost.resumed and result.cost.train_cpu_s is None
+    assert result is not None and result.cost.resumed is None and result.cost.train_cpu_s is None
 
 
 def test_study_json_says_what_was_compared_and_what_it_took(study, phantoms, protocol):
@@ -465,7 +467,54 @@ def test_what_was_only_predicted_again_was_not_resumed_and_the_memory_is_the_tra
     result = read_result(copy / NAMES[0])
     assert before is not None and result is not None and result.rows == before.rows
     assert not result.cost.resumed and before.cost.peak_mib == noted["peak_mib"] > 100
-    assert result.cost.train_wall_s > before.cost.train_wall_s
+    assert result.cost.train_wall_s == before.cost.train_wall_s
+
+
+def another_plan(protocol, tmp_path) -> Path:
+    path = tmp_path / "another.toml"
+    path.write_text(protocol.read_text().replace("[plan]", "[plan]\nspacing = [3.0, 3.0, 3.0]"))
+    assert path.read_text() != protocol.read_text()
+    return path
+
+
+def test_another_plan_is_refused_beside_what_others_have_only_begun(copy, compare, protocol, tmp_path):
+    plan = (copy / "setup" / "2" / "plan.json").read_bytes()
+    for name in NAMES:
+        (copy / name / "result.json").unlink()
+    with pytest.raises(InputError, match="belongs to this study, and what is asked for now would not be comparable"):
+        compare(copy, ["boundary"], config=another_plan(protocol, tmp_path))
+    assert (copy / "setup" / "2" / "plan.json").read_bytes() == plan
+
+
+def test_a_combination_does_not_train_by_a_plan_that_another_call_has_put_in_place_of_its_own(
+    copy, phantoms, protocol, tmp_path
+):
+    request = parse(Request, json.loads((copy / NAMES[0] / "request.json").read_text()), source="request")
+    plan = duoseg.plan(phantoms, labelled=2, config=another_plan(protocol, tmp_path), device="cpu")
+    save_plan(tmp_path / "plan.json", plan)
+    request = request.model_copy(update={"out": tmp_path / "run", "plan": tmp_path / "plan.json"})
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match=r"plan\.json: has been replaced by another call"):
+        compute(request, lambda event: None)
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_what_was_asked_for_stays_in_the_study_before_anything_of_it_is_computed(compare, tmp_path, monkeypatch):
+    out = tmp_path / "study"
+    with monkeypatch.context() as patch:
+        patch.setattr("duoseg.commands.compare.run_children", lambda *arguments, **options: True)
+        with pytest.raises(StudyInterrupted):
+            compare(out, ["dtml", "boundary"], seeds=[0, 1])
+        with pytest.raises(StudyInterrupted):
+            compare(out, ["supervised"])
+    told = content(out)
+    assert len(told["combinations"]) == 5 and told["against"] == "dtml"  # what it began with
+    shutil.rmtree(out / "boundary-2-seed1")
+    with monkeypatch.context() as patch:
+        patch.setattr("duoseg.commands.compare.run_children", lambda *arguments, **options: True)
+        with pytest.raises(StudyInterrupted):
+            compare(out, ["supervised"], against="supervised")
+    assert len(content(out)["combinations"]) == 4 and content(out)["against"] == "supervised"
 
 
 def test_masks_of_scans_that_lay_elsewhere_are_made_anew(compare, phantoms, protocol, cache, tmp_path):
@@ -530,7 +579,7 @@ def test_an_unreadable_record_of_time_costs_only_that(compare, copy):
     compare(copy, ["supervised", "longer", "soft"])
     assert table(copy) == before
     result = read_result(copy / NAMES[0])
-    assert result is not None and result.cost.resumed and result.cost.train_cpu_s is None
+    assert result is not None and result.cost.resumed is None and result.cost.train_cpu_s is None
 
 
 def test_a_study_that_goes_on_with_default_options_is_the_same_to_the_byte(compare, tmp_path):

@@ -74,7 +74,8 @@ def compare(
         config: a TOML file of settings, such as a protocol.
         jobs: how many combinations at a time; as many as the machine has room for where absent.
         hours: choose the steps so that everything takes at most so long on this machine.
-        against: the entry that others are compared with; ``supervised`` where it is compared, else the first.
+        against: the entry that others are compared with; where absent that of earlier calls, else ``supervised`` where
+            it is compared, else the first.
         cache: where prepared scans lie; by default a hidden folder in the data set's.
         device: where to compute.
         threads: CPU threads of each job; where absent those that the study began with, in a new one all cores divided
@@ -109,7 +110,8 @@ def compare(
         done = {one.name: results[one.name] for one in grid if one.name in results}
         earlier = {name: result for name, result in results.items() if name not in done}
         left = [one for one in grid if one.name not in done]
-        baseline = _baseline(against, [*(e.name for e in entries), *(r.combination.method for r in results.values())])
+        names = [*(entry.name for entry in entries), *(result.combination.method for result in results.values())]
+        baseline = _baseline(against, known.against, names)
         prepared = Path(cache) if cache else dataset.root / CACHE
         setups = make_setups(dataset, out, parts, counts, settings, device=where, cache=prepared, progress=progress)
         machine = make_machine(
@@ -133,7 +135,10 @@ def compare(
             asked.require_same(done, earlier)
         for setup in setups:
             setup.write()
-        if left:
+        for one in grid:  # it is part of the study from now on, computed or not, until somebody removes its folder
+            (out / one.name).mkdir(exist_ok=True)
+        measured = hours is not None
+        if left and measured:
             prepare(setups, entries, settings, prepared, progress)
         if choice is not None:
             choice, asked = refit(choice, asked, left, machine)
@@ -151,7 +156,9 @@ def compare(
             against=baseline,
             hours=None if choice is None else choice.model_dump(include={"hours", "steps", "reason"}),
         )
-    board = Board(out, about, asked)
+    if left and not measured:  # other calls need not wait for it
+        prepare(setups, entries, settings, prepared, progress)
+    board = Board(out, about, asked, keeps_against=against is None)
     return _compute(board, left, machine, prepared, progress)
 
 
@@ -212,9 +219,10 @@ def _compute(
     return study
 
 
-def _baseline(against: str | None, names: Sequence[str]) -> str:
+def _baseline(against: str | None, before: str | None, names: Sequence[str]) -> str:
     if against is None:
-        return BASELINE if BASELINE in names else names[0]
+        known = (name for name in (before, BASELINE) if name is not None and name in names)
+        return next(known, names[0])
     if against not in names:
         raise InputError(f"--against {against}: is not compared. Compared are {', '.join(dict.fromkeys(names))}.")
     return against

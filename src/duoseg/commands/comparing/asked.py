@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from duoseg.commands.comparing.children import Task
-from duoseg.commands.comparing.combination import REQUEST, Request, ScoredCase
+from duoseg.commands.comparing.combination import REQUEST, Begun, Request, ScoredCase
 from duoseg.commands.comparing.identity import identity, require_one_study, require_same
 from duoseg.commands.comparing.setup import Setup, entry_config
-from duoseg.config import Config
-from duoseg.files import write_text
+from duoseg.config import CONFIG, Config, parse
+from duoseg.files import read_json, write_text
 from duoseg.study.folds import Part, Scored, person_texts
 from duoseg.study.grid import Combination, Entry
 from duoseg.study.records import Result
@@ -120,14 +120,25 @@ class Asked:
 
         Args:
             done: what is asked for and finished, by name.
-            earlier: what earlier calls finished and this one does not ask for.
+            earlier: what other calls finished and this one does not ask for.
 
         Raises:
             InputError: names what differs.
         """
         wanted = {one: self._identity(one) for one in self.grid}
         require_same(self.out, wanted, done)
-        require_one_study(self.out, wanted, earlier)
+        others = {name: (result.combination, result.config) for name, result in earlier.items()}
+        require_one_study(self.out, wanted, others | self._begun_by_others({*done, *earlier}))
+
+    def _begun_by_others(self, finished: Set[str]) -> dict[str, tuple[Combination, Mapping[str, Any]]]:
+        """What other calls have begun, and perhaps are computing now, by name."""
+        own = {one.name for one in self.grid}
+        begun = [
+            parse(Begun, read_json(path), source=str(path))
+            for path in sorted(self.out.glob(f"*/{REQUEST}"))
+            if path.parent.name not in own | finished and (path.parent / CONFIG).is_file()
+        ]
+        return {one.combination.name: (one.combination, one.identity) for one in begun}
 
     def task(self, one: Combination, cache: Path, threads: int) -> Task:
         """Write a combination's request, and return what computes it."""

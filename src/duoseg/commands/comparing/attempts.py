@@ -54,12 +54,16 @@ class Attempts:
         self._noted = self._wall
         known = _read(self._path)
         self.complete = known is not None or not (folder / CONFIG).is_file()
-        begun, finished = (folder / CONFIG).is_file(), (folder / WEIGHTS).is_file()
-        self._all = [*(known or []), Attempt(resumed=begun and not finished)]
+        begun, self._finished = (folder / CONFIG).is_file(), (folder / WEIGHTS).is_file()
+        self._all = [*(known or [])]
+        if not self._finished:  # else all that is left is to score it
+            self._all.append(Attempt(resumed=begun))
         self.note()
 
     def note(self) -> None:
         """Write down how long this attempt has taken so far."""
+        if self._finished:
+            return
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         self._all[-1] = Attempt(
             wall_s=round(wall, 3),

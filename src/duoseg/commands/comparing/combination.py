@@ -48,6 +48,15 @@ class ScoredCase(BaseModel):
     diagonal_mm: float
 
 
+class Begun(BaseModel):
+    """What of a request tells whether another combination may stand beside it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    combination: Combination
+    identity: dict[str, Any]
+
+
 class Request(BaseModel):
     """What a combination is to do; all paths are absolute.
 
@@ -114,6 +123,8 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
 
     attempts = Attempts(request.out, on_gpu=resolve_device(request.device) == "cuda")
     begun = (request.out / CONFIG).is_file()
+    if not begun:
+        _require_same_plan(request)
     run = train(
         request.data,
         request.out,
@@ -158,6 +169,16 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
     return result
 
 
+def _require_same_plan(request: Request) -> None:
+    """Another call, with other settings, may have written its own plan in place of the one that was asked for."""
+    asked = {**request.identity["plan"], "steps": None}
+    if {**load_plan(request.plan).model_dump(mode="json", exclude={"reasons"}), "steps": None} != asked:
+        raise InputError(
+            f"{request.plan}: has been replaced by another call of duoseg compare with other settings or scans; give "
+            "each its own --out."
+        )
+
+
 def _cost(request: Request, run: Run, attempts: Attempts, *, predict_wall_s: float, predict_cpu_s: float) -> Cost:
     with torch.device("meta"):
         learner = build_method(run.config, run.plan)
@@ -173,7 +194,7 @@ def _cost(request: Request, run: Run, attempts: Attempts, *, predict_wall_s: flo
         parameters=sum(weight.numel() for weight in learner.parameters() if weight.requires_grad),
         inference_parameters=sum(weight.numel() for module in modules for weight in module.parameters()),
         steps=run.plan.steps,
-        resumed=training is None or training.resumed,
+        resumed=None if training is None else training.resumed,
     )
 
 

@@ -85,21 +85,23 @@ def require_same(out: Path, wanted: Mapping[Combination, Mapping[str, Any]], don
 
 
 def require_one_study(
-    out: Path, wanted: Mapping[Combination, Mapping[str, Any]], earlier: Mapping[str, Result]
+    out: Path,
+    wanted: Mapping[Combination, Mapping[str, Any]],
+    earlier: Mapping[str, tuple[Combination, Mapping[str, Any]]],
 ) -> None:
     """Refuse to extend a study by combinations that would not be comparable with those that it has.
 
     Args:
         out: folder of the study.
         wanted: combinations with their identities.
-        earlier: by name, finished combinations that are not asked for now.
+        earlier: by name, combinations that are finished or begun and not asked for now, with their identities.
 
     Raises:
         InputError: names what differs.
     """
     others = {}
-    for name, result in earlier.items():
-        changes = {text for one, now in wanted.items() for text in _odds(result, one, now)}
+    for name, (has, before) in earlier.items():
+        changes = {text for one, now in wanted.items() for text in _odds(has, _with_defaults(before), one, now)}
         if changes:
             others[name] = sorted(changes)
     if others:
@@ -147,12 +149,11 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [f"{key} was {old!r} and is now {new!r}" for key, old, new in differences(before, now)]
 
 
-def _odds(result: Result, one: Combination, now: Mapping[str, Any]) -> list[str]:
-    """What keeps a finished combination and one that is asked for from being compared.
+def _odds(has: Combination, before: Mapping[str, Any], one: Combination, now: Mapping[str, Any]) -> list[str]:
+    """What keeps an earlier combination and one that is asked for from being compared.
 
     The more two have in common (label count and fold; entry), the more of their identities must agree.
     """
-    before, has = _with_defaults(result.config), result.combination
     keys = list(SHARED)
     if (has.labelled, has.fold) == (one.labelled, one.fold):
         keys += ["scans", "plan", "study_steps"]

@@ -26,12 +26,14 @@ class Known:
         errors: of those that failed, by name.
         entries: the entries by name, as the file has them.
         threads: of the CPU, that each job had; None where nobody knows.
+        against: the entry that others are compared with; None in a new study.
     """
 
     combinations: tuple[Combination, ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
     entries: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
+    against: str | None = None
 
     def entries_of(self, combinations: Iterable[Combination]) -> dict[str, Any]:
         """The entries of some combinations, as far as they are known."""
@@ -69,4 +71,5 @@ def _of(content: Study, out: Path) -> Known:
         errors={one.name: one.error for one in content.combinations if one.error},
         entries={name: row.model_dump() for name, row in content.entries.items()},
         threads=threads if isinstance(threads, int) and threads > 0 else None,
+        against=content.against,
     )

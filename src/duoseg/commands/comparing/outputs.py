@@ -89,6 +89,7 @@ class Board:
         known: what the study has had so far, finished or not.
         errors: what went wrong, by name of the combination.
         begun: the combinations that were begun now: what went wrong with them earlier no longer counts.
+        keeps_against: whether what others are compared with is what the study has, and was not asked for now.
     """
 
     out: Path
@@ -98,6 +99,7 @@ class Board:
     known: Known = field(default_factory=Known)
     errors: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
+    keeps_against: bool = False
 
     def count_done(self) -> int:
         """How many of the combinations asked for are finished."""
@@ -121,14 +123,19 @@ class Board:
         listed = self._combinations()
         ordered = [self.results[one.name] for one in listed if one.name in self.results]
         write_results(self.out / RESULTS, ordered)
+        entries = self.asked.describe_entries(ordered, self.known.entries_of(listed))
+        against = self.about["against"]
+        if self.keeps_against and self.known.against in entries:
+            against = self.known.against
         content = {
             **self.about,
+            "against": against,
             "computed_with": sorted({words for result in ordered if (words := result.computed_with)}),
-            "entries": self.asked.describe_entries(ordered, self.known.entries_of(listed)),
+            "entries": entries,
             "labelled": sorted({one.labelled for one in listed}),
             "seeds": sorted({one.seed for one in listed}),
             "combinations": [self._state(one) for one in listed],
-            **summarise_study(ordered, against=self.about["against"]),
+            **summarise_study(ordered, against=against),
         }
         write_text(self.out / STUDY, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
         if self.results:
@@ -146,7 +153,8 @@ class Board:
         asked = len(self.asked.grid)
         unfinished = {one.name for one in self.asked.grid} - self.results.keys()
         elsewhere = len(unfinished - self.begun)
-        return StudyFolder(self.out, self.out / RESULTS, page, content, dict(self.errors), asked, elsewhere)
+        failed = {name: error for name, error in self.errors.items() if name not in self.results}
+        return StudyFolder(self.out, self.out / RESULTS, page, content, failed, asked, elsewhere)
 
     def _combinations(self) -> list[Combination]:
         """Those asked for now, then all others of the study, in an order that does not depend on time.

@@ -87,17 +87,21 @@ bench-quick: $(VENV)/.dev  ## the ratios that five minutes suffice for, against 
 	$(BIN)/python benchmarks/training_step.py --repeats 1 --steps 5
 	$(BIN)/python benchmarks/published_step.py --repeats 1
 
-accuracy: $(VENV)/.dev  ## the studies of docs/results from DATA, into results/: many hours; goes on where it stopped
+accuracy: $(VENV)/.dev  ## the test scans' tables of docs/results from DATA, into results/: many hours; goes on where it stopped
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
 		--methods $(METHODS) --labelled 4 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus \
 		--methods supervised --labelled all --seeds 0 --device cpu
 	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus-labels \
 		--methods $(METHODS_LABELS) --labelled 1,2 --seeds $(SEEDS) --device cpu
+	$(BIN)/duoseg compare $(DATA)/hippocampus --config protocols/hippocampus.toml --out results/hippocampus-labels \
+		--methods supervised --labelled 8 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
 		--methods $(METHODS_LEFT_ATRIUM) --labelled 8 --seeds $(SEEDS) --device cpu
 	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
 		--methods supervised --labelled all --seeds 0 --device cpu
+	$(BIN)/duoseg compare $(DATA)/left_atrium --config protocols/left-atrium-cpu.toml --out results/left-atrium \
+		--methods supervised,dtml,duo --labelled 4 --seeds $(SEEDS) --device cpu
 
 docs: $(VENV)/.docs  ## the documentation as a web site in site/
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d $(VENV)/.doctrees docs site

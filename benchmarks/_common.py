@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -30,6 +30,17 @@ def duoseg(*arguments: object) -> Cost:
     return python("-m", "duoseg", *arguments)
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+wall = time.perf_counter() - began
+print(json.dumps([os.waitstatus_to_exitcode(status), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+"""Starts a program and measures it. A small process does: Linux counts the memory of whoever starts another as its."""
+
+
 def python(*arguments: object) -> Cost:
     """Run a Python program to its end and measure it.
 
@@ -37,20 +48,23 @@ def python(*arguments: object) -> Cost:
         SystemExit: it failed; carries what it said.
     """
     command = [sys.executable, *map(str, arguments)]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{errors}")
-    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak_mib(usage))
+    launched = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
+    done = subprocess.run(launched, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} could not be measured:\n{done.stderr}")
+    status, wall, cpu, peak = json.loads(done.stdout)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return Cost(wall, cpu, _mib(peak))
 
 
 def peak_mib(usage: resource.struct_rusage) -> float:
     """Peak resident memory of a process."""
-    return usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return _mib(usage.ru_maxrss)
+
+
+def _mib(told: int) -> float:
+    return told / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def made_with() -> str:

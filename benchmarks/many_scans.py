@@ -52,6 +52,8 @@ def main() -> None:
         whole = options.data or folder / "phantoms"
         if not (whole / "dataset.json").is_file():
             write_scans(whole, counts[-1])
+        if (there := len(list((whole / "imagesTr").iterdir()))) < counts[-1]:
+            parser.error(f"{whole} holds {there} scans, not {counts[-1]}: give another --data, or fewer --scans")
         for count in counts:
             costs[count] = measure(first_scans(whole, folder / f"first-{count}", count), folder / f"out-{count}")
     print(f"{made_with()}, one thread\n\n| scans | command | wall s | CPU s | peak memory (MiB) |")

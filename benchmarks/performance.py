@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from duoseg.files import read_text, write_text
@@ -51,23 +52,32 @@ def main() -> None:
             print(f"== {name}: left out, since it needs --data", flush=True)
             continue
         print(f"== {name}", flush=True)
-        passed, printed = run(name, str(asked.data and asked.data.resolve()))
-        put(name, printed)
+        passed, printed, ended = run(name, str(asked.data and asked.data.resolve()))
+        if ended:
+            put(name, printed if passed else f"{printed}\n\n**Beyond its limit.**")
         failed += [] if passed else [name]
     sys.exit(f"beyond their limits, or failed: {', '.join(failed)}" if failed else 0)
 
 
-def run(name: str, data: str) -> tuple[bool, str]:
-    """Whether a benchmark kept its limits, and what it printed; it is shown meanwhile."""
+def run(name: str, data: str) -> tuple[bool, str, bool]:
+    """Whether a benchmark kept its limits, what it printed, and whether it came to its end; it is shown meanwhile."""
     words = [word.replace("DATA", data) for word in shlex.split(BENCHMARKS[name])]
     command = [sys.executable, "-u", str(HERE / f"{name}.py"), *words]
     printed = []
-    with subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
             printed.append(line)
-    return process.returncode == 0, "".join(printed).strip()
+        process.wait()
+        errors.seek(0)
+        said = errors.read()
+    sys.stderr.write(said)
+    crashed = process.returncode < 0 or "Traceback" in said or " failed:\n" in said
+    return process.returncode == 0, "".join(printed).strip(), not crashed
 
 
 def put(name: str, printed: str) -> None:

@@ -6,15 +6,19 @@ A page that tells of many trainings grows by one study after another, made on da
 PAGE.md lie PAGE.csv, every score of every scan, and PAGE-costs.csv, what each training took. The combinations of the
 studies are added to both, or replace what they had of them; then all that follows the page's marker is written anew
 from them, by the code that writes a study's own tables. Without a study the tables alone are made again. Unfinished
-combinations are left out. `--methods` are the first rows of the tables, in that order. `--study OUT` writes everything
-as a study, too, which `duoseg report OUT` makes a page of. The marker may say what the differences are from, and which
-scans were scored: `<!-- Below: benchmarks/results_page.py --against duo --on holdout -->`.
+combinations are left out. Refused is what would not be comparable: other scored scans than the page's, and seeds of one
+row that differ in steps, training scans or the method's revision, as where only one of three was computed anew.
+
+`--methods` are the first rows of the tables, in that order. `--study OUT` writes everything as a study, too, which
+`duoseg report OUT` makes a page of. The marker may say what the differences are from, and which scans were scored:
+`<!-- Below: benchmarks/results_page.py --against duo --on holdout -->`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -35,6 +39,8 @@ MARKER = re.compile(
 )
 COSTS = ("train_wall_s", "train_cpu_s", "peak_mib", "parameters", "steps")
 """Of a combination, as far as tables show them."""
+MADE_OF = ("revision", "scans")
+"""Of a combination: the method's revision, and a hash of the training scans; empty where it was not noted."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,8 @@ class Page:
         rows: dict[str, tuple[Combination, list[Row]]] = {}
         for combination, row in read_rows(self.scores):
             rows.setdefault(combination.name, (combination, []))[1].append(row)
-        costs = self._read_costs()
-        return [_result(combination, costs[name], found) for name, (combination, found) in rows.items()]
+        kept = self._read_costs()
+        return [_result(combination, *kept[name], found) for name, (combination, found) in rows.items()]
 
     @property
     def marker(self) -> re.Match[str]:
@@ -73,7 +79,12 @@ class Page:
 
     def study(self, results: Sequence[Result], against: str | None) -> dict[str, Any]:
         """The content of a ``study.json`` of them."""
-        return _study(results, against or self.marker["against"] or "supervised", self.marker["on"] or "test")
+        return _study(results, against or self.marker["against"] or "supervised", self.on)
+
+    @property
+    def on(self) -> str:
+        """Which scans were scored."""
+        return self.marker["on"] or "test"
 
     def write(self, results: Sequence[Result], against: str | None) -> None:
         """Write both tables, and the page after its marker."""
@@ -81,21 +92,23 @@ class Page:
         write_results(self.scores, results)
         with atomic_path(self.costs) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("combination", *COSTS))
+            writer.writerow(("combination", *COSTS, *MADE_OF))
             for result in results:
                 cost = result.cost.model_dump()
-                writer.writerow((result.combination.name, *(_cell(cost[name]) for name in COSTS)))
+                made_of = [result.config.get(name, "") for name in MADE_OF]
+                writer.writerow((result.combination.name, *(_cell(cost[name]) for name in COSTS), *made_of))
         head = read_text(self.path)[: self.marker.end()]
         write_text(self.path, f"{head}\n{tables}\n")
 
-    def _read_costs(self) -> dict[str, Cost]:
+    def _read_costs(self) -> dict[str, tuple[Cost, dict[str, str]]]:
         with self.costs.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         unknown = dict.fromkeys(("predict_wall_s", "predict_cpu_s", "inference_parameters", "gpu_peak_mib", "resumed"))
-        return {
+        costs = {
             row["combination"]: Cost.model_validate(unknown | {name: row[name] or None for name in COSTS})
             for row in rows
         }
+        return {row["combination"]: (costs[row["combination"]], {name: row[name] for name in MADE_OF}) for row in rows}
 
 
 def main() -> None:
@@ -110,12 +123,44 @@ def main() -> None:
     page = Page(asked.page)
     found = {result.combination.name: result for result in page.results()}
     for study in asked.studies:
-        found |= {result.combination.name: result for result in read_results(study)}
+        found |= {result.combination.name: _noted(result, page, study) for result in read_results(study)}
+    require_comparable(found.values())
     results = _in_order(found.values(), asked.methods.split(","))
     page.write(results, asked.against)
     if asked.study:
         write_results(asked.study / RESULTS, results)
         write_text(asked.study / STUDY, json.dumps(page.study(results, asked.against), indent=1) + "\n")
+
+
+def require_comparable(results: Iterable[Result]) -> None:
+    """Refuse rows of other scans, and seeds of one row that were not computed alike."""
+    scored: dict[frozenset[str], str] = {}
+    rows: dict[tuple[str, int], dict[tuple[object, ...], str]] = {}
+    for result in results:
+        about = result.combination
+        scored.setdefault(frozenset(row.case for row in result.rows), about.name)
+        made_of = (result.cost.steps, *(result.config.get(name, "") for name in MADE_OF))
+        rows.setdefault((about.method, about.labelled), {}).setdefault(made_of, about.name)
+    if len(scored) > 1:
+        raise SystemExit(f"{', '.join(scored.values())} were not scored on the same scans")
+    for others in rows.values():
+        if len(others) > 1:
+            told = "; ".join(f"{name}: {', '.join(map(str, made_of))}" for made_of, name in others.items())
+            raise SystemExit(
+                f"seeds of one row differ in steps, {' or '.join(MADE_OF)}: {told}. Give all of them anew."
+            )
+
+
+def _noted(result: Result, page: Page, study: Path) -> Result:
+    """A study's result as a page keeps it."""
+    on = result.config.get("on", page.on)
+    if on != page.on:
+        raise SystemExit(f"{study}: was scored on {on} scans, and {page.path} is of {page.on} scans")
+    scans = result.config.get("scans", {})
+    trained_on = sorted((name, used) for name, used in scans.items() if not used.startswith("scored"))
+    digest = hashlib.sha256(json.dumps(trained_on).encode()).hexdigest()[:8] if scans else ""
+    made_of = {"revision": str(result.config.get("revision", "")), "scans": digest}
+    return result.model_copy(update={"config": made_of})
 
 
 def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:
@@ -148,9 +193,9 @@ def _study(results: Sequence[Result], against: str, on: str) -> dict[str, Any]:
     }
 
 
-def _result(combination: Combination, cost: Cost, rows: Sequence[Row]) -> Result:
+def _result(combination: Combination, cost: Cost, made_of: dict[str, str], rows: Sequence[Row]) -> Result:
     entry = EntryRecord(method=combination.method, steps=cost.steps, settings={})
-    return Result(combination=combination, entry=entry, config={}, cost=cost, rows=tuple(rows))
+    return Result(combination=combination, entry=entry, config=made_of, cost=cost, rows=tuple(rows))
 
 
 def _cell(value: float | None) -> str:

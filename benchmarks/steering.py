@@ -23,6 +23,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from _common import made_with
 from scipy import stats
@@ -47,13 +48,17 @@ class Study:
     threads: int
     pool: tuple[Case, ...]
     scored: tuple[Case, ...]
+    kept: dict[str, Any]
 
     def after(self, seed: int, rule: str, number: int, annotated: list[str]) -> Path:
         """The run of a round; trained and scored unless it is there already."""
         run = self.out / f"seed{seed}-{rule}-round{number}"
         splits = run.with_suffix(".json")
         rest = [case.name for case in self.pool if case.name not in annotated]
-        splits.write_text(json.dumps({"train": [*annotated, *rest], "test": [case.name for case in self.scored]}))
+        if not {case.name for case in self.pool if case.label is not None} >= set(annotated):
+            raise SystemExit(f"{splits}: not all of {', '.join(annotated)} have a label")
+        sides = {"train": [*annotated, *rest], "test": [case.name for case in self.scored]}
+        splits.write_text(json.dumps({**self.kept, **sides}))
         scores = run.with_suffix(".csv")
         if not scores.exists():
             duoseg.train(
@@ -107,11 +112,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     data = load_dataset(options.data)
-    pool = tuple(case for case in data.train if case.name not in data.holdout)
+    pool = tuple(case for case in data.train if case.name not in data.holdout and case.label is not None)
     scored = data.test if options.on == "test" else tuple(case for case in data.train if case.name in data.holdout)
     options.out.mkdir(parents=True, exist_ok=True)
+    require_same(options)
+    sides = options.data / "splits.json"
+    kept = json.loads(sides.read_text()) if sides.is_file() else {}
+    # Of imagesUn no scan can be annotated here: they are unused, as are those that the data set itself does not use.
+    unused = {*kept.get("unused", ()), *(case.name for case in data.train if case.label is None)}
     study = Study(
-        options.data, options.out, options.config, options.method, options.steps, options.threads, pool, tuple(scored)
+        *(options.data, options.out, options.config, options.method, options.steps, options.threads),
+        *(pool, tuple(scored), {"subjects": kept.get("subjects", {}), "unused": sorted(unused)}),
     )
     better = False
     for seed in range(options.seeds):
@@ -129,6 +140,17 @@ def main() -> None:
                 run = study.after(seed, rule, number, annotated)
         better = show(study, seed + 1, options.rounds)
     sys.exit(0 if better else 1)
+
+
+def require_same(options: argparse.Namespace) -> None:
+    """Refuse a folder with what other settings gave."""
+    told = {
+        name: str(getattr(options, name)) for name in ("data", "config", "on", "method", "steps", "each", "threads")
+    }
+    known = options.out / "options.json"
+    if known.is_file() and json.loads(known.read_text()) != told:
+        raise SystemExit(f"{options.out}: holds the runs of other options ({known}); choose another OUT")
+    known.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def show(study: Study, seeds: int, rounds: int) -> bool:

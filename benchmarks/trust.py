@@ -93,9 +93,11 @@ def main() -> None:
         expected = [one.inside for one in found if one.inside is not None]
         dice, within = np.mean([one.dice for one in found]), f"{sum(expected)} of {len(expected)}"
         value, low, high = correlation(found)
-        missed += [f"{run}: correlation below {LEAST_CORRELATION}"] if value < LEAST_CORRELATION else []
+        missed += [] if value >= LEAST_CORRELATION else [f"{run}: correlation below {LEAST_CORRELATION}"]  # or none
         print(f"| {run} | {len(found)} | {dice:.4f} | {value:.2f} ({low:.2f} to {high:.2f}) | {within} | {unlike} |")
     known = [one.inside for one in everything if one.inside is not None]
+    if not known:
+        sys.exit("of no scan a Dice is expected")
     bounds = stats.binomtest(sum(known), len(known)).proportion_ci(0.95)
     told = f"{sum(known)} of {len(known)}, {np.mean(known):.1%} ({bounds.low:.1%} to {bounds.high:.1%})"
     print(f"\nwithin the interval: {told}")
@@ -135,7 +137,8 @@ def judged(model: Model, case: Case) -> Judged:
     prediction, judgement = predicted(model, *read_channels(case))
     truth = read_scan(case.label).onto(prediction.grid)
     assert truth is not None
-    dice = [count_overlap(prediction.mask == v, truth.voxels == v).dice for v in prediction.classes.values()]
+    overlaps = [count_overlap(prediction.mask == v, truth.voxels == v) for v in prediction.classes.values()]
+    dice = [one.dice for one in overlaps if one.prediction or one.reference]  # undefined where a class is in neither
     return Judged(judgement, float(np.mean(dice)), person_texts([case])[case.name])
 
 

@@ -65,6 +65,30 @@ def test_a_finished_study_is_added_to_a_page_and_replaces_what_it_computed_again
     assert "| supervised | 4 | 70.00" in text and "| duo | 4 | 90.00" in text and "80.00" not in text
 
 
+def test_what_would_not_be_comparable_is_no_part_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- Below: benchmarks/results_page.py --against duo -->\n", encoding="utf-8")
+
+    def add(name: str, *results: Result) -> str:
+        for result in results:
+            write_result(tmp_path / name / result.combination.name, result)
+        command = [sys.executable, str(SCRIPT), str(page), str(tmp_path / name)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stderr
+
+    def scored(seed: int, cases: str = "abcdefgh", **config: object) -> Result:
+        rows = [make_row(case, 0.8) for case in cases]
+        return make_result("duo", rows, seed=seed).model_copy(update={"config": {"on": "test", **config}})
+
+    assert add("first", scored(0, revision=1), scored(1, revision=1)) == ""
+    before = page.read_text(encoding="utf-8")
+    assert "duo-4-seed1: 200, 2" in add("other", scored(1, revision=2))
+    assert "scored on holdout scans" in add("holdout", scored(1, on="holdout", revision=1))
+    assert "not scored on the same scans" in add("fewer", scored(1, "abc", revision=1))
+    assert page.read_text(encoding="utf-8") == before
+    assert add("all", scored(0, revision=2), scored(1, revision=2)) == ""
+    assert (tmp_path / "page-costs.csv").read_text().splitlines()[1].endswith(",2,")
+
+
 def test_a_page_says_what_its_differences_are_from_and_which_scans_were_scored(tmp_path: Path) -> None:
     page, study = tmp_path / "page.md", tmp_path / "study"
     page.write_text("<!-- Below: benchmarks/results_page.py --against duo --on holdout -->\n", encoding="utf-8")

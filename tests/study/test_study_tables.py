@@ -13,7 +13,7 @@ import pytest
 from duoseg.errors import InputError
 from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
 from duoseg.study.reading import parse_study
-from duoseg.study.sentences import definitions, marked, scope, unfinished
+from duoseg.study.sentences import definitions, marked, p_text, scope, unfinished
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import latex, markdown, tables, write_tables
 from study_cases import NAMES, make_cost, make_field, make_result, make_row, study_content
@@ -110,6 +110,21 @@ def test_few_persons_are_told_of(persons: int, told: bool) -> None:
     study = parse_study(study_content([make_result("a", rows), make_result("b", rows)], against="a"))
     text = " ".join(definitions(study))
     assert ("With 5 persons no p of this test can fall below 0.0625" in text) == told
+
+
+def test_more_rivals_than_so_few_persons_can_tell_apart_are_told_of() -> None:
+    good, bad = ([make_row(f"s{i}", dice) for i in range(6)] for dice in (0.9, 0.5))
+    results = [make_result("a", bad), make_result("b", good), make_result("c", good)]
+    study = parse_study(study_content(results, against="a"))
+    assert "With 6 persons and 2 rivals no p can fall below 0.062 after Holm" in " ".join(definitions(study))
+    assert all(row.p_holm >= 0.05 for row in study.comparisons if row.metric == "dice")
+    study = parse_study(study_content(results[:2], against="a"))
+    assert "after Holm:" not in " ".join(definitions(study))
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0497, "0.0497"), (0.0503, "0.0503"), (0.049, "0.049"), (0.0004, "<0.001")])
+def test_a_p_shows_on_which_side_of_the_level_it_lies(p: float, text: str) -> None:
+    assert p_text(p) == text
 
 
 def test_few_persons_are_told_of_the_entries_that_have_them_alone() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from duoseg.scans.texts import count_text
 from duoseg.scores.paired import smallest_p
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.statistics import FEWEST_UNITS
+from duoseg.study.content import Difference
 from duoseg.study.reading import Study
 from duoseg.study.statistics import LEVEL
 
@@ -48,8 +50,9 @@ def interval(low: float | None, high: float | None, metric: str, *, sign: bool =
 
 
 def p_text(value: float) -> str:
-    """A p-value with three decimals, or that it is below 0.001."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    """A p-value with three decimals, four where three do not tell its side of 0.05, or that it is below 0.001."""
+    decimals = 4 if f"{value:.3f}" == f"{LEVEL:.3f}" else 3
+    return "<0.001" if value < 0.001 else f"{value:.{decimals}f}"
 
 
 def listed(names: Sequence[object]) -> str:
@@ -112,16 +115,29 @@ def definitions(study: Study) -> list[str]:
 def few_persons(study: Study) -> str:
     """That so few persons can show nothing, where that is so; empty otherwise."""
     rows = [row for row in study.comparisons if (row.class_name, row.metric) == (study.main_class, "dice")]
+    families = Counter(row.labelled for row in rows)
     few = [row for row in rows if row.n_persons < FEWEST_UNITS]
-    if not few:
-        return ""
-    persons = max(row.n_persons for row in few)
-    names = list(dict.fromkeys(f"{row.method} with {row.labelled} labelled" for row in few))
-    told = "none is called better or worse" if len(few) == len(rows) else f"that is so of {listed(names)}"
-    return (
-        f"With {count_text(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and fewer "
-        f"than {FEWEST_UNITS} allow no verdict: {told}."
-    )
+    crowded = [row for row in rows if row not in few and families[row.labelled] * smallest_p(row.n_persons) >= LEVEL]
+
+    def told(those: Sequence[Difference]) -> str:
+        names = list(dict.fromkeys(f"{row.method} with {row.labelled} labelled" for row in those))
+        return "none is called better or worse" if len(those) == len(rows) else f"that is so of {listed(names)}"
+
+    said = []
+    if few:
+        persons = max(row.n_persons for row in few)
+        said.append(
+            f"With {count_text(persons, 'person')} no p of this test can fall below {smallest_p(persons):.4g}, and "
+            f"fewer than {FEWEST_UNITS} allow no verdict: {told(few)}."
+        )
+    if crowded:
+        persons, rivals = max((row.n_persons, families[row.labelled]) for row in crowded)
+        said.append(
+            f"With {count_text(persons, 'person')} and {count_text(rivals, 'rival')} no p can fall below "
+            f"{rivals * smallest_p(persons):.2g} after Holm: {told(crowded)}. Compare fewer at a time, or score more "
+            "scans."
+        )
+    return " ".join(said)
 
 
 def unfinished(study: Study) -> str:

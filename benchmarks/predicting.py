@@ -32,9 +32,8 @@ from duoseg.scans.formats import read_scan
 
 SPEED_LIMIT = 1.3
 MEMORY_LIMIT = 2.0
-LEAST_DICE = (
-    0.8  # both answers are of young networks, which a grid a tenth of a voxel elsewhere makes change their mind
-)
+LEAST_DICE = 0.8
+"""Of young networks, which a grid a tenth of a voxel elsewhere makes change their mind."""
 OWN, PEER = (Path(__file__).with_name(f"_predict_{name}.py") for name in ("duoseg", "monai"))
 SPACING = (0.7, 0.7, 1.0)
 CLASSES = {"background": 0, "liver": 1, "spleen": 2}

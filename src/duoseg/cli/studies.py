@@ -59,7 +59,10 @@ def compare(
         float | None, Parameter(help="Choose the steps so that everything takes so many hours; measures steps here.")
     ] = None,
     against: Annotated[
-        str | None, Parameter(help="What the others are compared with; `supervised`, else the first, where absent.")
+        str | None,
+        Parameter(
+            help="What the others are compared with; where absent that of earlier calls, `supervised`, the first."
+        ),
     ] = None,
     cache: Cache = None,
     computing: Computing = EVERYWHERE,

@@ -4,11 +4,10 @@ A mask of a scan of another kind may look sure of itself. So each scan is compar
 ways: by the *features* that the trained encoders make of it, averaged over the scan; by its *look*, the mean
 intensities of 6 x 6 x 6 blocks; and by its *mask*, the share of those blocks that is in it. Its distance is the mean
 one to its three nearest training scans. A training scan's is that to the three nearest of other persons: of a new
-person there is none among them either. A scan is unlike them
-that is further away than any of them, and a tenth, and further than another scan would be once in 200 times if the
-logarithms of distances are normal, which counts where training scans are few. Training scans that are themselves far
-off from the rest are left out of both. Masks are compared with masks: a scan in which nothing was found is not, nor is
-any where training scans with a mask are few.
+person there is none among them either. A scan is unlike them that is further away than any of them, and a tenth, and
+further than another scan would be once in 200 times if the logarithms of distances are normal, which counts where
+training scans are few. Training scans that are themselves far off from the rest are left out of both. Masks are
+compared with masks: a scan in which nothing was found is not, nor is any where training scans with a mask are few.
 
 A scan upside down has all that any other has, in another place. It is closer to the training scans when it is mirrored
 back, and no training scan is closer to the others when it is mirrored: along axes for which that holds, it tells.

@@ -59,8 +59,9 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...], rows: Rows 
     numbered = has_channel_numbers([(files, ())]) and (len(channels) > 1 or numbers == {0})
     listing = Listing(files, folder=Path(), numbered=numbered)
     cases = listing.cases(found)
-    for problem in (*found.problems, *(problem for _, problems in listing.incomplete for problem in problems)):
-        raise InputError(str(problem))
+    problems = [*found.problems, *(problem for _, several in listing.incomplete for problem in several)]
+    if problems:
+        raise InputError(str(problems[0]))
     cases += listed
     for name, times in Counter(case.name for case in cases).items():
         if times > 1:

@@ -285,6 +285,11 @@ def test_references_are_never_replaced(run, trained, phantoms, tmp_path):
     assert all(path.read_bytes() == content for path, content in labels.items())
 
 
+def test_no_command_offers_an_empty_value_in_place_of_its_option(run):
+    for name in COMMANDS:
+        assert "--empty-" not in run(name, "--help")[1], name
+
+
 def test_every_command_takes_device_threads_and_quiet(run):
     for name in COMMANDS:
         _, out, _ = run(name, "--help")

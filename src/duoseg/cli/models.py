@@ -108,7 +108,7 @@ def predict(
     ] = "test",
     part: Annotated[
         tuple[int, int],
-        Parameter(converter=share, n_tokens=1, help="`2/5`: the second of five equal shares of the scans."),
+        Parameter(converter=share, n_tokens=1, negative="", help="`2/5`: the second of five shares of the scans."),
     ] = (1, 1),
     computing: Computing = EVERYWHERE,
 ) -> None:

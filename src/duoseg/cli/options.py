@@ -15,14 +15,14 @@ from duoseg.methods import method_names
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """Options of every command; `fetch`, `report` and `export` use CPUs whatever they say."""
+    """Options of every command; those that run no network compute on CPUs whatever `device` says."""
 
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")] = "auto"
     threads: Annotated[
         int | None,
         Parameter(validator=validators.Number(gte=1), help="CPU threads; all cores, or OMP_NUM_THREADS, where absent."),
     ] = None
-    quiet: Annotated[bool, Parameter(negative="", help="Print results and errors only.")] = False
+    quiet: Annotated[bool, Parameter(negative="", help="Print results, warnings and errors only.")] = False
 
 
 EVERYWHERE = Computing()

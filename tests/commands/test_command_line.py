@@ -16,7 +16,10 @@ import pytest
 
 import duoseg
 from duoseg.cli import app
+from duoseg.commands.runs import build_method, load_plan
+from duoseg.config import load_config
 from duoseg.errors import InputError
+from duoseg.training.checkpoint import save_weights
 
 COMMANDS = [name for name in app if not name.startswith("-")]
 
@@ -267,6 +270,18 @@ def test_two_runs_are_averaged(run, trained, phantoms, tiny_protocol, tmp_path, 
     assert "other weights now" in caplog.text and "(second)" not in page
     with pytest.raises(InputError, match="second: has other weights now"):
         duoseg.report(tmp_path / "second", reference=phantoms / "labelsTs")
+
+
+def test_runs_whose_classes_stand_in_another_order_are_not_averaged(trained, tmp_path):
+    for name, classes in (("one", {"organ": 1, "tumour": 300}), ("other", {"tumour": 300, "organ": 1})):
+        plan = json.loads((trained / "plan.json").read_text()) | {"classes": classes}
+        folder = shutil.copytree(trained, tmp_path / name)
+        (folder / "plan.json").write_text(json.dumps(plan))
+        method = build_method(load_config(folder / "config.toml"), load_plan(folder / "plan.json"))
+        save_weights(folder, method)
+    assert duoseg.load(tmp_path / "one", tmp_path / "one")
+    with pytest.raises(InputError, match="its plan has another 'classes'"):
+        duoseg.load(tmp_path / "one", tmp_path / "other")
 
 
 def test_predictions_say_which_run_made_which_mask(run, trained, phantoms, tmp_path):

@@ -78,6 +78,20 @@ def test_a_patch_beyond_the_memory_is_warned_of_and_with_hours_refused_untried(p
         duoseg.plan(phantoms, patch=huge, hours=1, device="cpu")
 
 
+@pytest.mark.parametrize("there", [290, 217])
+def test_the_patch_that_is_said_to_fit_does_with_the_network_that_is_planned_for_it(
+    phantoms, monkeypatch, caplog, tmp_path, there
+):
+    monkeypatch.setattr("duoseg.commands.hours.available_bytes", lambda device: there * 10**6)
+    duoseg.plan(phantoms, patch=(64, 64, 48), spacing=(0.5, 0.5, 0.5), device="cpu", threads=1)
+    found = re.search(r"`duoseg plan --patch ([0-9,]+)`", caplog.text)
+    assert found
+    caplog.clear()
+    x, y, z = map(int, found[1].split(","))
+    duoseg.plan(phantoms, patch=(x, y, z), spacing=(0.5, 0.5, 0.5), device="cpu", threads=1)
+    assert "available" not in caplog.text
+
+
 def test_a_patch_that_no_memory_could_hold_is_refused(phantoms):
     for hours in (None, 1):
         with pytest.raises(InputError, match="memory"):

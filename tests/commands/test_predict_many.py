@@ -24,6 +24,7 @@ from duoseg.commands.predicting.overlap import overlapped
 from duoseg.errors import InputError
 from duoseg.prediction.model import Model
 from duoseg.scans.cases import Case
+from duoseg.scans.formats import read_scan, write
 from duoseg.scans.side_by_side import Room
 
 QUIETLY = {"device": "cpu", "threads": 1}
@@ -81,6 +82,63 @@ def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp
     content[-1] ^= 1
     weights.write_bytes(content)
     assert predicted(run, scans, out, **again) == all_names
+
+
+def test_resuming_notices_a_scan_that_was_replaced_by_an_older_one(trained, scans, tmp_path):
+    one, other = sorted(scans.iterdir())[:2]
+    predicted(trained, scans, tmp_path / "masks")
+    older = other.stat().st_mtime_ns - 10**12
+    shutil.copy(other, one)
+    os.utime(one, ns=(older, older))
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == names(scans)[:1]
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == []
+
+
+def test_resuming_does_the_others_where_a_scan_was_damaged_since(trained, scans, tmp_path):
+    for path in list(scans.iterdir()):
+        scan = read_scan(path)
+        write(scans / f"{path.name.split('_0000')[0]}.nrrd", scan.voxels, grid=scan.grid)
+        path.unlink()
+    last = max(scans.iterdir())
+    apart = last.rename(tmp_path / last.name)
+    predicted(trained, scans, tmp_path / "masks")
+    min(scans.iterdir()).write_bytes(b"NRRD0004\n")
+    apart.rename(last)
+    with pytest.raises(InputError, match=rf"{min(scans.iterdir()).name}") as caught:
+        predicted(trained, scans, tmp_path / "masks", resume=True)
+    assert [scan.case for scan in caught.value.scans] == [last.name.removesuffix(".nrrd")]
+
+
+def test_masks_and_maps_of_two_files_are_whole_or_made_again_and_leave_nothing_behind(trained, scans, tmp_path):
+    out, path = tmp_path / "masks", min(scans.iterdir())
+    scan = read_scan(path)
+    write(tmp_path / "a.mhd", scan.voxels, grid=scan.grid)
+    asked = {"probabilities": True, "uncertainty": True}
+    assert predicted(trained, tmp_path / "a.mhd", out, **asked) == ["a"]
+    assert predicted(trained, tmp_path / "a.mhd", out, resume=True, **asked) == []
+    for lost in (out / "a.zraw", next((out / "probabilities").glob("*.zraw"))):
+        lost.unlink()
+        assert predicted(trained, tmp_path / "a.mhd", out, resume=True, **asked) == ["a"]
+        assert lost.is_file()
+    predicted(trained, tmp_path / "a.mhd", out, format="nii.gz")
+    kept = {path.name for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    assert kept == {"a.nii.gz", PREDICTIONS}
+    (out / "uncertainty" / "a.zraw").write_text("mine")
+    with pytest.raises(InputError, match=r"a\.zraw: is already there and was not written by"):
+        predicted(trained, tmp_path / "a.mhd", out, uncertainty=True)
+
+
+def test_an_out_that_can_be_no_folder_is_refused(trained, scans, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"no folder can be made here .*choose another --out"):
+            predicted(trained, scans, out)
+
+
+def test_scans_come_in_the_order_of_their_names(trained, scans, tmp_path):
+    rows = [f"{path},,test" for path in sorted(scans.iterdir(), reverse=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label,split", *rows]) + "\n")
+    assert predicted(trained, tmp_path / "table.csv", tmp_path / "masks") == names(scans)
 
 
 def test_a_scan_is_known_by_its_place_and_not_by_how_it_was_named(trained, scans, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from duoseg.methods import method_names
 from duoseg.methods.base import Batch, Method
 from duoseg.methods.registry import find_method
 from duoseg.model.draws import SampleGenerator
+from duoseg.model.teacher import Teacher
 from duoseg.planning.plan import AugmentationPlan, BatchPlan, NetworkPlan, Normalisation, Plan
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.formats import read_scan
@@ -46,6 +47,22 @@ def often_saved(tmp_path_factory, tiny_protocol):
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_averages_begin_with_the_weights_that_a_training_begins_with(name):
+    torch.manual_seed(0)
+    method = build_method(Config(method=name), PLAN)
+    with torch.no_grad():
+        for module in method.inference_modules().values():
+            for weight in module.parameters():
+                weight.fill_(0.5)
+    method.begin_with_weights()
+    method.start_stage(method.stages[-1])
+    for module in method.modules():
+        if isinstance(module, Teacher):
+            learned = {key for key, _ in module.network.named_parameters()}
+            assert all(bool((module.network.state_dict()[key] == 0.5).all()) for key in learned)
 
 
 @pytest.mark.parametrize("name", method_names())

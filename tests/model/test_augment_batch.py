@@ -161,6 +161,16 @@ def test_strong_view_changes_intensities_in_the_frame_it_reports():
         assert torch.corrcoef(torch.stack([restored.flatten(), original.flatten()]))[0, 1] > 0.7
 
 
+def test_a_strong_view_is_strong_whatever_the_plan_says_of_intensities():
+    """Protocols of published methods change none: then half of a method's views would be the patch itself."""
+    image = torch.randn(8, 1, 12, 12, 12)
+    view = strong_view(image, plan=STILL, generator=SampleGenerator(0, 0, range(8)))
+    changed = (view.invert(view.image) != image).flatten(1).any(dim=1)
+    assert changed.sum() >= 6
+    usual = strong_view(image, plan=AugmentationPlan(), generator=SampleGenerator(0, 0, range(8)))
+    torch.testing.assert_close(view.image, usual.image, rtol=0, atol=0)
+
+
 def test_two_views_from_one_generator_differ():
     image, _ = batch(8)
     generator = SampleGenerator(0, 0, range(8))

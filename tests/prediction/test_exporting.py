@@ -191,6 +191,10 @@ def test_scans_that_monai_would_segment_wrongly_are_refused():
     ):
         with pytest.raises(ValueError, match=f"a.nii.gz: .*{why}"):
             scripts.plain(wrong, 2)
+    empty = scan()
+    empty[1] = float("nan")
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: a channel holds no number"):
+        scripts.plain(empty, 2)
 
 
 def test_scans_get_masks_with_names_of_their_own(tmp_path):
@@ -209,6 +213,7 @@ def test_scans_get_masks_with_names_of_their_own(tmp_path):
     assert names("case", "case_0000") == ["case", "case_0000"]
     assert names("pat_0001", "pat_0002") == ["pat_0001", "pat_0002"]
     assert names("pat_0001") == ["pat_0001"]
+    assert names("a", "._a", ".b") == ["a"]
     with pytest.raises(ValueError, match="names of their own"):
         names("pat_0000", "pat_0001")
     with pytest.raises(ValueError, match="is missing"):

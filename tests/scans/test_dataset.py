@@ -11,6 +11,7 @@ import pytest
 
 from duoseg.errors import InputError
 from duoseg.scans.dataset import load_dataset
+from duoseg.scans.formats import read_scan
 from duoseg.scans.inputs import find_inputs
 from duoseg.scans.phantom_series import write_phantom_series
 
@@ -536,4 +537,23 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
 def test_a_folder_of_dicom_series_is_told_how_to_become_a_data_set(tmp_path):
     write_phantom_series(tmp_path / "patient1", np.ones((4, 5, 3), np.int16), np.eye(4))
     with pytest.raises(InputError, match="put the DICOM series that it holds into images, or list them in a CSV table"):
+        load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a.nii", "b.1.img"), ("a.mha", "b.nrrd")])
+def test_folders_of_dicom_series_are_scans_whatever_they_are_called(tmp_path, names):
+    for number, name in enumerate(names):
+        write_phantom_series(tmp_path / "images" / name, np.ones((4, 5, 3), np.int16), np.eye(4), seed=number)
+    dataset = load_dataset(tmp_path)
+    assert [case.name for case in dataset.train] == [*names]
+    assert read_scan(dataset.train[1].images[0]).grid.shape == (4, 5, 3)
+
+
+def test_the_file_ending_of_a_series_is_that_of_its_files(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        write_phantom_series(tmp_path / "images" / name, np.ones((4, 5, 3), np.int16), np.eye(4), seed=number)
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".dcm"}))
+    assert [case.name for case in load_dataset(tmp_path).train] == ["a", "b"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"file_ending": ".nii"}))
+    with pytest.raises(InputError, match=r"and end in '\.nii', as dataset\.json says"):
         load_dataset(tmp_path)

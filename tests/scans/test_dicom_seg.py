@@ -365,3 +365,74 @@ def test_segments_are_named_as_by_their_writer(tmp_path):
         path = other_writer(tmp_path / f"{number}.dcm", source, labels(), kind)
         assert dicom.read_scan(path).segments == {"organ 1": 1, "organ 2": 2}
     assert dicom.read_scan(source).segments == {}
+
+
+def test_elements_in_a_wrong_form_are_left_empty_in_the_mask(tmp_path):
+    odd = {"PatientBirthDate": "1970", "PatientSex": "weird", "StudyTime": "bad"}
+    source = series(tmp_path / "s")
+    edit(source, lambda dataset, _: [dataset.__setitem__(k, raw(dataset, k, v)) for k, v in odd.items()])
+    dataset = dcmread(written(tmp_path, source))
+    assert [dataset[keyword].value for keyword in odd] == ["", "", ""] or not any(dataset[k].value for k in odd)
+    np.testing.assert_array_equal(dicom.read_scan(tmp_path / "out" / "mask.dcm").voxels, mask())
+
+
+def raw(dataset, keyword, value):
+    """An element as bytes of a file have it, whatever its form."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    tag = Tag(tag_for_keyword(keyword))
+    return RawDataElement(tag, dictionary_VR(tag), len(value), value.encode(), 0, False, True)
+
+
+def test_a_series_that_no_segmentation_can_be_made_of_is_not_called_damaged(tmp_path):
+    source = series(tmp_path / "s", at(4, setting(StudyInstanceUID="1.2.3")))
+    with pytest.raises(InputError, match=r"no DICOM SEG can be made of .*; choose --format nii\.gz") as caught:
+        written(tmp_path, source)
+    assert "damaged" not in str(caught.value)
+    several = tmp_path / "several"
+    several.mkdir()
+    for index in range(4):
+        affine = affine_of()
+        affine[:3, 3] += index * affine[:3, 2]
+        enhanced(several / f"{index}.dcm", noise((*SHAPE[:2], 1)), affine)
+    edit(several, setting(SeriesInstanceUID="1.2.3"))
+    with pytest.raises(InputError, match=r"volume in 4 multi-frame files"):
+        written(tmp_path, several, mask()[:, :, :4])
+
+
+def test_a_single_slice_keeps_its_thickness_for_every_reader(tmp_path):
+    source = series(tmp_path / "s", voxels=noise((16, 12, 1)), affine=affine_of(spacing=(0.8, 0.8, 5.0)))
+    path = written(tmp_path, source, mask()[:, :, 3:4])
+    assert dicom.read_grid(source).spacing == pytest.approx((0.8, 0.8, 5.0))
+    assert dicom.read_grid(path).matches(dicom.read_grid(source))
+    assert by_highdicom(path)[0].shape == (16, 12, 1)
+    assert np.linalg.norm(by_highdicom(path)[1][:3, 2]) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("slices", [(0, 2, 5), (1, 4, 6)])
+def test_gaps_of_several_slices_are_whole_steps_where_no_spacing_is_told(tmp_path, slices):
+    """As of a tilted gantry, where other programs leave empty slices out and tell no spacing."""
+    affine = affine_of()
+    affine[:3, 2] += np.tan(np.radians(20)) * 2.5 / 0.8 * affine[:3, 1]
+    source = series(tmp_path / "s", affine=affine)
+    array = np.zeros_like(labels())
+    array[list(slices), 2:6, 3:8] = 1
+    path = other_writer(tmp_path / "m.dcm", source, array, omit=True)
+    assert "SpacingBetweenSlices" not in dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    scan = dicom.read_scan(path)
+    np.testing.assert_array_equal(scan.voxels, array[slices[0] : slices[-1] + 1].transpose(2, 1, 0))
+    image = dicom.read_scan(source)
+    placed = scan.onto(image.grid)
+    assert placed is not None
+    np.testing.assert_array_equal(placed.voxels, array.transpose(2, 1, 0))
+
+
+def test_a_palette_only_paints_the_numbers_of_a_label_map(tmp_path):
+    source = series(tmp_path / "s")
+    path = other_writer(tmp_path / "m.dcm", source, labels(), SegmentationTypeValues.LABELMAP)
+    dataset = dcmread(path)
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    dataset.save_as(path)
+    np.testing.assert_array_equal(dicom.read_scan(path).voxels, labels().transpose(2, 1, 0))

@@ -321,6 +321,24 @@ def test_masks_with_values_that_are_no_integers_are_refused(tmp_path: Path, wron
         evaluate(path, path)
 
 
+def test_values_below_nothing_are_no_class(tmp_path: Path) -> None:
+    mask = save(tmp_path / "r" / "x.nii", block(1, 3))
+    odd = save(tmp_path / "p" / "x.nii", block(1, 3).astype(np.int16) - 2 * block(5, 6).astype(np.int16))
+    with pytest.raises(InputError, match=r"p/x\.nii: holds the value -2, and no class is below 0"):
+        evaluate(odd, mask)
+
+
+def test_a_description_that_is_not_there_or_called_otherwise_is_told(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"none\.json: there is no such file"):
+        evaluate(*folders, dataset_json=tmp_path / "none.json")
+    named = tmp_path / "my.json"
+    named.write_text((tmp_path / "dataset.json").read_text())
+    with pytest.raises(InputError, match=r"my\.json: class names come from a file called dataset\.json; rename it"):
+        evaluate(*folders, dataset_json=named)
+
+
 def test_scan_in_place_of_a_mask_is_told(tmp_path: Path) -> None:
     mask = save(tmp_path / "r" / "x.nii", block(1, 3))
     scan = save(tmp_path / "p" / "x.nii", np.arange(512, dtype=np.int16).reshape(8, 8, 8))

@@ -97,6 +97,18 @@ def test_foreground_is_in_the_patch_as_often_as_the_plan_says():
     assert 0.4 < np.mean(hits) < 0.6
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 8])
+def test_thin_patches_show_the_foreground_that_they_are_drawn_for(side):
+    volume = Volume((20, 20, 20))
+    volume.label[:] = 0
+    volume.label[10, 10, 10] = 1
+    sampler = PatchSampler([volume], [], a_plan(patch=(8, 8, side), foreground_share=1.0), seed=0)
+    labels = torch.cat([sampler.batch(step, "labelled").label for step in range(50)])
+    assert (labels == 1).flatten(1).any(dim=1).all()
+    if side > 1:
+        assert len({int(place) for place in (labels == 1).nonzero()[:, 3]}) > 1
+
+
 def test_a_scan_smaller_than_the_patch_sits_in_its_middle_amid_unknown():
     volume = Volume((4, 4, 2))
     batch = PatchSampler([volume], [], a_plan(), seed=0).batch(0, "labelled")

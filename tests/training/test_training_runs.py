@@ -314,6 +314,65 @@ def test_the_log_holds_every_term_of_every_step(phantoms, tiny_protocol, cache, 
         assert record["loss"] == pytest.approx(record["region"] + record["boundary"] + record["mutual"], rel=1e-6)
 
 
+def test_a_log_with_a_damaged_line_is_that_of_the_steps_before(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised")
+    log = tmp_path / "run" / "log.jsonl"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join([*lines[:7], "\0" * 40, *lines[8:], ""]))
+    assert [record["step"] for record in read_log(tmp_path / "run")] == list(range(1, 8))
+    train(phantoms, tmp_path / "run", None, cache, resume=True)
+    assert len(read_log(tmp_path / "run")) == 7
+
+
+def test_a_run_of_a_hundred_thousand_scans_can_be_resumed(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised", steps=1)
+    state = load_checkpoint(tmp_path / "run")
+    names = [f"1.2.840.113619.2.5.1762583153.215519.978957063.{number:018d}" for number in range(100_000)]
+    state["identity"] |= {"contents": dict.fromkeys(names, "0123456789abcdef")}
+    save_checkpoint(tmp_path, state)
+    assert len(load_checkpoint(tmp_path)["identity"]["contents"]) == 100_000
+
+
+def test_a_plan_without_unlabelled_patches_is_refused_where_unlabelled_scans_are_to_teach(
+    phantoms, tiny_protocol, cache, tmp_path
+):
+    duoseg.plan(phantoms, config=tiny_protocol, out=tmp_path / "plan.json")
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    plan["batch"] |= {"labelled": 4, "unlabelled": 0}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(InputError, match=r"duo learns from unlabelled scans, .* Plan anew"):
+        train(phantoms, tmp_path / "run", None, cache, method="duo", plan=tmp_path / "plan.json")
+    train(phantoms, tmp_path / "run", None, cache, method="supervised", plan=tmp_path / "plan.json", steps=2)
+
+
+def test_weights_of_other_channels_or_classes_are_no_beginning(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "first", tiny_protocol, cache, method="supervised")
+    plan = json.loads((tmp_path / "first" / "plan.json").read_text())
+    classes = {f"not {name}": value for name, value in plan["classes"].items()}
+    renamed = [{**plan["normalisation"][0], "channel": "T9"}]
+    for part, changes in (
+        ("classes", {"classes": classes}),
+        ("channels", {"channels": ["T9"], "normalisation": renamed}),
+    ):
+        (tmp_path / "first" / "plan.json").write_text(json.dumps({**plan, **changes}))
+        with pytest.raises(InputError, match=f"first: its {part} are .*--from needs the same, in the same order"):
+            train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised", start_from=tmp_path / "first")
+
+
+def test_a_run_that_goes_on_needs_no_run_that_it_began_with_and_takes_no_other(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch
+):
+    train(phantoms, tmp_path / "first", tiny_protocol, cache, method="supervised")
+    shutil.copytree(tmp_path / "first", tmp_path / "other")
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised", start_from=tmp_path / "first", seed=1)
+    shutil.rmtree(tmp_path / "first")
+    train(phantoms, tmp_path / "run", None, cache, start_from=tmp_path / "first", resume=True)
+    with pytest.raises(InputError, match=r"run: began with the weights of .*first.*leave out --from"):
+        train(phantoms, tmp_path / "run", None, cache, start_from=tmp_path / "other", resume=True)
+    with pytest.raises(InputError, match="other: began with weights of its own"):
+        train(phantoms, tmp_path / "other", None, cache, start_from=tmp_path / "run", resume=True)
+
+
 def test_a_checkpoint_is_loaded_without_running_code_in_it(tmp_path):
     class Harmful:
         def __reduce__(self):

@@ -139,6 +139,7 @@ def calibrate(
             own / MASKS,
             uncertainty=True,
             resume=True,
+            format="nii.gz",  # of any scan: a DICOM series that no SEG can be made of is calibrated, too
             device=device,
             progress=named(progress, fold.name),
         )

@@ -18,7 +18,7 @@ def check(
     Args:
         data: data set folder or CSV table.
         labelled: open the labels of the first so many training scans only.
-        threads: how many share the scans, as far as memory allows; as many as there are cores where absent.
+        threads: how many share the scans, as far as memory allows; `OMP_NUM_THREADS`, else all cores, where absent.
         progress: called with what is being done, how much of it is done and how much there is.
 
     Raises:

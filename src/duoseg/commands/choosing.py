@@ -7,10 +7,12 @@ from pathlib import Path
 
 from duoseg.commands.hours import warn_of_memory
 from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
+from duoseg.commands.preparing import looks_at_unlabelled
 from duoseg.commands.runs import PLAN, load_plan
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.files import StrPath
+from duoseg.methods.registry import find_method
 from duoseg.planning.overrides import override
 from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Device
@@ -56,8 +58,22 @@ def choose_plan(
     chosen = _plan(dataset, split, settings, plan, out, resume, device, cache, progress)
     if accumulate is not None:
         chosen = override(chosen, {"batch": {"accumulate": accumulate}})
+    if not resume:
+        _require_unlabelled(chosen, split, settings)
     warn_of_memory(chosen, settings, device)
     return chosen
+
+
+def _require_unlabelled(plan: Plan, split: Split, settings: Config) -> None:
+    """Refuse a plan by which a method that learns from unlabelled scans would see none of those that are there."""
+    method = settings.method
+    if not split.unlabelled or plan.batch.unlabelled or not looks_at_unlabelled(find_method(method)):
+        return
+    raise InputError(
+        f"{method} learns from unlabelled scans, of which there are {len(split.unlabelled)}, but the plan takes none a "
+        "step (batch.unlabelled is 0), as one made where all scans are labelled. Plan anew with these labels, or train "
+        "with --method supervised."
+    )
 
 
 def _plan(

@@ -24,6 +24,7 @@ from duoseg.planning.budget import (
     time_text,
 )
 from duoseg.planning.fitting import total_stride
+from duoseg.planning.levels import choose_network
 from duoseg.planning.plan import Plan
 from duoseg.planning.sizing import Device, Size
 from duoseg.progress import Progress, counted
@@ -111,23 +112,29 @@ def _available(device: Device) -> int | None:
 
 
 def _parts_that_fit(plan: Plan, settings: Config, device: Device, there: int) -> str:
-    batch = plan.batch
-    for parts in range(batch.accumulate + 1, math.gcd(batch.labelled, batch.unlabelled) + 1):
-        shares = parts * find_place().count
-        if batch.labelled % shares == batch.unlabelled % shares == 0:
-            smaller = plan.model_copy(update={"batch": batch.model_copy(update={"accumulate": parts})})
-            if _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
-                return f"`duoseg train --accumulate {parts}`"
+    for parts in more_parts(plan):
+        smaller = plan.model_copy(update={"batch": plan.batch.model_copy(update={"accumulate": parts})})
+        if _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
+            return f"`duoseg train --accumulate {parts}`"
     return ""
 
 
+def more_parts(plan: Plan) -> list[int]:
+    """In how many more parts than now a batch can be taken, by the processes that share it."""
+    batch, count = plan.batch, find_place().count
+    several = range(batch.accumulate + 1, math.gcd(batch.labelled, batch.unlabelled) + 1)
+    return [parts for parts in several if batch.labelled % (parts * count) == batch.unlabelled % (parts * count) == 0]
+
+
 def _patch_that_fits(plan: Plan, settings: Config, device: Device, there: int) -> str:
-    """The largest of some smaller patches of about the same proportions that fits."""
+    """The largest of some smaller patches of about the same proportions that fits, with the network planned for it."""
     multiples = total_stride(plan.network)
     for share in range(PATCHES_TRIED - 1, 0, -1):
         scale = (share / PATCHES_TRIED) ** (1 / 3)
-        patch = tuple(max(1, int(scale * side / of)) * of for side, of in zip(plan.patch, multiples, strict=True))
-        smaller = plan.model_copy(update={"patch": patch})
+        x, y, z = (max(1, int(scale * side / of)) * of for side, of in zip(plan.patch, multiples, strict=True))
+        patch = (x, y, z)
+        network = plan.network if "network" in settings.plan else choose_network(patch, plan.spacing, device)[0]
+        smaller = plan.model_copy(update={"patch": patch, "network": network})
         if math.prod(patch) > math.prod(multiples) and _estimate(smaller, settings, device) <= MEMORY_SHARE * there:
             return f"`duoseg plan --patch {','.join(map(str, patch))}`"
     return ""

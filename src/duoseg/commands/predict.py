@@ -8,7 +8,7 @@ from pathlib import Path
 
 from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.commands.predicting.manifest import Manifest
-from duoseg.commands.predicting.outputs import Outputs
+from duoseg.commands.predicting.outputs import Outputs, state_of
 from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
 from duoseg.commands.runs import load_model
 from duoseg.config import CONFIG
@@ -154,6 +154,7 @@ class _Read:
 
     prepared: Prepared
     notes: tuple[str, ...]
+    state: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class _Segmented:
 
     prediction: Prediction
     notes: tuple[str, ...]
+    state: str
 
 
 def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> Iterator[PredictedScan | InputError]:
@@ -171,18 +173,19 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
 
     def read(case: Case) -> _Read:
         with naming_want_of_memory(case.images[0]):
+            state = state_of(case)
             images = read_images(case)
             prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
-        return _Read(prepared, images.notes)
+        return _Read(prepared, images.notes, state)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         with naming_want_of_memory(case.images[0]):
-            return _Segmented(make(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes)
+            return _Segmented(make(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes, scan.state)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
         volumes = scan.prediction.volumes_ml
         with naming_want_of_memory(case.images[0]):
-            mask = outputs.write(case, scan.prediction, volumes, scan.notes, manifest)
+            mask = outputs.write(case, scan.prediction, volumes, scan.notes, scan.state, manifest)
         return PredictedScan(case.name, mask, volumes, scan.prediction.judgement, scan.notes)
 
     for _, outcome in overlapped(

@@ -7,13 +7,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duoseg.commands.runs import with_all_settings
+from duoseg.commands.runs import ORIGIN, origin_of, with_all_settings
 from duoseg.config import Config
 from duoseg.errors import InputError
+from duoseg.files import StrPath, located, read_json
 from duoseg.methods.registry import find_method
 from duoseg.planning.cache import FORMAT, PreparedCase
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import refuse_another_version, refuse_changes
+
+
+def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | None) -> dict[str, Any] | None:
+    """What a new run keeps of the one that it begins with; a run that goes on must have begun with the same.
+
+    Args:
+        start_from: the folder that was asked for; None where none was.
+        plan: of the run.
+        resumed: the run's folder where it goes on, which needs no weights but its own.
+
+    Raises:
+        InputError: it is no run, its weights mean other things, or another one than that with which the run began.
+    """
+    if start_from is None:
+        return None
+    if resumed is None:
+        return origin_of(Path(start_from), plan)
+    before = read_json(resumed / ORIGIN).get("from") if (resumed / ORIGIN).is_file() else None
+    if before != located(start_from):
+        began = f"with the weights of {before}" if before else "with weights of its own"
+        raise InputError(f"{resumed}: began {began}, so it cannot go on with those of {start_from}; leave out --from.")
+    return None
 
 
 def settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +27,8 @@ from duoseg.scans.texts import shape_text
 from duoseg.training.checkpoint import WEIGHTS, load_weights
 from duoseg.training.devices import DeviceName
 from duoseg.version import __version__
+
+logger = logging.getLogger("duoseg")
 
 PLAN = "plan.json"
 CASES = "cases.json"
@@ -61,14 +65,24 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 
-def origin_of(start_from: Path) -> dict[str, Any]:
-    """What a run keeps of the one whose weights it begins with: ``from``, and the ``steps`` that are in them.
+def origin_of(start_from: Path, plan: Plan) -> dict[str, Any]:
+    """What a run of a plan keeps of the one whose weights it begins with: ``from``, and the ``steps`` that are in them.
 
     Raises:
-        InputError: it is no run.
+        InputError: it is no run, or of other channels or classes: weights of as many would fit, and mean others.
     """
-    steps = load_plan(require_file(start_from, PLAN)).steps + steps_before(start_from)
-    return {"from": located(start_from), "steps": steps}
+    earlier = load_plan(require_file(start_from, PLAN))
+    for part in ("channels", "classes"):
+        before, now = [*getattr(earlier, part)], [*getattr(plan, part)]
+        if before != now:
+            raise InputError(
+                f"{start_from}: its {part} are {', '.join(before)}, those of this plan {', '.join(now)}; --from needs "
+                "the same, in the same order."
+            )
+    for part in ("spacing", "normalisation"):
+        if getattr(earlier, part) != getattr(plan, part):
+            logger.warning(f"{start_from}: its plan has another {part}, so that its networks saw scans otherwise.")
+    return {"from": located(start_from), "steps": earlier.steps + steps_before(start_from)}
 
 
 def steps_before(run: Path) -> int:
@@ -183,12 +197,17 @@ def load_model(*runs: StrPath, settings: PredictionSettings | None = None, devic
         methods.append(method)
     for folder, plan in zip(folders[1:], plans[1:], strict=True):
         for part in ("channels", "classes", "spacing", "patch", "normalisation", "window", "augmentation.mirror_axes"):
-            if attrgetter(part)(plan) != attrgetter(part)(plans[0]):
+            if _ordered(attrgetter(part)(plan)) != _ordered(attrgetter(part)(plans[0])):
                 raise InputError(
                     f"{folder}: its plan has another '{part}' than {folders[0]}: their predictions cannot be averaged. "
                     "Train both with the same --plan."
                 )
     return Model(plans[0], methods, settings=settings or first.prediction, device=device)
+
+
+def _ordered(value: Any) -> Any:
+    """A value to compare; the order of classes is that of the networks' channels."""
+    return list(value.items()) if isinstance(value, Mapping) else value
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:

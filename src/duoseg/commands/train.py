@@ -12,10 +12,11 @@ from typing import Any, cast
 import torch
 
 from duoseg.commands.choosing import choose_plan
+from duoseg.commands.hours import more_parts
 from duoseg.commands.live import LivePage
 from duoseg.commands.preparing import prepare_training
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.resuming import Beginning, scans_identity, settings_identity
+from duoseg.commands.resuming import Beginning, origin_asked_for, scans_identity, settings_identity
 from duoseg.commands.runs import (
     CASES,
     ENVIRONMENT,
@@ -23,7 +24,6 @@ from duoseg.commands.runs import (
     PLAN,
     build_method,
     environment,
-    origin_of,
     save_plan,
     with_all_settings,
     write_json,
@@ -156,9 +156,10 @@ def train(
 
         torch.manual_seed(settings.training.seed)
         learner = build_method(settings, chosen)
-        origin = None if start_from is None else origin_of(Path(start_from))
-        if start_from is not None:
+        origin = origin_asked_for(start_from, chosen, resumed=out if state is not None else None)
+        if start_from is not None and state is None:
             load_weights(Path(start_from) / WEIGHTS, learner)
+            learner.begin_with_weights()
         labelled_cases, unlabelled_cases = prepare_training(
             [learner], split, chosen, folder, cores=torch.get_num_threads(), ranks=ranks, progress=progress
         )
@@ -196,8 +197,9 @@ def train(
                 with suppress(Exception):  # what ended the training is what is to be told
                     write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
             if is_out_of_memory(fault):
+                parts = "".join(f"--accumulate {number}, " for number in more_parts(chosen)[:1])
                 raise InputError(
-                    f"{out}: a step needs more memory than there is. Start anew in another folder with --accumulate 2, "
+                    f"{out}: a step needs more memory than there is. Start anew in another folder with {parts}"
                     "a plan of a smaller --patch, or fewer patches in [plan.batch]."
                 ) from fault
             raise

@@ -12,10 +12,10 @@ patches and views. Both label every u, and neither their agreement nor their con
 as in the authors' code for 3-D scans: surer is who gives the larger probability, threshold 0.8, lambda up to 2 in the
 first 6,000 of 15,000 steps, a period of 19 steps (half an epoch of the left atrium), decay 0.99, dropout only in the
 teacher whose turn it is, the student predicts. Here the student's opinion of u, too, is carried to the view (the code
-forgets it under CutMix) and has no backward pass; each item draws a box of its own, from the patch before, so that a
-single one stays as it is; where the plan allows mirrors and quarter turns, the first view makes them; the averages
-begin at the first step, not after 80 of plain copies, and are of weights alone, not of running statistics too; Dice is
-that of the harness, over foreground classes.
+forgets it under CutMix) and has no backward pass; each item draws a box of its own, from the patch before; a single one
+gets it from an annotated patch; where the plan allows mirrors and quarter turns, the first view makes them; the
+averages begin at the first step, not after 80 of plain copies, and are of weights alone, not of running statistics too;
+Dice is that of the harness, over foreground classes.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ class AdMt(Method):
         own = conflict & (own_label != label) & (own_confidence > confidence)
         sure = torch.where(own, own_confidence, confidence) >= self.settings.threshold
         return torch.where(own, own_label, label).masked_fill(~sure, IGNORE)
+
+    def begin_with_weights(self) -> None:
+        """Both averages begin with them."""
+        for teacher in self.teachers:
+            assert isinstance(teacher, Teacher)
+            teacher.become(self.student)
 
     def after_step(self, progress: float) -> None:
         """The teacher whose turn it is follows."""

@@ -67,6 +67,7 @@ class AsdNet(Method):
     """A network, and an adversary that says where to trust it."""
 
     Settings = AsdNetSettings
+    memory_factor = 2.4
     apart_terms = ("adversary",)
     revision = 2  # in 1 the adversary learned by the plan's optimiser
 

@@ -103,6 +103,8 @@ class Method(nn.Module):
     """The loss terms that annotated patches alone make: by them a page tells whether these are learned."""
     apart_terms: ClassVar[tuple[str, ...]] = ()
     """Those by which other networks than the students learn, such as an adversary."""
+    memory_factor: ClassVar[float] = 1.0
+    """The memory of a step over that of its encoder-decoders, which see each patch once; more with an adversary."""
     stages: tuple[Stage, ...] = (Stage("train"),)
     averages: bool = False
     """Whether the mean of all members predicts; otherwise the first one does."""
@@ -146,6 +148,9 @@ class Method(nn.Module):
     def inference_modules(self) -> dict[str, nn.Module]:
         """The modules that prediction needs, by name; by default all direct children."""
         return dict(self.named_children())
+
+    def begin_with_weights(self) -> None:
+        """Called where a training begins with the weights of another, once they are here; averages begin with them."""
 
     def start_stage(self, stage: Stage) -> None:
         """Called before the first step of each stage, e.g. to freeze a copy as teacher."""

@@ -57,6 +57,7 @@ class Bcp(Method):
     """A student of mixed patches."""
 
     Settings = BcpSettings
+    memory_factor = 1.65
     labelled_terms = ("labelled",)
     revision = 2  # 1 mixed each patch once
 
@@ -67,6 +68,10 @@ class Bcp(Method):
         first = Stage("pre-train", share=settings.pre_train, batch="labelled")
         self.stages = (first, Stage("self-train", share=1 - settings.pre_train))
         self.settings = settings
+
+    def begin_with_weights(self) -> None:
+        """The average begins with them."""
+        self.teacher.become(self.student)
 
     def start_stage(self, stage: Stage) -> None:
         """The teacher of the second stage begins as the student of the first."""

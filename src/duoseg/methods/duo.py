@@ -146,6 +146,10 @@ class Duo(Method):
         spare = slice(n - 1, n)  # an annotated patch
         return pasted(image, inside, batch.image[spare]), pasted(label, inside, batch.label[spare])
 
+    def begin_with_weights(self) -> None:
+        """The average begins with them."""
+        self.region_average.become(self.region)
+
     def after_step(self, progress: float) -> None:
         """The average follows."""
         self.region_average.follow(self.region, self.settings.decay)

@@ -93,6 +93,10 @@ class Duwm(Method):
         agreement = (torch.exp(-uncertainty(teacher)) * (student - teacher).square()).mean()
         return agreement + self.settings.certainty * uncertainty(student).mean()
 
+    def begin_with_weights(self) -> None:
+        """The average begins with them."""
+        self.teacher.become(self.student)
+
     def after_step(self, progress: float) -> None:
         """The teacher follows."""
         self.teacher.follow(self.student, self.settings.decay)

@@ -68,6 +68,10 @@ class MeanTeacher(Method):
             "consistency": weight * (student - teacher).square().mean(),
         }
 
+    def begin_with_weights(self) -> None:
+        """The average begins with them."""
+        self.teacher.become(self.student)
+
     def after_step(self, progress: float) -> None:
         """The teacher follows."""
         self.teacher.follow(self.student, self.settings.decay)

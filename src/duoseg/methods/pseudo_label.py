@@ -55,6 +55,10 @@ class PseudoLabel(Method):
         self.fresh = Teacher(networks.region())
         self.settings = settings
 
+    def begin_with_weights(self) -> None:
+        """Both networks begin with them."""
+        self.fresh.become(self.network)
+
     def start_stage(self, stage: Stage) -> None:
         """The trained network becomes the teacher, the fresh one takes its place."""
         if stage.name == STUDENT:
@@ -70,7 +74,8 @@ class PseudoLabel(Method):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """The labelled loss on all patches; the first stage has only annotated ones."""
         label = torch.cat([batch.label, self.pseudo_label(batch.image[batch.labelled :])])
-        return {"region": region_loss(self.network(batch.image), label)}
+        own = batch.labelled == len(batch.image)
+        return {"region" if own else "mixed": region_loss(self.network(batch.image), label)}
 
     def pseudo_label(self, image: Tensor) -> Tensor:
         """The teacher's classes, (B, *spatial), -1 where it is not sure enough."""

@@ -6,7 +6,7 @@ network makes maps of unlabelled patches that pass for those of labelled ones, s
 
     L_s = Dice(p, y) + alpha mean (phi - phi_true)^2               labelled patches, maps normalised to [-1, 1]
     L_a = - mean log D(phi, x)                                     unlabelled patches, D held fixed
-    L_D = - mean_labelled log D(phi, x) - mean_unlabelled log(1 - D(phi, x))      phi held fixed, patches weigh alike
+    L_D = - (sum_labelled log D(phi, x) + sum_unlabelled log(1 - D(phi, x))) / B    phi held fixed, B patches in all
     L   = L_s + lambda(t) L_a + L_D                                alpha = 0.3, lambda(t) = weight exp(-5 (1 - t)^2)
 
 As in the released code: no cross-entropy (computed there, never added), lambda rising every 150 of 6000 steps to 0.01,
@@ -56,6 +56,7 @@ class Sassnet(Method):
     """A network of two tasks, and an adversary that looks at shapes."""
 
     Settings = SassnetSettings
+    memory_factor = 1.4
     labelled_terms = ("region", "distance")
     apart_terms = ("adversary",)
     revision = 2  # in 1 the adversary learned by the plan's optimiser

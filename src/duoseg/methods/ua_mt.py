@@ -74,6 +74,10 @@ class UaMt(Method):
         noisy = batch.image[n:] + batch.noise(self.settings.noise, first=n)
         return class_probabilities(self.teacher(noisy))
 
+    def begin_with_weights(self) -> None:
+        """The average begins with them."""
+        self.teacher.become(self.student)
+
     def after_step(self, progress: float) -> None:
         """The teacher follows."""
         self.teacher.follow(self.student, self.settings.decay)

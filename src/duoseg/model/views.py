@@ -14,6 +14,8 @@ from duoseg.model.intensity import STRONG, apply_intensities, draw_intensities
 from duoseg.model.reorient import Reorientation, apply_reorientations, draw_reorientations
 from duoseg.planning.plan import AugmentationPlan, Triple
 
+USUAL = AugmentationPlan()
+
 
 @dataclass(frozen=True)
 class View:
@@ -66,13 +68,13 @@ def strong_view(
 
     Args:
         image: (B, C, X, Y, Z) float32.
-        plan: Which mirrors and turns the anatomy allows, and how often each intensity change is drawn; here
-            twice as often.
+        plan: Which mirrors and turns the anatomy allows. Intensities change twice as often as in a usual plan, whatever
+            this one says of them: that a view is strong is part of the method that asks for it.
         generator: One stream per sample.
         spacing: Voxel sides in mm; equal sides where omitted.
     """
     view = weak_view(image, plan=plan, generator=generator, spacing=spacing)
-    changes = draw_intensities(generator, plan=plan, channels=image.shape[1], ranges=STRONG)
+    changes = draw_intensities(generator, plan=USUAL, channels=image.shape[1], ranges=STRONG)
     # Methods ask within autocast; images are changed in float32.
     with torch.no_grad(), _without_autocast(image.device):
         # In the batch's frame, where `spacing` holds whichever axes have been turned.

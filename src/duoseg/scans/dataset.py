@@ -133,7 +133,10 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
         more = f" (and {len(errors) - 1} more; `duoseg check` lists all)" if len(errors) > 1 else ""
         raise InputError(f"{errors[0]}{more}")
     if not (sides.train or sides.test or errors):
-        raise InputError(f"{path}: holds no images that can be read; see the data set layouts in the documentation.")
+        ending = f" and end in '{description.file_ending}', as dataset.json says" if description.file_ending else ""
+        raise InputError(
+            f"{path}: holds no images that can be read{ending}; see the data set layouts in the documentation."
+        )
     return Dataset(
         root=root,
         channels=found.channels,

@@ -74,7 +74,7 @@ def find_inputs(paths: Sequence[Path], *, channels: tuple[str, ...], rows: Rows 
         fault = name_fault(case.name)
         if fault:
             raise InputError(f"{case.images[0]}: its mask cannot be called {case.name!r}, which {fault}; rename it.")
-    return cases
+    return sorted(cases, key=lambda case: case.name)
 
 
 def is_table(path: Path) -> bool:

@@ -12,7 +12,7 @@ from duoseg.errors import InputError
 from duoseg.files import readable
 from duoseg.scans.cases import Case, LeftOut, Problem, Side
 from duoseg.scans.description import MOST_CHANNELS, Description, default_channels, too_high_a_channel
-from duoseg.scans.formats import can_read, format_suffix, loose_slices, readable_suffixes, stem
+from duoseg.scans.formats import can_read, format_suffix, has_ending, loose_slices, readable_suffixes, stem
 from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
 
 _CHANNEL = re.compile(r"_(\d{4})$")
@@ -239,7 +239,7 @@ def image_files(folder: Path, ending: str | None = None) -> list[Path]:
         return []
     with readable(folder):
         visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return [path for path in visible if (path.name.endswith(ending) if ending else can_read(path))]
+    return [path for path in visible if (has_ending(path, ending) if ending else can_read(path))]
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:

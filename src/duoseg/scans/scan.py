@@ -246,11 +246,22 @@ def content_box(voxels: np.ndarray) -> Pairs:
     A voxel counts where any channel is non-zero. Each pair is the first voxel and the one past the last.
     """
     content = (voxels != 0).any(axis=0)
-    pairs: list[tuple[int, int]] = []
-    for axis in range(3):
-        inside = np.flatnonzero(content.any(axis=tuple(other for other in range(3) if other != axis)))
-        pairs.append((int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, content.shape[axis]))
-    return pairs[0], pairs[1], pairs[2]
+    x, y, z = filled_box(content) or [(0, side) for side in content.shape]
+    return x, y, z
+
+
+def filled_box(mask: np.ndarray) -> list[tuple[int, int]] | None:
+    """Return the smallest box of a boolean ``mask``: on each axis its first voxel and the one past its last.
+
+    None where it is empty.
+    """
+    box: list[tuple[int, int]] = []
+    for axis in range(mask.ndim):
+        inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not inside.size:
+            return None
+        box.append((int(inside[0]), int(inside[-1]) + 1))
+    return box
 
 
 def _reordering(affine: ArrayLike) -> Reordering:

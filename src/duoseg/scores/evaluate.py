@@ -228,6 +228,11 @@ def _read_mask(path: Path, classes: Mapping[str, int], problems: list[Problem]) 
 
 def _label_values(path: Path | None, mask: np.ndarray) -> set[int]:
     values = values_in(mask)
+    if values and min(values) < 0:
+        raise InputError(
+            f"{path}: holds the value {min(values)}, and no class is below 0. Mend the mask, or say in dataset.json "
+            "what its values mean."
+        )
     if len(values) > MAX_CLASSES:
         raise InputError(
             f"{path}: looks like a scan, not a mask: it holds {len(values)} different values besides 0, and at "

@@ -88,8 +88,10 @@ def find_names(reference: Path, dataset_json: Path | None) -> Description:
             is absent or names no class.
     """
     if dataset_json is not None:
-        if dataset_json.name != DESCRIPTION or not dataset_json.is_file():
-            raise InputError(f"{dataset_json}: class names come from a file called {DESCRIPTION}; there is none.")
+        if not dataset_json.is_file():
+            raise InputError(f"{dataset_json}: there is no such file; class names come from a {DESCRIPTION}.")
+        if dataset_json.name != DESCRIPTION:
+            raise InputError(f"{dataset_json}: class names come from a file called {DESCRIPTION}; rename it.")
         description = read_description(dataset_json.parent)
         if not description.classes:
             raise InputError(

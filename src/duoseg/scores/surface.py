@@ -13,6 +13,8 @@ import edt
 import numpy as np
 from scipy.spatial import KDTree
 
+from duoseg.scans.scan import filled_box
+
 Box = tuple[slice, ...]
 
 ROUNDING_MM = 1e-5
@@ -69,13 +71,11 @@ def surface(mask: np.ndarray, unknown: np.ndarray | None = None) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray, *, margin: int = 0) -> Box | None:
     """Return the smallest box of a boolean ``mask``, grown by ``margin`` voxels; ``None`` if empty."""
-    box: list[slice] = []
-    for axis, size in enumerate(mask.shape):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        if filled.size == 0:
-            return None
-        box.append(slice(max(0, int(filled[0]) - margin), min(size, int(filled[-1]) + 1 + margin)))
-    return tuple(box)
+    box = filled_box(mask)
+    if box is None:
+        return None
+    grown = zip(box, mask.shape, strict=True)
+    return tuple(slice(max(0, first - margin), min(size, end + margin)) for (first, end), size in grown)
 
 
 def surface_distances(

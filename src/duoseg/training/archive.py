@@ -33,7 +33,7 @@ _KNOWN = frozenset({*_ITEM_BYTES, _REBUILD, _ORDERED})
 _NUMBERS_AND_WORDS = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_MOST_PICKLE_BYTES = 2**24
+_MOST_PICKLE_BYTES = 2**28  # some 150 for each scan that is trained on
 _MOST_AXES = 8
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -90,9 +90,20 @@ class TensorBoardLog:
 
 
 def read_log(folder: Path) -> list[Record]:
-    """The records of a run so far; a last line that was cut while being written is left out."""
+    """The records of a run so far, up to a line that was cut while being written or damaged since."""
     path = folder / LOG
     if not path.is_file():
         return []
     lines = read_text(path, limit=MOST_LOG_BYTES).split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    return [*_records(lines[:-1])]
+
+
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+            if not isinstance(record["step"], int):
+                return
+        except (ValueError, KeyError, TypeError):
+            return
+        yield record

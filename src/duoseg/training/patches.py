@@ -22,6 +22,9 @@ from duoseg.training.ranks import Ranks
 MARGIN = 0.1
 """Share of the patch read beyond each side, so that a rotation or shrinkage finds voxels there and not emptiness."""
 
+THIN = 4
+"""Voxels of a side from which on rounding keeps a voxel that is to be shown within the patch."""
+
 READ_AHEAD = 4
 READERS = 4
 """Threads for a GPU."""
@@ -170,9 +173,14 @@ class PatchSampler:
             voxels = present[random.integers(len(present))]
             voxel = voxels[random.integers(len(voxels))]
             # Anywhere in the middle half of the patch, so that foreground is not always at the very centre.
-            start = [int(v - p * random.uniform(0.25, 0.75)) for v, p in zip(voxel, patch, strict=True)]
+            start = [_begin(int(v), p, random.uniform(0.25, 0.75)) for v, p in zip(voxel, patch, strict=True)]
             return [min(max(s, 0), r) if r >= 0 else r // 2 for s, r in zip(start, room, strict=True)]
         return [int(random.integers(r + 1)) if r >= 0 else r // 2 for r in room]
+
+
+def _begin(voxel: int, side: int, share: float) -> int:
+    """Where a patch begins that has a voxel at this share of its side; a thin one has it wherever it is rounded to."""
+    return int(voxel - side * share) if side >= THIN else voxel - int(side * share)
 
 
 def batches(sampler: PatchSampler, kind: BatchKind, steps: range, device: torch.device) -> ReadAhead:

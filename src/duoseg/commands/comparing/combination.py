@@ -146,6 +146,7 @@ def compute(request: Request, tell: Callable[[Event], None]) -> Result:
         request.out,
         request.scored_table,
         request.out / MASKS,
+        format="nii.gz",  # of any scan: a DICOM series that no SEG can be made of is compared, too
         device=request.device,
         threads=request.threads,
         progress=progress,

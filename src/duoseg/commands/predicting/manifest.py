@@ -52,7 +52,12 @@ class Manifest:
 
     def __enter__(self) -> Self:
         """Read the records, those of processes that were killed or are still at work among them."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise InputError(
+                f"{self._folder}: no folder can be made here ({fault.strerror}); choose another --out."
+            ) from fault
         with self._locked():
             self._entries = _read_list(self._folder / PREDICTIONS)
             left, live = self._journals()

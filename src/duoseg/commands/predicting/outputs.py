@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from duoseg.scans.texts import some_text
 
 LONGEST_CLASS = 40
 """Bytes of a class name in a file name."""
+STATE = "state"
+"""The field of a record that tells what a scan's files were like."""
 logger = logging.getLogger("duoseg")
 
 DECIMALS = 3
@@ -72,16 +75,26 @@ class Outputs:
         prediction: Prediction,
         volumes: dict[str, float],
         notes: Sequence[str],
+        state: str,
         manifest: Manifest,
     ) -> Path:
         """Record a scan's mask, and write it and what goes with it; return the mask's file.
+
+        Args:
+            case: the scan.
+            prediction: of it.
+            volumes: class name -> millilitres.
+            notes: of reading it.
+            state: of its files when they were read.
+            manifest: to record it in.
 
         Raises:
             InputError: they cannot be written.
         """
         path = self.mask(case)
         try:
-            self._write(case, prediction, self._entry(case, volumes, prediction.judgement, notes), manifest)
+            entry = self._entry(case, volumes, prediction.judgement, notes) | {STATE: state}
+            self._write(case, prediction, entry, manifest)
         except OSError as fault:
             raise InputError(f"{fault.filename or path}: cannot be written ({fault.strerror or fault}).") from fault
         return path
@@ -105,7 +118,8 @@ class Outputs:
             InputError: names the file.
         """
         mask, recorded = self.mask(case), {} if entry is None else entry
-        foreign = [file for file in self._maps_of(case) if self._named(file) not in recorded.get("maps", ())]
+        others = [file for file in self._maps_of(case) if self._named(file) not in recorded.get("maps", ())]
+        foreign = [file for one in others for file in written_files(one)]
         foreign += written_files(mask) if recorded.get("mask") != mask.name else ()
         there = [file for file in foreign if file.exists()]
         if there:
@@ -120,15 +134,18 @@ class Outputs:
             )
 
     def finished(self, case: Case, entry: Entry | None) -> bool:
-        """Whether all files of a case are there, made in this way from images that have not changed since."""
+        """Whether all files of a case are there, made in this way from the images as they are now."""
         if entry is None or any(entry.get(key) != value for key, value in self._way.items()):
             return False
-        files = [self.mask(case), *self._maps_of(case)]
-        recorded = {entry.get("mask"), *entry.get("maps", ())}
-        if not {self._named(file) for file in files} <= recorded or not all(file.is_file() for file in files):
+        named = [self.mask(case), *self._maps_of(case)]
+        if not {self._named(file) for file in named} <= {entry.get("mask"), *entry.get("maps", ())}:
             return False
-        sources = [file for image in case.images for file in source_files(image)]
-        return max(file.stat().st_mtime_ns for file in sources) < min(file.stat().st_mtime_ns for file in files)
+        if not all(file.is_file() for one in named for file in written_files(one)):
+            return False
+        try:
+            return entry.get(STATE) == state_of(case)
+        except (InputError, OSError):  # whoever reads it says what is wrong
+            return False
 
     @property
     def _way(self) -> dict[str, Any]:
@@ -167,8 +184,21 @@ class Outputs:
         if earlier != mask.name and Path(earlier).name == earlier:
             for file in set(written_files(self.out / earlier)) - set(written_files(mask)):
                 file.unlink(missing_ok=True)
-        for file in maps_of(self.out, entry):
+        for file in (file for one in maps_of(self.out, entry) for file in written_files(one)):
             file.unlink(missing_ok=True)
+
+
+def state_of(case: Case) -> str:
+    """What is another text once a file of a case is another: a digest of their sizes and times of change.
+
+    An older file can replace a newer one, as from a backup, so a time alone tells nothing.
+
+    Raises:
+        InputError: one of them is missing, or cannot be read.
+    """
+    files = [(file, file.stat()) for image in case.images for file in source_files(image)]
+    seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in files])
+    return hashlib.sha256(seen.encode()).hexdigest()[:32]
 
 
 def maps_of(folder: Path, entry: Entry) -> list[Path]:

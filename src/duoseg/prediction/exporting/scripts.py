@@ -26,7 +26,8 @@ def scans(folder: str, masks: str, channels: int) -> list[dict[str, list[str]]]:
     """
     if os.path.realpath(folder) == os.path.realpath(masks):
         raise ValueError(f"{folder}: masks would replace the scans there: give another --output_dir")
-    files = sorted(str(path) for path in Path(folder).glob("*") if path.name.endswith(ENDINGS))
+    visible = (path for path in Path(folder).glob("*") if not path.name.startswith("."))
+    files = sorted(str(path) for path in visible if path.name.endswith(ENDINGS))
     if not files:
         raise ValueError(f"{folder}: there is no .nii.gz or .nii file: give the folder of the scans by --dataset_dir")
     if channels == 1:
@@ -71,6 +72,8 @@ def plain(image: Any, channels: int) -> torch.Tensor:
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > np.sin(np.radians(MOST_DEGREES)):
         raise ValueError(f"{name}: its axes are not at right angles, as of a tilted gantry: use `duoseg predict`")
+    if not all(bool(one.isfinite().any()) for one in image):
+        raise ValueError(f"{name}: a channel holds no number")
     return torch.stack([torch.where(one.isfinite(), one, one[one.isfinite()].min()) for one in image])
 
 

@@ -27,8 +27,6 @@ _ENDINGS: dict[str, tuple[str, str]] = {
     "nrrd": (".seg.nrrd", ".nrrd"),
     "dicom-seg": (".dcm", ".nii.gz"),
 }
-_PAIRS = {".hdr": ".img", ".hdr.gz": ".img.gz", ".mhd": ".zraw"}
-"""Ending of a header -> that of the file beside it that is written with it."""
 
 
 class ScanFormat(Protocol):
@@ -61,6 +59,10 @@ class ScanFormat(Protocol):
 
     def read_grid(self, path: Path) -> Grid:
         """Read the grid without the voxels, or raise ``InputError``."""
+        ...
+
+    def written_files(self, path: Path) -> list[Path]:
+        """Return every file that writing ``path`` makes: itself, or a header and its voxels."""
         ...
 
     def mask_suffix(self, path: Path) -> str:
@@ -128,13 +130,16 @@ def loose_slices(files: Sequence[Path]) -> list[list[Path]]:
 
 
 def written_files(path: Path) -> list[Path]:
-    """Return every file that a mask called ``path`` is stored in: itself, and the voxels of a pair."""
-    name = path.name
-    lower = name.lower()
-    for header, data in _PAIRS.items():
-        if lower.endswith(header):
-            return [path, path.with_name(name[: len(name) - len(header)] + data)]
-    return [path]
+    """Return every file that a mask or map called ``path`` is stored in: itself, and the voxels of a pair."""
+    adapter = _by_name(path)
+    return [path] if adapter is None else adapter.written_files(path)
+
+
+def has_ending(path: Path, ending: str) -> bool:
+    """Return whether a scan is stored in files of this ending; a DICOM series in a folder is, whatever its name."""
+    if path.name.endswith(ending):
+        return True
+    return ending.lower() in dicom.SUFFIXES and path.is_dir() and dicom.can_read(path)
 
 
 def format_suffix(path: Path) -> str:

@@ -40,7 +40,7 @@ _LEVEL = 4  # of compression; beyond it masks hardly shrink, and maps take long
 
 def can_read(path: Path) -> bool:
     """Return whether the name of ``path`` is that of a MetaImage file."""
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
 
 
 def stem(path: Path) -> str:
@@ -88,6 +88,12 @@ def read_grid(path: Path) -> Grid:
     """
     with opened(path, "MetaImage") as stream:
         return grid_of(parse_header(stream))[0]
+
+
+def written_files(path: Path) -> list[Path]:
+    """Return the file, and that of the voxels where the name is that of a header alone."""
+    detached = path.name.lower().endswith(".mhd")
+    return [path, path.with_name(f"{path.name[:-4]}.zraw")] if detached else [path]
 
 
 def mask_suffix(path: Path) -> str:
@@ -176,7 +182,7 @@ def _at_voxels(header: MetaHeader, stream: Stream) -> Iterator[Stream]:
 
 def _save(path: Path, voxels: np.ndarray, geometry: Mapping[str, str]) -> None:
     dtype = smallest_type(voxels)
-    data = path.with_name(f"{path.name[:-4]}.zraw") if path.name.lower().endswith(".mhd") else None
+    data = next(iter(written_files(path)[1:]), None)
     pack = zlib.compressobj(_LEVEL)
     packed = [*(pack.compress(block) for block in stored_blocks(voxels, dtype)), pack.flush()]
     keys = {

@@ -44,7 +44,7 @@ QFORM_MM = 0.01
 def can_read(path: Path) -> bool:
     """Return whether the name of ``path`` is that of a NIfTI file; of a pair, the header stands for both."""
     suffix = suffix_of(path)
-    return bool(suffix) and not (suffix in PAIR.values() and partner(path))
+    return bool(suffix) and not (suffix in PAIR.values() and partner(path)) and not path.is_dir()
 
 
 def stem(path: Path) -> str:
@@ -98,6 +98,12 @@ def read_grid(path: Path) -> Grid:
     source, data = files_of(path)
     with opened(source, "NIfTI", errors=ERRORS) as stream:
         return grid_of(source, read_header(stream, pair=data != source))[0]
+
+
+def written_files(path: Path) -> list[Path]:
+    """Return the file, or the two files of a pair, header first."""
+    suffix = mask_suffix(path)
+    return [path.with_name(stem_of(path) + one) for one in (suffix, PAIR[suffix])] if suffix in PAIR else [path]
 
 
 def mask_suffix(path: Path) -> str:
@@ -163,7 +169,7 @@ def _save(path: Path, voxels: np.ndarray, header: nib.Nifti1Header) -> None:
     pair_class = nib.Nifti2Pair if second else nib.Nifti1Pair
     header = pair_class.header_class(header.binaryblock, header.endianness)
     image = pair_class(stored, None, header)
-    target, data = path.with_name(stem_of(path) + suffix), path.with_name(stem_of(path) + PAIR[suffix])
+    target, data = written_files(path)
     # The voxels are put in place before the header: whoever finds a header finds its voxels.
     with atomic_path(target) as for_header, atomic_path(data) as for_voxels:
         image.file_map["header"].filename, image.file_map["image"].filename = str(for_header), str(for_voxels)

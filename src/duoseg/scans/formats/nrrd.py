@@ -39,7 +39,7 @@ _LEVEL = 4  # of compression; beyond it masks hardly shrink, and maps take long
 
 def can_read(path: Path) -> bool:
     """Return whether the name of ``path`` is that of a NRRD file."""
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
 
 
 def stem(path: Path) -> str:
@@ -90,6 +90,12 @@ def read_grid(path: Path) -> Grid:
     """
     with opened(path, "NRRD") as stream:
         return grid_of(parse_header(stream))[0]
+
+
+def written_files(path: Path) -> list[Path]:
+    """Return the file, and that of the voxels where the name is that of a header alone."""
+    detached = path.name.lower().endswith(".nhdr")
+    return [path, path.with_name(f"{path.name[:-5]}.raw.gz")] if detached else [path]
 
 
 def mask_suffix(path: Path) -> str:
@@ -228,12 +234,12 @@ def _save(
     lines = ["NRRD0004", *(f"{name}: {text}" for name, text in fields)]
     if segments is not None:
         lines += (f"{key}:={escaped(text)}" for key, text in segment_fields(voxels, segments))
-    if not path.name.lower().endswith(".nhdr"):
+    data = next(iter(written_files(path)[1:]), None)
+    if data is None:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             file.write("\n".join([*lines, "", ""]).encode())
             _pack(file, voxels, dtype)
         return
-    data = path.with_name(f"{path.name[:-5]}.raw.gz")
     # The voxels are put in place before the header: whoever finds a header finds its voxels.
     with atomic_path(path) as temporary, atomic_path(data) as for_voxels:
         with for_voxels.open("wb") as file:

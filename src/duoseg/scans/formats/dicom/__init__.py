@@ -35,6 +35,7 @@ __all__ = [
     "stem",
     "write",
     "write_like",
+    "written_files",
 ]
 
 
@@ -104,6 +105,11 @@ def read_grid(path: Path) -> Grid:
         return (segmentation_grid(series) if series.is_segmentation else _stacked(series)[1]).grid
 
 
+def written_files(path: Path) -> list[Path]:
+    """Return the file: a SEG is one."""
+    return [path]
+
+
 def mask_suffix(path: Path) -> str:
     """Return the ending of a mask: that of a SEG."""
     return SUFFIXES[0]
@@ -133,7 +139,7 @@ def write_like(path: Path, voxels: np.ndarray, *, like: Path, segments: Mapping[
             raise InputError(f"{path}: {like} is a segmentation itself; give the series that it was made from.")
         found = _stacked(series)[1]
         require_shape(path, voxels, like, found.grid.shape)
-        write_segmentation(path, voxels, series=series, frames=found.frames, segments=segments)
+        write_segmentation(path, voxels, series=series, found=found, segments=segments)
 
 
 def write(path: Path, voxels: np.ndarray, *, grid: Grid, segments: Mapping[str, int] | None = None) -> None:

@@ -41,13 +41,14 @@ class PixelFormat:
 
     @classmethod
     def of(cls, header: Header) -> PixelFormat:
-        """Return the format of a file of grey values.
+        """Return the format of a file of grey values, or of segment numbers, which a palette only paints.
 
         Raises:
             InputError: its values are colours, real numbers, or of an impossible format.
         """
         path, colours = header.path, header.text("PhotometricInterpretation")
-        if header.whole("SamplesPerPixel", 1) != 1 or colours not in ("MONOCHROME1", "MONOCHROME2", ""):
+        plain = ("MONOCHROME1", "MONOCHROME2", "", *(("PALETTE COLOR",) if header.text("SegmentationType") else ()))
+        if header.whole("SamplesPerPixel", 1) != 1 or colours not in plain:
             raise InputError(
                 f"{path}: its pixels are colours ({colours or 'several values each'}), not grey values; "
                 "give the original series, not a picture of it."

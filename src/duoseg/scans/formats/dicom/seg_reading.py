@@ -23,6 +23,7 @@ from duoseg.scans.segments import distinct
 from duoseg.scans.texts import some_text
 
 _MOST_SLICES = 65535
+_MOST_LEFT_OUT = 7  # between the two slices that are nearest to each other; of more, nothing tells them from noise
 _LARGEST_VALUE = 2**31 - 1
 
 
@@ -127,10 +128,7 @@ def _filled(path: Path, first: Sequence[Frame]) -> list[Frame]:
     gaps = np.diff([float(frame.position @ normal) for frame in first])
     if not len(gaps):
         return list(first)
-    step = float(gaps.min())
-    announced = first[0].step or step
-    if 0 < announced < step and abs(round(step / announced) * announced - step) <= tolerance(announced):
-        step = announced
+    step = _step(gaps, first[0].step)
     if gaps.sum() / step > _MOST_SLICES:
         raise damaged(path, f"its slices are {step:.3g} to {gaps.max():.3g} mm apart")
     filled: list[Frame] = [first[0]]
@@ -140,6 +138,16 @@ def _filled(path: Path, first: Sequence[Frame]) -> list[Frame]:
         filled += [replace(before, position=before.position + way * part) for part in range(1, steps)]
         filled.append(after)
     return filled
+
+
+def _step(gaps: np.ndarray, announced: float | None) -> float:
+    """Return how far apart slices are: the largest step, but for that which the header tells, that fits all gaps."""
+    least = float(gaps.min())
+    parts = [least / number for number in range(1, _MOST_LEFT_OUT + 2)]
+    for step in (announced, *parts) if announced and 0 < announced < least else parts:
+        if (np.abs(np.rint(gaps / step) * step - gaps) <= tolerance(step)).all():
+            return step
+    return least
 
 
 def _gap(found: Stack) -> float:

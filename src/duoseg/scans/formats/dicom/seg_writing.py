@@ -12,14 +12,14 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
 from duoseg.scans.formats.dicom.codes import kind_of_class
-from duoseg.scans.formats.dicom.frames import Frame
-from duoseg.scans.formats.dicom.headers import damaged, read_header
+from duoseg.scans.formats.dicom.headers import Header, one_line, read_header
 from duoseg.scans.formats.dicom.series import Series
+from duoseg.scans.formats.dicom.stacking import Stack
 from duoseg.scans.formats.palette import colour
 from duoseg.version import __version__
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
     from pydicom import Dataset
 
 # What a SEG takes over from its source: these may be empty in the standard, and are where they are missing.
@@ -27,6 +27,8 @@ _MAY_BE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "ReferringPhysicianName", "Modality"),
 )
+_MULTI_FRAME = "PerFrameFunctionalGroupsSequence"
+_SEXES = ("", "M", "F", "O")
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID")
 LABEL_VALUE = "label value "
 """What stands before a class's value, which its segment's number need not be, in the description of its segment."""
@@ -38,19 +40,20 @@ _UTF_8 = "ISO_IR 192"  # class names are in any language
 
 
 def write_segmentation(
-    path: Path, voxels: np.ndarray, *, series: Series, frames: Sequence[Frame], segments: Mapping[str, int] | None
+    path: Path, voxels: np.ndarray, *, series: Series, found: Stack, segments: Mapping[str, int] | None
 ) -> None:
-    """Write a mask (X, Y, Z) on the slices ``frames``, in this order, of a series.
+    """Write a mask (X, Y, Z) on the slices ``found`` of a series.
 
     All slices are stored for each segment, also empty ones, so that the SEG covers the grid of the series. The same
     mask of the same series gets the same identifiers.
 
     Raises:
-        InputError: ``segments`` do not name each value, or the series lacks an identifier.
+        InputError: ``segments`` do not name each value, or the series lacks what a SEG needs.
     """
+    frames = found.frames
     numbers = _segment_numbers(path, voxels, segments)
     files = dict.fromkeys(frame.path for frame in frames)
-    if len(files) > 1 and any(frame.count > 1 for frame in frames):
+    if len(files) > 1 and any(_MULTI_FRAME in frame.groups[-1].dataset for frame in frames):
         raise InputError(
             f"{path}: a DICOM SEG cannot refer to a volume in {len(files)} multi-frame files, as in {series.path}; "
             "choose --format nii.gz."
@@ -62,7 +65,12 @@ def write_segmentation(
         for value, number in numbers.items():
             mask[frame.index if frame.count > 1 else place][plane == value] = number
     named = {value: name for name, value in (segments or {}).items()}
-    _save(path, sources, mask, [(named[value], value) for value in numbers])
+    segmentation = _made(path, series, sources, mask, [(named[value], value) for value in numbers])
+    if len(frames) == 1:  # which the library takes for 1 mm thick, having no other slice to measure by
+        shared = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        shared.SpacingBetweenSlices = round(found.grid.spacing[2], 6)
+    with atomic_path(path) as temporary:
+        segmentation.save_as(temporary)
 
 
 def _segment_numbers(path: Path, voxels: np.ndarray, segments: Mapping[str, int] | None) -> dict[int, int]:
@@ -88,12 +96,28 @@ def _source(path: Path, file: Path) -> Dataset:
             f"{path}: {file} has no {', '.join(missing)}, by which a DICOM SEG refers to it; choose --format nii.gz."
         )
     for keyword in _MAY_BE_EMPTY:
-        if keyword not in dataset:
+        if not _well_formed(header, keyword):
             setattr(dataset, keyword, "")
     return dataset
 
 
-def _save(path: Path, sources: Sequence[Dataset], mask: np.ndarray, classes: Sequence[tuple[str, int]]) -> None:
+def _well_formed(header: Header, keyword: str) -> bool:
+    """Whether an element is there, and as the standard has it: a date in a wrong form is no reason to have no mask."""
+    from pydicom.valuerep import DA, TM
+
+    if keyword not in header.dataset:
+        return False
+    try:
+        text = header.text(keyword)
+        {"DA": DA, "TM": TM}.get(header.dataset[keyword].VR, str)(text)
+    except (InputError, ValueError):
+        return False
+    return keyword != "PatientSex" or text in _SEXES
+
+
+def _made(
+    path: Path, series: Series, sources: Sequence[Dataset], mask: np.ndarray, classes: Sequence[tuple[str, int]]
+) -> Segmentation:
     from highdicom.seg import Segmentation, SegmentationTypeValues
 
     content = hashlib.sha256(mask.tobytes())
@@ -119,13 +143,17 @@ def _save(path: Path, sources: Sequence[Dataset], mask: np.ndarray, classes: Seq
             specific_character_set=_UTF_8,
             omit_empty_frames=False,
         )
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a source makes the libraries raise that is not as the standard wants it
-        raise damaged(Path(str(sources[0].filename)), error) from error
+        raise InputError(
+            f"{path}: no DICOM SEG can be made of {series.path}, whose headers are not as the standard has them "
+            f"({one_line(error)[:160]}); choose --format nii.gz."
+        ) from error
     organization = _uid("organization", digest)  # highdicom draws one at random
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
-    with atomic_path(path) as temporary:
-        segmentation.save_as(temporary)
+    return segmentation
 
 
 def _description(number: int, name: str, value: int) -> SegmentDescription:

@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo viewer test test-browser lint format check-real bench bench-quick accuracy docs clean
+.PHONY: help demo package viewer test test-browser lint format check-real bench bench-quick accuracy docs clean
 
 help:  ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -30,7 +30,7 @@ help:  ## list the targets
 # Each level of the environment is a stamp file, older than what it was made from only when it must be renewed.
 # torch goes first and alone: a build of it that pip already prefers on this machine then satisfies the rest.
 $(VENV)/.runtime: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "$(TORCH)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
@@ -50,6 +50,11 @@ $(VENV)/.browser: $(VENV)/.dev
 $(VENV)/.docs: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
+
+package: $(VENV)/.dev viewer  ## the wheel in dist/, and a demo by it away from this checkout
+	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target dist/installed dist/duoseg-*.whl
+	cd dist && PYTHONPATH=installed ../$(BIN)/python -m duoseg demo --steps 20 --out demo --quiet
 
 viewer:  ## the 3-D viewer of report pages, by npm where there is one
 	@$(PYTHON) hatch_build.py
@@ -84,7 +89,7 @@ bench-quick: $(VENV)/.dev  ## the ratios that five minutes suffice for, against 
 	$(BIN)/python benchmarks/scores.py --runs 3
 	$(BIN)/python benchmarks/distances.py --runs 3
 	$(BIN)/python benchmarks/restoring.py --side 256 --repeats 3
-	$(BIN)/python benchmarks/training_step.py --repeats 1 --steps 5
+	$(BIN)/python benchmarks/training_step.py --repeats 3 --steps 5
 	$(BIN)/python benchmarks/published_step.py --repeats 1
 
 accuracy: $(VENV)/.dev  ## the test scans' tables of docs/results from DATA, into results/: many hours; goes on where it stopped

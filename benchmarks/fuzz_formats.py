@@ -123,7 +123,8 @@ def work(connection: Connection, folder: Path, seed: int, first: int, stop: int,
 
     shutil.rmtree(folder / "samples", ignore_errors=True)
     found = samples(folder / "samples")
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if sys.platform == "linux":  # no other system keeps to it
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     here = folder / "scan"
     for index in range(first, stop):
         sample = found[index % len(found)]

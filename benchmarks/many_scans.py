@@ -96,7 +96,7 @@ def measure(data: Path, out: Path) -> dict[str, Cost]:
         return duoseg("train", data, "--out", out / name, *words, "--cache", out / cache, *common)
 
     return {
-        "check": middle([duoseg("check", data, "--quiet") for _ in range(REPEATS)]),
+        "check": middle([duoseg("check", data, "--threads", "1", "--quiet") for _ in range(REPEATS)]),
         "prepare": middle([train(f"new-{turn}", 1, f"cache-{turn}") for turn in range(REPEATS)]),
         "start": middle([train(f"start-{turn}", 1, "cache-0") for turn in range(REPEATS)]),
         "train": train("longer", 10, "cache-0"),

@@ -1,6 +1,6 @@
 """Does it pay to annotate what `duoseg suggest` names, rather than scans picked at random?
 
-    python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on test] [--seeds 5]
+    python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on holdout] [--seeds 5]
 
 For each seed two training scans, picked at random, are annotated and a method is trained. Then, twice, two more scans
 are annotated, by either rule: those that ``suggest`` names by the run before, or any at random. After each round the

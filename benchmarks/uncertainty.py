@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--on", choices=("test", "holdout"), default="test")
+    parser.add_argument("--on", choices=("holdout", "test"), default="holdout")
     parser.add_argument("--scans", type=int, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from duoseg.scans.phantoms import write_phantom_dataset
 
@@ -15,6 +17,10 @@ from duoseg.scans.phantoms import write_phantom_dataset
 # other processes a test takes many times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+settings.register_profile("duoseg", deadline=None)  # a machine may be busy
+settings.load_profile("duoseg")
+
+THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 BESIDE_THE_REPOSITORY = REPOSITORY.parent / "shared" / "data"
@@ -33,6 +39,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a test that is skipped, such as for want of a browser, counts as failed: for continuous integration",
     )
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to other machines: duoseg makes none but by `fetch`, which is tested with a local one."""
+    connect = socket.socket.connect
+
+    def refused(own: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in THIS_MACHINE:
+            pytest.fail(f"a connection to {address[0]} was asked for")
+        connect(own, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
 
 
 @pytest.hookimpl(trylast=True)

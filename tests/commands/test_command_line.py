@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import duoseg
 from duoseg.cli import app
@@ -75,7 +76,7 @@ def test_names_that_a_terminal_cannot_show_are_shown_by_their_numbers(phantoms, 
         path.rename(path.with_name(path.name.replace("phantom_001", "müller")))
     (tmp_path / "data" / "splits.json").unlink()
     words = [sys.executable, "-m", "duoseg", "check", str(tmp_path / "data")]
-    told = {"PYTHONIOENCODING": "ascii", **os.environ}
+    told = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=told)
     assert done.returncode == 0 and "m\\xfcller" in done.stdout, done.stderr
 
@@ -282,6 +283,33 @@ def test_runs_whose_classes_stand_in_another_order_are_not_averaged(trained, tmp
     assert duoseg.load(tmp_path / "one", tmp_path / "one")
     with pytest.raises(InputError, match="its plan has another 'classes'"):
         duoseg.load(tmp_path / "one", tmp_path / "other")
+
+
+def test_an_answer_that_is_no_number_is_no_mask(run, trained, phantoms, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    method = build_method(load_config(folder / "config.toml"), load_plan(folder / "plan.json"))
+    for weight in method.parameters():
+        weight.data.fill_(1e30)
+    save_weights(folder, method)
+    scan = min((phantoms / "imagesTs").iterdir())
+    status, _, err = run("predict", folder, scan, "--out", tmp_path / "masks")
+    assert status == 1 and f"{scan}: the networks' answer is no number" in err.replace("\n", "")
+    assert not list((tmp_path / "masks").glob("*.nii.gz"))
+
+
+def test_the_largest_component_is_kept_where_that_is_asked_for(run, trained, phantoms, tmp_path):
+    scan = min((phantoms / "imagesTs").iterdir())
+    masks = {}
+    for name in ("--largest-component", "--no-largest-component"):
+        assert run("predict", trained, scan, "--out", tmp_path / name, name)[0] == 0
+        masks[name] = np.asarray(nib.load(next((tmp_path / name).glob("*.nii.gz"))).dataobj)
+    one, all_of_it = masks.values()
+    corners = np.ones((3, 3, 3))
+    for value in set(np.unique(all_of_it)) - {0}:
+        bodies, count = ndimage.label(all_of_it == value, corners)
+        sizes = np.bincount(bodies.ravel())[1:]
+        assert count > 1, "the phantom's mask has to be in pieces for this test to say something"
+        np.testing.assert_array_equal(one == value, bodies == 1 + sizes.argmax())
 
 
 def test_predictions_say_which_run_made_which_mask(run, trained, phantoms, tmp_path):

@@ -48,7 +48,8 @@ def test_steps_that_cannot_fit_are_refused_with_the_time_that_they_take(phantoms
 
 
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), "soon"])
-def test_hours_that_are_none_are_refused_before_the_scans_are_read(hours, tmp_path, phantoms):
+def test_hours_that_are_none_are_refused_before_the_scans_are_read(hours, phantoms, monkeypatch):
+    monkeypatch.setattr("duoseg.scans.formats.nifti.read_scan", lambda path: pytest.fail("a scan was read"))
     with pytest.raises(InputError, match=r"hours: .* must be a positive, finite number"):
         duoseg.plan(phantoms, hours=hours, device="cpu")
 

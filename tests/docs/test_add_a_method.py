@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,6 +38,18 @@ def test_the_file_alone_makes_the_method_known_and_trainable(
     duoseg.predict(run.folder, phantoms / "imagesTs", tmp_path / "masks")
     scores = duoseg.evaluate(tmp_path / "masks", phantoms / "labelsTs")
     assert len(scores.cases) == 2
+
+
+def test_the_file_keeps_the_projects_rules(one_new_file: str, tmp_path: Path) -> None:
+    code = (tmp_path / "methods" / "fixmatch.py").read_text()
+    name = "src/duoseg/methods/fixmatch.py"
+    for words in (("check", "-"), ("format", "--check", "-")):
+        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", name]
+        done = subprocess.run(command, cwd=REPOSITORY, input=code, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    settings = find_method(one_new_file).Settings
+    explained = re.findall(r"^\s+(\w+):", settings.__doc__ or "", re.MULTILINE)
+    assert explained == ["Attributes", *settings.model_fields]
 
 
 def test_the_file_alone_is_compared(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from duoseg.cli import app
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
@@ -113,9 +115,8 @@ def test_python_blocks_of_a_page_run_in_order(
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_commands_and_options_in_the_pages_exist(command: Command) -> None:
-    cli = pytest.importorskip("duoseg.cli", exc_type=ModuleNotFoundError)
-    verbs, apps, rest = cli.app.parse_commands(command.words)
-    general = {*cli.app.help_flags, *cli.app.version_flags}
+    verbs, apps, rest = app.parse_commands(command.words)
+    general = {*app.help_flags, *app.version_flags}
     if not verbs or verbs[0] in general:
         assert not rest, f"{command}: {rest[0]!r} is no command of duoseg"
         return

@@ -98,7 +98,8 @@ def test_stages_fill_the_steps_and_every_setting_is_explained(name):
     assert issubclass(method, Method)
     assert sum(stage.share for stage in method.stages) == pytest.approx(1)
     text = method.Settings.__doc__ or ""
-    assert all(re.search(rf"^\W*{field}:", text, re.MULTILINE) for field in method.Settings.model_fields)
+    for field in method.Settings.model_fields:
+        assert re.search(rf"^\W*{field}:", text, re.MULTILINE), f"{method.Settings.__name__} explains no '{field}:'"
 
 
 @pytest.mark.parametrize("unlabelled", [2, 0])

@@ -71,7 +71,7 @@ def test_kernels_are_those_of_nnu_net_for_prostate_scans() -> None:
     assert kernels[:2] == ((3, 3, 1), (3, 3, 1)) and set(kernels[2:]) == {(3, 3, 3)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(*[st.integers(1, 6) | st.integers(7, 600)] * 3),
     st.tuples(*[st.sampled_from([0.3, 0.7, 1.0, 1.5, 3.0, 8.0])] * 3),
@@ -221,7 +221,7 @@ def every_patch(extent, spacing, budget):
     return max(fitting, key=rank, default=None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.tuples(*[st.floats(1, 400)] * 3),
     st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 2.5, 6.0])] * 3),

@@ -77,7 +77,7 @@ def test_pooling_of_isotropic_patches_leaves_four_to_eight_voxels() -> None:
     assert choose_strides((40, 56, 40), (1.0, 1.0, 1.0), strided_stem=False) == ((2, 2, 2),) * 3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.tuples(*[st.integers(1, 8) | st.integers(1, 512)] * 3),
     st.tuples(*[st.sampled_from([0.4, 0.7, 1.0, 2.5, 6.0])] * 3),

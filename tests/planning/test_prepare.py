@@ -62,7 +62,7 @@ def test_storage_order_never_changes_a_prepared_voxel_or_the_place_of_a_mask(ord
     assert np.array_equal(moved_mask, stored(mask, grid, order)[0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(ORDERS), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**31))
 def test_round_trip_is_exact_where_the_spacing_fits(order, shape, seed) -> None:
     rng = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def affines(draw, *, shear: bool) -> np.ndarray:
     return affine
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     affine=affines(shear=False),
     shape=st.tuples(*[st.integers(1, 14)] * 3),
@@ -52,7 +52,7 @@ def test_on_its_own_spacing_every_voxel_of_a_mask_returns_to_its_place(affine, s
     np.testing.assert_array_equal(np.array([0, 1, 4])[mask], label)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     affine=affines(shear=True),
     targets=st.tuples(*[st.floats(0.5, 2.0)] * 3),

@@ -33,7 +33,7 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(winners, "TILE", 5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SHAPE, SHAPE, st.integers(1, 5), st.sampled_from([0.5, 4.0, 40.0]), st.integers(0, 99))
 def test_tiles_give_the_mask_of_the_whole_volume(shape, new, classes, sharpness, seed):
     with pytest.MonkeyPatch.context() as patch:
@@ -42,7 +42,7 @@ def test_tiles_give_the_mask_of_the_whole_volume(shape, new, classes, sharpness,
         np.testing.assert_array_equal(most_probable(probabilities, new), whole(probabilities, new))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SHAPE, SHAPE, st.integers(0, 2), st.lists(st.integers(1, 5), max_size=6), st.integers(0, 99))
 def test_slabs_give_the_mask_of_the_whole_volume(shape, new, axis, cuts, seed):
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def test_slabs_give_the_mask_of_the_whole_volume(shape, new, axis, cuts, seed):
         np.testing.assert_array_equal(most_probable(slabs, new), whole(probabilities, new))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SHAPE, SHAPE, st.sampled_from([0.5, 4.0, 400.0]), st.integers(0, 99))
 def test_how_probable_the_winners_are_is_that_of_the_whole_volume(shape, new, sharpness, seed):
     with pytest.MonkeyPatch.context() as patch:

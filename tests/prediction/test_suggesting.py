@@ -9,6 +9,13 @@ from duoseg.prediction.suggesting import Choice, Seen, choose, reason_for
 from duoseg.prediction.trust import doubt_of
 
 RNG = np.random.default_rng(0)
+AT_FIRST = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def drawn_anew():
+    """Whichever tests run before."""
+    RNG.bit_generator.state = AT_FIRST
 
 
 def a_scan(case: str, doubt: float = 0.1, features: np.ndarray | None = None) -> Seen:

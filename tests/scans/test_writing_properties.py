@@ -39,7 +39,7 @@ def volumes(draw, shape) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_other_readers_find_every_voxel_where_it_was_meant_to_be(ending, data) -> None:
     grid = data.draw(grids())
@@ -62,7 +62,7 @@ def test_other_readers_find_every_voxel_where_it_was_meant_to_be(ending, data) -
         np.testing.assert_allclose(again.grid.corners(), grid.corners(), atol=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), source=st.sampled_from(ENDINGS), target=st.sampled_from(ENDINGS))
 def test_a_mask_in_any_format_lies_on_the_grid_of_a_scan_in_any_other(data, source, target) -> None:
     grid = data.draw(grids())

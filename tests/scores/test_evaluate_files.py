@@ -203,7 +203,10 @@ def test_a_link_to_the_references_has_the_description_beside_itself(folders, tmp
 
 
 def test_a_name_that_is_no_text_is_refused_before_anything_is_scored(folders) -> None:
-    os.rename(folders[0] / "a.nii.gz", os.fsencode(folders[0]) + b"/caf\xe9.nii.gz")
+    try:
+        os.rename(folders[0] / "a.nii.gz", os.fsencode(folders[0]) + b"/caf\xe9.nii.gz")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
     with pytest.raises(InputError, match="is no text"):
         evaluate(*folders)
 

@@ -15,7 +15,7 @@ from duoseg.scores.surface import surface, surface_distances
 SPACING = (0.5, 1.25, 3.0)
 small_masks = hnp.arrays(bool, (5, 4, 6))
 spacings = st.tuples(*[st.sampled_from([0.45, 1.0, 2.5])] * 3)
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def score(prediction: np.ndarray, reference: np.ndarray, spacing=SPACING, tolerance_mm: float = 1.0) -> dict:

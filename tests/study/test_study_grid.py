@@ -56,7 +56,10 @@ def test_wrong_methods_are_told_with_the_nearest_name(names, told):
 @pytest.mark.parametrize(
     ("defined", "told"),
     [
-        ({"dtml": EntrySettings(method="supervised")}, r"\[entries.dtml\]: is also the name of a method"),
+        (
+            {"dtml": EntrySettings(method="supervised")},
+            r"\[entries.dtml\]: is also the name of a method",
+        ),
         ({"a/b": EntrySettings(method="dtml")}, "folders are called after entries"),
         ({"x": EntrySettings(method="dtlm")}, r"\[entries.x\]: there is no method 'dtlm'. Did you mean 'dtml'"),
     ],

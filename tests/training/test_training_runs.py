@@ -324,13 +324,25 @@ def test_a_log_with_a_damaged_line_is_that_of_the_steps_before(phantoms, tiny_pr
     assert len(read_log(tmp_path / "run")) == 7
 
 
-def test_a_run_of_a_hundred_thousand_scans_can_be_resumed(phantoms, tiny_protocol, cache, tmp_path):
+def test_the_checkpoint_of_a_hundred_thousand_scans_can_be_read(phantoms, tiny_protocol, cache, tmp_path):
     train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised", steps=1)
     state = load_checkpoint(tmp_path / "run")
     names = [f"1.2.840.113619.2.5.1762583153.215519.978957063.{number:018d}" for number in range(100_000)]
     state["identity"] |= {"contents": dict.fromkeys(names, "0123456789abcdef")}
     save_checkpoint(tmp_path, state)
     assert len(load_checkpoint(tmp_path)["identity"]["contents"]) == 100_000
+
+
+def test_code_of_a_method_that_changed_under_one_revision_is_told_when_a_run_goes_on(
+    phantoms, tiny_protocol, cache, tmp_path, caplog, monkeypatch
+):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised")
+    train(phantoms, tmp_path / "run", None, cache, resume=True)
+    assert "other code" not in caplog.text
+    kept = tmp_path / "run" / "environment.json"
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"method_code": "0123456789abcdef"}))
+    train(phantoms, tmp_path / "run", None, cache, resume=True)
+    assert "run: was begun with other code of the method 'supervised'" in caplog.text
 
 
 def test_a_plan_without_unlabelled_patches_is_refused_where_unlabelled_scans_are_to_teach(
@@ -424,6 +436,7 @@ def test_a_cluster_job_of_several_tasks_trains_all_the_same(phantoms, tiny_proto
     train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_training_and_resuming_on_cuda(phantoms, tiny_protocol, cache, tmp_path):
     duoseg.train(phantoms, tmp_path / "run", config=tiny_protocol, cache=cache, method="dtml", device="cuda")

@@ -180,7 +180,11 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         with naming_want_of_memory(case.images[0]):
-            return _Segmented(make(scan.prepared, keep_probabilities=outputs.probabilities), scan.notes, scan.state)
+            try:
+                made = make(scan.prepared, keep_probabilities=outputs.probabilities)
+            except InputError as fault:
+                raise InputError(f"{case.images[0]}: {fault}.") from fault
+            return _Segmented(made, scan.notes, scan.state)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:
         volumes = scan.prediction.volumes_ml

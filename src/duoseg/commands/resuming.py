@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,15 @@ from duoseg.commands.runs import ORIGIN, origin_of, with_all_settings
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, located, read_json
-from duoseg.methods.registry import find_method
+from duoseg.methods.registry import code_of, find_method
 from duoseg.planning.cache import FORMAT, PreparedCase
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import refuse_another_version, refuse_changes
+
+logger = logging.getLogger("duoseg")
+
+METHOD_CODE = "method_code"
+"""In a run's ``environment.json``: the digest of the method's file."""
 
 
 def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | None) -> dict[str, Any] | None:
@@ -37,6 +43,23 @@ def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | 
         began = f"with the weights of {before}" if before else "with weights of its own"
         raise InputError(f"{resumed}: began {began}, so it cannot go on with those of {start_from}; leave out --from.")
     return None
+
+
+def warn_of_changed_code(runs: Mapping[Path, tuple[str, Mapping[str, Any]]]) -> None:
+    """Log, once a method, where a run was begun with other code of it than there is now and the same revision.
+
+    Args:
+        runs: by folder, the name of the method and the run's environment.
+    """
+    changed: dict[str, Path] = {}
+    for run, (method, environment) in runs.items():
+        if environment.get(METHOD_CODE, code_of(method)) != code_of(method):
+            changed.setdefault(method, run)
+    for method, run in changed.items():
+        logger.warning(
+            f"{run}: was begun with other code of the method '{method}' than there is now, by its revision the same. "
+            "Where it learns otherwise now, raise its revision, and train anew."
+        )
 
 
 def settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:

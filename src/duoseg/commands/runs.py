@@ -17,6 +17,7 @@ import torch
 from duoseg.config import CONFIG, Config, load_config, parse
 from duoseg.errors import InputError
 from duoseg.files import StrPath, located, read_json, write_text
+from duoseg.methods._contract import require_whole
 from duoseg.methods.base import Method, Settings
 from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
@@ -102,7 +103,9 @@ def build_method(config: Config, plan: Plan) -> Method:
     require_countable(plan)
     networks = NetworkFactory(plan.network, in_channels=len(plan.channels), classes=len(plan.classes), patch=plan.patch)
     require_holdable(plan, networks)
-    return find_method(config.method)(networks, settings[config.method])
+    method = find_method(config.method)(networks, settings[config.method])
+    require_whole(method)
+    return method
 
 
 def require_countable(plan: Plan) -> None:

@@ -16,7 +16,14 @@ from duoseg.commands.hours import more_parts
 from duoseg.commands.live import LivePage
 from duoseg.commands.preparing import prepare_training
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.resuming import Beginning, origin_asked_for, scans_identity, settings_identity
+from duoseg.commands.resuming import (
+    METHOD_CODE,
+    Beginning,
+    origin_asked_for,
+    scans_identity,
+    settings_identity,
+    warn_of_changed_code,
+)
 from duoseg.commands.runs import (
     CASES,
     ENVIRONMENT,
@@ -30,7 +37,8 @@ from duoseg.commands.runs import (
 )
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
-from duoseg.files import CACHE, StrPath, require_writable
+from duoseg.files import CACHE, StrPath, read_json, require_writable
+from duoseg.methods.registry import code_of
 from duoseg.pictures.html import framed
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress
@@ -188,7 +196,11 @@ def train(
             trainer.begin()
             save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
         if ranks.first:
-            write_json(out / ENVIRONMENT, environment(resolve_device(device), torch.get_num_threads()))
+            if state is not None:
+                before = read_json(out / ENVIRONMENT) if (out / ENVIRONMENT).is_file() else {}
+                warn_of_changed_code({out: (settings.method, before)})
+            surroundings = environment(resolve_device(device), torch.get_num_threads())
+            write_json(out / ENVIRONMENT, {**surroundings, METHOD_CODE: code_of(settings.method)})
         try:
             trainer.run()
         except BaseException as fault:
@@ -221,7 +233,7 @@ def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Confi
     begun = (out / CONFIG).is_file()
     if begun and not resume:
         raise InputError(
-            f"{out}: already holds a run. Go on with it by --resume, or choose another folder for a new one."
+            f"{out}: already holds a run. Go on with it by --resume, choose another folder for a new one, or remove it."
         )
     if resume and not begun:
         raise InputError(f"{out}: there is no run to resume. Start it without --resume.")

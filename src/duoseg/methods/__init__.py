@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import pkgutil
+from importlib.metadata import EntryPoint, entry_points
+
+GROUP = "duoseg.methods"
+"""The entry points by which other packages bring methods of their own."""
 
 
 def method_names() -> tuple[str, ...]:
     """The names of all methods, without importing them: a method's file is named after it."""
-    modules = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in modules if name not in ("base", "registry")))
+    return tuple(sorted({*own_names(), *brought()}))
+
+
+def own_names() -> set[str]:
+    """Those that have a file here; one whose name begins with an underscore is what several share."""
+    modules = {module.name for module in pkgutil.iter_modules(__path__)}
+    return {name for name in modules if not name.startswith("_") and name not in ("base", "registry")}
+
+
+def brought() -> dict[str, EntryPoint]:
+    """Those that other packages bring, by name; each stands for a module."""
+    return {point.name: point for point in entry_points(group=GROUP)}

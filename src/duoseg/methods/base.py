@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -42,6 +42,14 @@ class Stage:
     share: float = 1.0
     batch: BatchKind = "mixed"
     anew: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a kind of batch that there is not, and a share that is none; ``ValueError``."""
+        if self.batch not in get_args(BatchKind) or not 0 < self.share <= 1:
+            raise ValueError(
+                f"Stage {self.name!r}: batch is one of {', '.join(get_args(BatchKind))}, not {self.batch!r}, and share "
+                f"above 0 and at most 1, not {self.share}"
+            )
 
 
 class Batch:

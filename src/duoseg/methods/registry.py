@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
+import inspect
 import traceback
 from difflib import get_close_matches
 from types import ModuleType
 
 from duoseg.errors import InputError
-from duoseg.methods import method_names
+from duoseg.methods import brought, method_names, own_names
 from duoseg.methods.base import Method
 
 
@@ -38,13 +41,29 @@ def source_of(name: str) -> str:
     return (_module(name).__doc__ or "").strip().split("\n")[0]
 
 
+def code_of(name: str) -> str:
+    """A digest of a method's file without its comments and docstrings: another one learns otherwise, or may."""
+    tree = ast.parse(inspect.getsource(_module(name)))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+
+
 def _module(name: str) -> ModuleType:
     if name not in method_names():
         near = get_close_matches(name, method_names(), n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise InputError(f"There is no method '{name}'.{hint} Methods: {', '.join(method_names())}.")
+    elsewhere = brought().get(name)
+    if elsewhere is not None and name in own_names():
+        raise InputError(
+            f"The method '{name}' of {elsewhere.value} has the name of one of duoseg's own; give it another in the "
+            "package's entry points."
+        )
     try:
-        return importlib.import_module(f"duoseg.methods.{name}")
+        return importlib.import_module(f"duoseg.methods.{name}") if elsewhere is None else elsewhere.load()
     except Exception as fault:  # whatever a file may do that somebody is just writing
         at = traceback.extract_tb(fault.__traceback__)[-1]
         where = "" if isinstance(fault, SyntaxError) else f" ({at.filename}, line {at.lineno})"

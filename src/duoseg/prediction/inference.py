@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duoseg.errors import InputError
 from duoseg.planning.plan import Triple, WindowPlan
 from duoseg.planning.slabs import Slabs
 from duoseg.prediction.watching import Seen
@@ -20,6 +21,11 @@ from duoseg.prediction.windows import most_at_once, window_corners, window_weigh
 
 MOST_BYTES = 2**31
 """Of probabilities that are held in memory at once; more than that lie in a temporary file."""
+
+NO_NUMBER = (
+    "the networks' answer is no number, as where half precision does not suffice; predict with --device cpu, or train "
+    "anew with precision 32"
+)
 
 Predictor = Callable[[Tensor], Tensor]
 Box = tuple[slice, ...]
@@ -51,7 +57,8 @@ def predict_slabs(
         device: where ``predict`` computes.
 
     Returns:
-        (K + 1, x, y, z) float32 in slabs, to be taken once, summing to 1 over classes.
+        (K + 1, x, y, z) float32 in slabs, to be taken once, summing to 1 over classes. Taking one raises ``InputError``
+        where it holds what is no number, which as a mask would be nothing at all.
     """
     x, y, z = image.shape[1:]
     axis = min(range(3), key=lambda side: patch[side] / image.shape[1 + side])
@@ -134,7 +141,10 @@ class _Sweep:
             first, last = (min(max(at - start, 0), rows) for at in (inner[axis].start, inner[axis].stop))
             for at in range(first, last, at_once):
                 within = _placed(inner, axis, slice(at, min(at + at_once, last)))
-                yield total[(slice(None), *within)] / coverage[within]
+                part = total[(slice(None), *within)] / coverage[within]
+                if not bool(part.sum().isfinite()):
+                    raise InputError(NO_NUMBER)
+                yield part
             for sums, dim in ((total, 1 + axis), (coverage, axis)):
                 for at in range(0, thickness - rows, rows):  # no further than what is moved, so nothing is overwritten
                     count = min(rows, thickness - rows - at)

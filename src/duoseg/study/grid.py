@@ -19,19 +19,23 @@ ENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")
 """Folders are called after entries."""
 
 
+MOST_TIMES = 20
+"""The study's steps; a larger number is meant as a number of steps."""
+
+
 class EntrySettings(BaseModel):
     """An entry as a configuration defines it under ``[entries.NAME]``.
 
     Attributes:
         method: name of the method.
-        steps: times the study's steps.
+        steps: times the study's steps, as 2.0 is twice as many.
         settings: replaces settings of that method.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
-    steps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+    steps: Annotated[float, Field(gt=0, le=MOST_TIMES, allow_inf_nan=False)] = 1.0
     settings: dict[str, Any] = {}
 
 

@@ -83,6 +83,7 @@ def scope(study: Study) -> str:
 def definitions(study: Study) -> list[str]:
     """How the figures were made, for whoever reads a table alone."""
     sentences = [
+        *([entries_text(study)] if entries_text(study) else []),
         "The last checkpoint of each training is scored, on the scans' original grid; none was chosen by its score. "
         f"NSD has a tolerance of {TOLERANCE_MM:g} mm.",
         "Means are over scans, seeds averaged first for each scan. Intervals are 95% bootstrap intervals over "
@@ -110,6 +111,24 @@ def definitions(study: Study) -> list[str]:
     if lacking := unfinished(study):
         sentences.append(lacking)
     return sentences
+
+
+def entries_text(study: Study) -> str:
+    """How many steps each took, and what entries stand for that are no plain methods; empty where nobody knows."""
+    steps = {name: sorted({*entry.steps.values()}) for name, entry in study.entries.items() if entry.steps}
+    every = {count for counts in steps.values() for count in counts}
+    said = []
+    if len(every) == 1:
+        said.append(f"Each training took {count_text(every.pop(), 'step')}.")
+    elif every:
+        told = [f"{name} {' or '.join(map(str, counts))}" for name, counts in steps.items()]
+        said.append(f"Steps of a training: {listed(told)}.")
+    for name, entry in study.entries.items():
+        if name != entry.method:
+            plain = study.entries[entry.method].settings if entry.method in study.entries else {}
+            own = [f"{key} = {value}" for key, value in entry.settings.items() if plain.get(key, ...) != value]
+            said.append(f"{name} is {entry.method}{f' with {listed(own)}' if own else ''}.")
+    return " ".join(said)
 
 
 def few_persons(study: Study) -> str:

@@ -86,7 +86,8 @@ def cost_cells(study: Study, method: str, labelled: int) -> list[str]:
     cells: list[str] = []
     for name, unit, decimals in [*scales, ("parameters", 1e6, 2)]:
         value = study.cost(method, labelled, name)
-        cells.append(MISSING if value is None else f"{value / unit:.{decimals}f}")
+        more = decimals + 1 if unit == 60 and value is not None and value < unit else decimals
+        cells.append(MISSING if value is None else f"{value / unit:.{more}f}")
     return cells
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,6 +23,18 @@ def is_due(step: int, steps: int) -> bool:
     return step == steps or step % max(APART, -(-steps // LOOKS)) == 0
 
 
+@contextmanager
+def as_it_predicts(method: Method) -> Iterator[None]:
+    """A method as it is in prediction; then as it was."""
+    modes = [(module, module.training) for module in method.modules()]
+    method.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @torch.no_grad()
 def training_dice(method: Method, image: Tensor, label: Tensor, classes: Sequence[str]) -> Record:
     """Dice of each class in patches with a label, as predicted by the method as it is now.
@@ -35,13 +48,8 @@ def training_dice(method: Method, image: Tensor, label: Tensor, classes: Sequenc
         label: (B, x, y, z), classes from 0, `IGNORE` where unknown.
         classes: names of classes 1, 2, ...; those that the label does not show are left out.
     """
-    modes = [(module, module.training) for module in method.modules()]
-    method.eval()
-    try:
+    with as_it_predicts(method):
         found = method.probabilities(image).argmax(dim=1)
-    finally:
-        for module, mode in modes:
-            module.training = mode
     counts = []
     for index in range(1, len(classes) + 1):
         said, true = (found == index) & (label != IGNORE), label == index

@@ -115,6 +115,8 @@ class Trainer:
             seed=self._settings.seed,
             optimiser_state=self._optimiser_state,
         )
+        if self._step == 0:
+            steps.require_opinions()
         self._method.train()
         reader = batches(self._sampler, span.stage.batch, range(self._step, span.last), self._fabric.device)
         seconds_before, waited_before = self._seconds, self._waited

@@ -13,6 +13,8 @@ from duoseg.training.log import CIRCUMSTANCES, TRAINING_DICE, Logger, Record
 
 LOSS = "loss"
 """What a record calls the sum of all terms."""
+YOUNG = 3
+"""Steps in which no learning rate can have ruined the weights."""
 RESERVED = (LOSS, *CIRCUMSTANCES)
 
 
@@ -65,9 +67,15 @@ class Recorder:
     def _record(self, circumstances: Record, terms: dict[str, float]) -> Record:
         for name, value in terms.items():
             if not math.isfinite(value):
+                early = circumstances["step"] <= YOUNG
+                remedy = (
+                    "So early it is the mean of nothing, which `masked_mean` takes for 0, or of odd intensities, which "
+                    "`duoseg check` finds."
+                    if early
+                    else "Lower the learning rate, or look for odd intensities with `duoseg check`."
+                )
                 raise InputError(
                     f"{self._run}: the loss term '{name}' became {value} at step {circumstances['step']}. Training "
-                    "stopped; the last checkpoint is untouched. Lower the learning rate, or look for odd "
-                    "intensities with `duoseg check`."
+                    f"stopped; the last checkpoint is untouched. {remedy}"
                 )
         return {"step": circumstances["step"], LOSS: sum(terms.values()), **terms, **circumstances}

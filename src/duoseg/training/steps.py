@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from duoseg.methods._contract import require_opinions, require_terms
 from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
 from duoseg.model.draws import MOST_SEED, SampleGenerator
@@ -17,12 +18,14 @@ from duoseg.planning.plan import Plan
 from duoseg.training.devices import memory_format
 from duoseg.training.engine import ranks_of
 from duoseg.training.log import Record
-from duoseg.training.looks import training_dice
+from duoseg.training.looks import as_it_predicts, training_dice
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
 
 RANKS_APART = 15_485_863
 """Between the seeds of two processes' networks: more than there are steps."""
+PATCHES = 2
+"""On which a method is asked for its opinion before it learns: a CPU takes longer for one."""
 STATES = "states"
 """Where the state of each optimiser lies in that of a step's."""
 
@@ -94,12 +97,21 @@ class Steps:
         with self._fabric.autocast():
             return training_dice(self._method, *self._learned, list(self._plan.classes))
 
+    @torch.no_grad()
+    def require_opinions(self) -> None:
+        """Refuse a method that does not predict probabilities, before it learns: its masks would be empty."""
+        shape = (PATCHES, len(self._plan.channels), *self._plan.patch)
+        image = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self._fabric.device)
+        image = image.contiguous(memory_format=memory_format(self._fabric.device))
+        with self._fabric.autocast(), as_it_predicts(self._method):
+            require_opinions(self._method, image, len(self._plan.classes))
+
     def _learn(self, part: RawBatch, step: int, progress: float, *, share: float, last: bool) -> dict[str, Tensor]:
         """Go forward and backward with a part of the batch; return its loss terms."""
         batch = self._batch(part, step)
         self._learned = (batch.image[: batch.labelled], batch.label) if batch.labelled else None
         with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
-            terms = self._module(batch, progress)
+            terms = require_terms(self._method, self._module(batch, progress), first=step == 0)
             self._fabric.backward(share * torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from duoseg.training.places import without_place
 POLL_SECONDS = 0.2
 LAST_LINES = 5
 LAST_BYTES = 2**16
+_METHOD_FRAME = re.compile(r'File "([^"]*[/\\]methods[/\\]\w+\.py)", line (\d+)')
 INTERRUPTED = 130
 
 Event = dict[str, Any]
@@ -203,5 +205,9 @@ def _signal_text(number: int) -> str:
 def _last_lines(log: Path) -> str:
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - LAST_BYTES))
-        lines = stream.read().decode("utf-8", "replace").strip().splitlines()
-    return "\n".join(lines[-LAST_LINES:])
+        text = stream.read().decode("utf-8", "replace").strip()
+    in_methods = _METHOD_FRAME.findall(text)
+    if in_methods:  # of a traceback that begins and ends elsewhere, what whoever wrote the method looks for
+        file, line = in_methods[-1]
+        return f"{text.splitlines()[-1]} ({file}, line {line})"
+    return "\n".join(text.splitlines()[-LAST_LINES:])

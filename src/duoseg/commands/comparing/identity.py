@@ -8,6 +8,7 @@ from typing import Any
 
 from duoseg.commands.comparing.frozen import roles_in, roles_of
 from duoseg.commands.comparing.setup import Setup
+from duoseg.commands.resuming import warn_of_changed_code
 from duoseg.commands.runs import PLAN, load_plan
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
@@ -62,6 +63,8 @@ def require_same(out: Path, wanted: Mapping[Combination, Mapping[str, Any]], don
     Raises:
         InputError: names what differs.
     """
+    asked = [done[one.name] for one in wanted if one.name in done]
+    warn_of_changed_code({out / one.combination.name: (one.entry.method, one.environment or {}) for one in asked})
     others = []
     for one, now in wanted.items():
         folder = out / one.name

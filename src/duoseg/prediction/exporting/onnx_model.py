@@ -66,7 +66,7 @@ def require_onnx() -> None:
     """
     for name in ("onnx", "onnxscript"):  # PyTorch's exporter needs the second, and says so in a traceback
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"ONNX needs {name}, which is not installed: pip install 'onnx>=1.17' 'onnxscript>=0.5'.")
+            raise InputError(f"ONNX needs {name}, which is not installed: pip install 'onnx>=1.17' 'onnxscript>=0.6'.")
 
 
 def surroundings(plan: Plan) -> dict[str, object]:

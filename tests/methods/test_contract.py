@@ -13,7 +13,7 @@ from torch import nn
 import duoseg.methods
 from duoseg.errors import InputError
 from duoseg.methods import method_names
-from duoseg.methods._contract import require_opinions, require_terms, require_whole
+from duoseg.methods._contract import require_labelled_term, require_opinions, require_terms, require_whole
 from duoseg.methods.base import Method, Settings, Stage
 from duoseg.methods.registry import code_of, find_method
 from duoseg.model.losses import class_probabilities, region_loss
@@ -38,7 +38,8 @@ def mine(**changes) -> Mine:
 def test_what_is_right_passes():
     method, batch = mine(), a_batch(dtype=torch.float32)
     terms = method(batch, 0.0)
-    assert require_terms(method, terms, first=True) == terms
+    assert require_terms(method, terms) == terms
+    require_labelled_term(method, terms)
     require_opinions(method, batch.image, 1)
     require_whole(method)
 
@@ -53,12 +54,16 @@ def test_what_is_right_passes():
         ({"region": 1.0}, "'region' is a float"),
         ({1: torch.ones(())}, "a loss term 1, and names are text"),
         ({"region": torch.ones(())}, "no loss term depends on a weight that learns"),
-        ({"regoin": torch.ones((), requires_grad=True)}, "names region, and forward's terms are regoin"),
     ],
 )
 def test_loss_terms_that_are_none_are_named_with_the_methods_file(terms, words):
     with pytest.raises(InputError, match=rf"test_contract\.py: Mine\..*{words}"):
-        require_terms(mine(), terms, first=True)
+        require_terms(mine(), terms)
+
+
+def test_a_first_step_without_a_term_of_annotated_patches_is_told():
+    with pytest.raises(InputError, match=r"Mine\.labelled_terms: names region, and forward's terms are regoin"):
+        require_labelled_term(mine(), {"regoin": torch.ones(())})
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,12 @@ SUM_TOLERANCE = 1e-2
 """Of probabilities, which half precision rounds."""
 
 
-def require_terms(method: Method, terms: object, *, first: bool) -> dict[str, Tensor]:
+def require_terms(method: Method, terms: object) -> dict[str, Tensor]:
     """The loss terms of a step, if they are named scalars of which the networks can learn.
 
     Args:
         method: which gave them back from ``forward``.
         terms: what it gave back.
-        first: whether it is the first step of a training: then a term of annotated patches is among them.
 
     Raises:
         InputError: names the method's file, the term, and what is wrong with it.
@@ -35,14 +34,22 @@ def require_terms(method: Method, terms: object, *, first: bool) -> dict[str, Te
             raise _fault(method, "forward", f"the loss term '{name}' is {_kind(term)}, not a tensor of one number")
     if torch.is_grad_enabled() and not any(term.requires_grad for term in terms.values()):
         raise _fault(method, "forward", "no loss term depends on a weight that learns (was something detached?)")
+    return dict(terms)
+
+
+def require_labelled_term(method: Method, terms: Mapping[str, Tensor]) -> None:
+    """Refuse a method whose first step has none of the terms by which pages tell whether annotated patches are learned.
+
+    Raises:
+        InputError: names the method's file, its ``labelled_terms`` and the terms.
+    """
     labelled = method.labelled_terms
-    if first and labelled and not set(labelled) & set(terms):
+    if labelled and not set(labelled) & set(terms):
         raise _fault(
             method,
             "labelled_terms",
             f"names {', '.join(labelled)}, and forward's terms are {', '.join(terms)}; name those of annotated patches",
         )
-    return dict(terms)
 
 
 def require_opinions(method: Method, image: Tensor, classes: int) -> None:

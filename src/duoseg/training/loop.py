@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from duoseg.errors import InputError
+from duoseg.methods._contract import require_labelled_term
 from duoseg.methods.base import Method
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
@@ -127,6 +128,8 @@ class Trainer:
             rate = learning_rate(self._plan.optimiser, self._step - span.schedule.start, len(span.schedule))
             steps.set_learning_rate(rate)
             terms = steps.take(raw, step=self._step, progress=progress)
+            if self._step == 0:
+                require_labelled_term(self._method, terms)
             self._step += 1
             now = time.monotonic()
             longest, before = max(FADING * longest, now - before), now

@@ -111,7 +111,7 @@ class Steps:
         batch = self._batch(part, step)
         self._learned = (batch.image[: batch.labelled], batch.label) if batch.labelled else None
         with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
-            terms = require_terms(self._method, self._module(batch, progress), first=step == 0)
+            terms = require_terms(self._method, self._module(batch, progress))
             self._fabric.backward(share * torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
 

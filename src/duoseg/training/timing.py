@@ -85,7 +85,7 @@ def measure_step(
         try:
             lay_out(learner, fabric.device)
             learner.train()
-            sampler = _sampler(plan)
+            sampler = noise_sampler(plan)
             for stage in learner.stages:
                 learner.start_stage(stage)
                 steps = Steps(fabric, learner, plan, seed=0)
@@ -115,7 +115,8 @@ def _stage_seconds(steps: Steps, sampler: PatchSampler, stage: Stage, kind: str,
     return median(times[min(WARM_UP, len(times) - 1) :])
 
 
-def _sampler(plan: Plan) -> PatchSampler:
+def noise_sampler(plan: Plan) -> PatchSampler:
+    """Patches of noise, labelled and unlabelled, as large as the plan's."""
     x, y, z = (side + 2 * extra for side, extra in zip(plan.patch, margin(plan.patch, plan.augmentation), strict=True))
     random = np.random.default_rng(0)
     classes = len(plan.classes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
+from pydicom import dcmread
 
 import duoseg
 from duoseg.scans.dataset import load_dataset
@@ -101,13 +102,17 @@ def test_train_takes_a_splits_file(phantoms, protocol, tmp_path, run):
     assert [*used["labelled"], *used["unlabelled"]] == splits["train"][1:4]
 
 
-def test_dicom_series_are_scored_on_their_own_grid(tmp_path, protocol):
+def test_dicom_series_are_scored_on_their_own_grid_though_no_segmentation_can_be_made_of_one(tmp_path, protocol):
     data = tmp_path / "data"
     for number in range(2):
         image, label, affine = make_phantom(number, shape=(24, 24, 16), spacing=(2.4, 2.4, 4.0))
         write_phantom_series(data / "imagesTr" / f"series{number}_0000", image[0], affine, seed=number)
         (data / "labelsTr").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(label, affine), data / "labelsTr" / f"series{number}.nii.gz")
+    for file in (data / "imagesTr" / "series1_0000").iterdir():
+        slice_ = dcmread(file)
+        del slice_.FrameOfReferenceUID
+        slice_.save_as(file)
     (data / "dataset.json").write_text(json.dumps({"channel_names": {"0": "MR"}, "labels": {"atrium": 1}}))
     out = tmp_path / "study"
     duoseg.compare(
@@ -117,4 +122,4 @@ def test_dicom_series_are_scored_on_their_own_grid(tmp_path, protocol):
         ("series0", "atrium", "0"),
         ("series1", "atrium", "1"),
     ]
-    assert len(list(out.glob("*/masks/*.dcm"))) == 2
+    assert len(list(out.glob("*/masks/*.nii.gz"))) == 2

@@ -61,9 +61,10 @@ def test_loss_terms_that_are_none_are_named_with_the_methods_file(terms, words):
         require_terms(mine(), terms)
 
 
-def test_a_first_step_without_a_term_of_annotated_patches_is_told():
+def test_a_slip_in_the_names_of_the_terms_of_annotated_patches_is_told():
     with pytest.raises(InputError, match=r"Mine\.labelled_terms: names region, and forward's terms are regoin"):
         require_labelled_term(mine(), {"regoin": torch.ones(())})
+    require_labelled_term(mine(), {"mixed": torch.ones(())})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
@@ -38,17 +39,15 @@ def require_terms(method: Method, terms: object) -> dict[str, Tensor]:
 
 
 def require_labelled_term(method: Method, terms: Mapping[str, Tensor]) -> None:
-    """Refuse a method whose first step has none of the terms by which pages tell whether annotated patches are learned.
+    """Refuse a slip in the names by which pages tell whether annotated patches are learned; some steps have none.
 
     Raises:
         InputError: names the method's file, its ``labelled_terms`` and the terms.
     """
     labelled = method.labelled_terms
-    if labelled and not set(labelled) & set(terms):
+    if not set(labelled) & set(terms) and any(get_close_matches(name, terms) for name in labelled):
         raise _fault(
-            method,
-            "labelled_terms",
-            f"names {', '.join(labelled)}, and forward's terms are {', '.join(terms)}; name those of annotated patches",
+            method, "labelled_terms", f"names {', '.join(labelled)}, and forward's terms are {', '.join(terms)}"
         )
 
 

@@ -83,7 +83,7 @@ def scope(study: Study) -> str:
 def definitions(study: Study) -> list[str]:
     """How the figures were made, for whoever reads a table alone."""
     sentences = [
-        *([entries_text(study)] if entries_text(study) else []),
+        *filter(None, [entries_text(study)]),
         "The last checkpoint of each training is scored, on the scans' original grid; none was chosen by its score. "
         f"NSD has a tolerance of {TOLERANCE_MM:g} mm.",
         "Means are over scans, seeds averaged first for each scan. Intervals are 95% bootstrap intervals over "

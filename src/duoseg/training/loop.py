@@ -128,8 +128,6 @@ class Trainer:
             rate = learning_rate(self._plan.optimiser, self._step - span.schedule.start, len(span.schedule))
             steps.set_learning_rate(rate)
             terms = steps.take(raw, step=self._step, progress=progress)
-            if self._step == 0:
-                require_labelled_term(self._method, terms)
             self._step += 1
             now = time.monotonic()
             longest, before = max(FADING * longest, now - before), now
@@ -137,6 +135,8 @@ class Trainer:
             self._waited = waited_before + reader.waited
             looked = steps.look() if self._ranks.first and is_due(self._step, self._plan.steps) else {}
             self._recorder.add({**self._circumstances(rate), **looked}, terms)
+            if self._step == 1:
+                require_labelled_term(self._method, terms)
             stop = self._agreement.stop(interruption.requested)  # once: a later request ends a later step
             last = self._step == span.last or stop
             # The next step and the saving itself must still fall within the limit.

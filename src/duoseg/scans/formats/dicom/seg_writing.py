@@ -12,7 +12,7 @@ import numpy as np
 from duoseg.errors import InputError
 from duoseg.files import atomic_path
 from duoseg.scans.formats.dicom.codes import kind_of_class
-from duoseg.scans.formats.dicom.headers import Header, one_line, read_header
+from duoseg.scans.formats.dicom.headers import Header, damaged, one_line, read_header
 from duoseg.scans.formats.dicom.series import Series
 from duoseg.scans.formats.dicom.stacking import Stack
 from duoseg.scans.formats.palette import colour
@@ -102,16 +102,22 @@ def _source(path: Path, file: Path) -> Dataset:
 
 
 def _well_formed(header: Header, keyword: str) -> bool:
-    """Whether an element is there, and as the standard has it: a date in a wrong form is no reason to have no mask."""
+    """Whether an element is there, and as the standard has it: a date in a wrong form is no reason to have no mask.
+
+    Raises:
+        InputError: its bytes are damaged.
+    """
     from pydicom.valuerep import DA, TM
 
     if keyword not in header.dataset:
         return False
     try:
-        text = header.text(keyword)
+        text = str(header.dataset[keyword].value or "")
         {"DA": DA, "TM": TM}.get(header.dataset[keyword].VR, str)(text)
-    except (InputError, ValueError):
+    except ValueError:
         return False
+    except Exception as error:  # whatever the bytes make pydicom raise
+        raise damaged(header.path, error) from error
     return keyword != "PatientSex" or text in _SEXES
 
 

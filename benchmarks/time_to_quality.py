@@ -6,7 +6,8 @@ Both learn from the same 16 labelled scans and the rest of the training scans, o
 thread. The published arm is DTML's: two V-Nets, two backward passes and scipy's distance maps in each step, SGD at a
 constant 0.01, quarter turns and flips, scored every 50 steps; it is stopped after so many CPU hours, which then bound
 the ratio from below. duoseg's arm is its default method under the protocol, trained anew for 25, 50, 100, ... steps.
-Scoring is not counted. Fails where the ratio is under 8.
+Scoring is not counted; one seed, and the length is chosen by the score that is shown. Fails where the ratio is under 8;
+beside it stands the ratio to all of duoseg's trainings together, those that were too short among them.
 """
 
 from __future__ import annotations
@@ -69,21 +70,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cache = options.cache or folder / "cache"
-        own = by_duoseg(options.data, folder, cache, options.goal)
+        tries = by_duoseg(options.data, folder, cache, options.goal)
         published = by_the_paper(options.data, cache, options.goal, 3600 * options.hours)
     print(f"{made_with()}, one thread, {options.data.name}, {LABELLED} labelled scans, seed 0\n")
     print("| | steps | CPU s | Dice on holdout scans |\n| --- | ---: | ---: | ---: |")
+    own = tries[-1]
     for name, reached in (("duoseg", own), ("published networks and procedure", published)):
         print(f"| {name} | {reached.steps} | {reached.cpu_s:.0f} | {reached.dice:.3f} |")
     ratio = published.cpu_s / own.cpu_s
     bound = "" if published.dice >= options.goal else "at least "
     print(f"\n{bound}{ratio:.1f} times as fast to {options.goal:.0%} (limit {LIMIT:.0f})")
+    together = sum(one.cpu_s for one in tries)
+    print(
+        f"{bound}{published.cpu_s / together:.1f} times, counting the {len(tries) - 1} shorter trainings that did not reach it"
+    )
     sys.exit(ratio < LIMIT or own.dice < options.goal)
 
 
-def by_duoseg(data: Path, folder: Path, cache: Path, goal: float) -> Reached:
-    """The shortest of some trainings that reaches the goal; the longest where none does."""
-    reached = Reached(0, 0.0, 0.0)
+def by_duoseg(data: Path, folder: Path, cache: Path, goal: float) -> list[Reached]:
+    """Trainings up to the shortest that reaches the goal; all where none does."""
+    tries: list[Reached] = []
     for steps in STEPS:
         study = duoseg.compare(
             data,
@@ -102,11 +108,11 @@ def by_duoseg(data: Path, folder: Path, cache: Path, goal: float) -> Reached:
         (one,) = study.content["combinations"]
         means = {row["class"]: row["mean"] for row in study.content["summary"] if row["metric"] == "dice"}
         dice = means.get("all", fmean(means.values()))
-        reached = Reached(steps, one["cost"]["train_cpu_s"], dice)
-        told("duoseg", reached)
-        if reached.dice >= goal:
+        tries.append(Reached(steps, one["cost"]["train_cpu_s"], dice))
+        told("duoseg", tries[-1])
+        if dice >= goal:
             break
-    return reached
+    return tries
 
 
 def by_the_paper(data: Path, cache: Path, goal: float, most_seconds: float) -> Reached:

@@ -81,9 +81,7 @@ def main() -> None:
     bound = "" if published.dice >= options.goal else "at least "
     print(f"\n{bound}{ratio:.1f} times as fast to {options.goal:.0%} (limit {LIMIT:.0f})")
     together = sum(one.cpu_s for one in tries)
-    print(
-        f"{bound}{published.cpu_s / together:.1f} times, counting the {len(tries) - 1} shorter trainings that did not reach it"
-    )
+    print(f"{bound}{published.cpu_s / together:.1f} times, counting the {len(tries) - 1} trainings that were too short")
     sys.exit(ratio < LIMIT or own.dice < options.goal)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from shlex import quote
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -99,7 +100,7 @@ class Console:
 
     def fetch(self, folder: Path) -> None:
         """Where the set lies and what to do next."""
-        self._say(f"In {folder}; its licence and citation are in SOURCE.txt. Next: duoseg check {folder}")
+        self._say(f"In {folder}; its licence and citation are in SOURCE.txt. Next: duoseg check {quote(str(folder))}")
 
     def plan(self, plan: Plan, out: Path | None) -> None:
         """Every choice with its value and its reason."""
@@ -114,7 +115,7 @@ class Console:
 
     def train(self, run: Run) -> None:
         """Where the run lies and what to do next."""
-        self._say(f"Trained: {run.folder}. Next: duoseg predict {run.folder} IMAGES --out MASKS")
+        self._say(f"Trained: {run.folder}. Next: duoseg predict {quote(str(run.folder))} IMAGES --out MASKS")
 
     def predict(self, scans: Sequence[PredictedScan], out: Path) -> None:
         """One row per scan with its volumes."""

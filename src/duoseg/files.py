@@ -11,7 +11,7 @@ import secrets
 import stat
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, time
 from pathlib import Path
 from typing import IO, Any
@@ -138,6 +138,31 @@ def locked(path: Path) -> Iterator[None]:
     with lock:
         yield
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of this name, and remove its file at the end; where the file system has none, hold nothing.
+
+    Raises:
+        InputError: another process holds it; with the words of ``refusal``.
+    """
+    with ExitStack() as opened:
+        while True:
+            lock = opened.enter_context(path.open("w"))
+            try:
+                free = try_lock(lock)
+            except OSError:
+                break
+            if not free:
+                raise InputError(refusal)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    break
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -128,6 +128,21 @@ def test_masks_and_maps_of_two_files_are_whole_or_made_again_and_leave_nothing_b
         predicted(trained, tmp_path / "a.mhd", out, uncertainty=True)
 
 
+def test_a_mask_that_was_corrected_by_hand_is_never_replaced(trained, scans, tmp_path):
+    out, first = tmp_path / "masks", names(scans)[0]
+    predicted(trained, scans, out)
+    mask = next(out.glob(f"{first}.*"))
+    corrected = mask.read_bytes() + b"\0"
+    mask.write_bytes(corrected)
+    for asked in ({}, {"format": "nrrd"}, {"mirror": True, "resume": True}):
+        with pytest.raises(InputError, match="has been changed since `duoseg predict` wrote it"):
+            predicted(trained, scans, out, **asked)
+    assert predicted(trained, scans, out, resume=True) == []
+    assert mask.read_bytes() == corrected
+    mask.rename(tmp_path / mask.name)
+    assert predicted(trained, scans, out) == names(scans)
+
+
 def test_an_out_that_can_be_no_folder_is_refused(trained, scans, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):

@@ -345,6 +345,29 @@ def test_code_of_a_method_that_changed_under_one_revision_is_told_when_a_run_goe
     assert "run: was begun with other code of the method 'supervised'" in caplog.text
 
 
+def test_two_trainings_into_one_folder_do_not_mix(phantoms, long_protocol, tiny_protocol, cache, tmp_path):
+    process = subprocess.Popen(command(phantoms, tmp_path / "run", long_protocol, cache, "--quiet"))
+    try:
+        wait_for_step(tmp_path / "run", 1)
+        with pytest.raises(InputError, match="run: another process is training in this folder"):
+            train(phantoms, tmp_path / "run", None, cache, resume=True)
+    finally:
+        process.kill()
+        process.wait()
+    train(phantoms, tmp_path / "other", tiny_protocol, cache, method="supervised")
+    assert not [path for path in (tmp_path / "other").iterdir() if path.name.startswith(".")]
+
+
+def test_the_weights_of_a_run_without_its_configuration_are_never_replaced(phantoms, tiny_protocol, cache, tmp_path):
+    train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised")
+    (tmp_path / "run" / "config.toml").unlink()
+    before = weights(tmp_path / "run")
+    for resume in (True, False):
+        with pytest.raises(InputError, match=r"holds model\.safetensors of a run whose config\.toml is missing"):
+            train(phantoms, tmp_path / "run", tiny_protocol, cache, method="supervised", resume=resume)
+    assert weights(tmp_path / "run") == before
+
+
 def test_a_plan_without_unlabelled_patches_is_refused_where_unlabelled_scans_are_to_teach(
     phantoms, tiny_protocol, cache, tmp_path
 ):

@@ -134,6 +134,8 @@ def predict(
                 manifest.renew()
                 outputs.require_own(case, manifest.get(case.name))
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
+        for case in left:
+            outputs.require_untouched(manifest.get(case.name))
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
         for outcome in _outcomes(left, outputs, manifest):

@@ -236,6 +236,6 @@ def require_file(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise InputError(
             f"{folder}: is not a finished run, since it has no {name}. Give a folder that `duoseg train --out` wrote, "
-            "or finish its training by --resume."
+            f"put its {name} back, or finish its training by --resume."
         )
     return path

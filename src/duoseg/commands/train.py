@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from duoseg.commands.runs import (
 )
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
-from duoseg.files import CACHE, StrPath, read_json, require_writable
+from duoseg.files import CACHE, StrPath, held, read_json, require_writable
 from duoseg.methods.registry import code_of
 from duoseg.pictures.html import framed
 from duoseg.planning.plan import Plan
@@ -56,6 +56,8 @@ from duoseg.training.loop import Trainer
 from duoseg.training.memory import is_out_of_memory
 from duoseg.training.patches import PatchSampler
 from duoseg.training.ranks import find_launch, require_divisible
+
+LOCK = ".training.lock"
 
 
 @dataclass(frozen=True)
@@ -129,95 +131,100 @@ def train(
     """
     out = Path(out)
     use_threads(threads)
-    settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
-    require_writable(out / CONFIG)
-    settings = with_all_settings(settings)
-    state = load_checkpoint(out) if resume else None
-    dataset = load_dataset(data, splits=splits)
-    split = dataset.split(labelled=settings.labelled)
-    folder = Path(cache) if cache else dataset.root / CACHE
     launch = find_launch()
-    progress = progress if launch.first else None
-    made: Plan | None = None
-    if launch.first:
-        made = choose_plan(
-            dataset,
-            split,
-            settings,
-            plan,
-            out,
-            accumulate=accumulate,
-            resume=state is not None,
-            device=resolve_device(device),
-            cache=folder,
-            progress=progress,
-        )
-        require_divisible(made.batch, launch.count)
-    fabric = join_fabric(device, settings.training.precision, launch)
-    ranks = ranks_of(fabric)
-    with ranks.together(str(out)):
-        chosen = cast(Plan, fabric.broadcast(made))
-        identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
-        beginning = None if state is None else Beginning(out, state["identity"])
-        if beginning is not None:  # before the work of preparing scans, and again with their contents
-            beginning.require_same(identity)
+    _settings(out, config, resume)  # which refuses what is none before a folder is made for it
+    require_writable(out / CONFIG)
+    with ExitStack() as until_the_end:
+        if launch.first:
+            words = f"{out}: another process is training in this folder; wait for its end, or choose another folder."
+            until_the_end.enter_context(held(out / LOCK, words))
+        settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
+        settings = with_all_settings(settings)
+        state = load_checkpoint(out) if resume else None
+        dataset = load_dataset(data, splits=splits)
+        split = dataset.split(labelled=settings.labelled)
+        folder = Path(cache) if cache else dataset.root / CACHE
+        progress = progress if launch.first else None
+        made: Plan | None = None
+        if launch.first:
+            made = choose_plan(
+                dataset,
+                split,
+                settings,
+                plan,
+                out,
+                accumulate=accumulate,
+                resume=state is not None,
+                device=resolve_device(device),
+                cache=folder,
+                progress=progress,
+            )
+            require_divisible(made.batch, launch.count)
+        fabric = join_fabric(device, settings.training.precision, launch)
+        ranks = ranks_of(fabric)
+        with ranks.together(str(out)):
+            chosen = cast(Plan, fabric.broadcast(made))
+            identity = settings_identity(settings, chosen, resolve_precision(device, settings.training.precision))
+            beginning = None if state is None else Beginning(out, state["identity"])
+            if beginning is not None:  # before the work of preparing scans, and again with their contents
+                beginning.require_same(identity)
 
-        torch.manual_seed(settings.training.seed)
-        learner = build_method(settings, chosen)
-        origin = origin_asked_for(start_from, chosen, resumed=out if state is not None else None)
-        if start_from is not None and state is None:
-            load_weights(Path(start_from) / WEIGHTS, learner)
-            learner.begin_with_weights()
-        labelled_cases, unlabelled_cases = prepare_training(
-            [learner], split, chosen, folder, cores=torch.get_num_threads(), ranks=ranks, progress=progress
-        )
-        identity |= scans_identity([*labelled_cases, *unlabelled_cases])
-        if beginning is not None:
-            beginning.require_same(identity)
+            torch.manual_seed(settings.training.seed)
+            learner = build_method(settings, chosen)
+            origin = origin_asked_for(start_from, chosen, resumed=out if state is not None else None)
+            if start_from is not None and state is None:
+                load_weights(Path(start_from) / WEIGHTS, learner)
+                learner.begin_with_weights()
+            labelled_cases, unlabelled_cases = prepare_training(
+                [learner], split, chosen, folder, cores=torch.get_num_threads(), ranks=ranks, progress=progress
+            )
+            identity |= scans_identity([*labelled_cases, *unlabelled_cases])
+            if beginning is not None:
+                beginning.require_same(identity)
 
-        trainer = Trainer(
-            learner,
-            PatchSampler(labelled_cases, unlabelled_cases, chosen, seed=settings.training.seed, ranks=ranks),
-            chosen,
-            settings=settings.training,
-            folder=out,
-            loggers=_loggers(out, chosen, state["step"] if state else 0, tensorboard, progress) if ranks.first else [],
-            identity=identity,
-            fabric=fabric,
-        )
-        if state is not None:
-            _restore(trainer, state, out)
-        elif ranks.first:
-            save_plan(out / PLAN, chosen)
-            write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
-            (out / ORIGIN).unlink(missing_ok=True)
-            if origin is not None:
-                write_json(out / ORIGIN, origin)
-            trainer.begin()
-            save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
-        if ranks.first:
+            trainer = Trainer(
+                learner,
+                PatchSampler(labelled_cases, unlabelled_cases, chosen, seed=settings.training.seed, ranks=ranks),
+                chosen,
+                settings=settings.training,
+                folder=out,
+                loggers=_loggers(out, chosen, state, tensorboard, progress) if ranks.first else [],
+                identity=identity,
+                fabric=fabric,
+            )
             if state is not None:
-                before = read_json(out / ENVIRONMENT) if (out / ENVIRONMENT).is_file() else {}
-                warn_of_changed_code({out: (settings.method, before)})
-            surroundings = environment(resolve_device(device), torch.get_num_threads())
-            write_json(out / ENVIRONMENT, {**surroundings, METHOD_CODE: code_of(settings.method)})
-        try:
-            trainer.run()
-        except BaseException as fault:
-            # Where another process has ended, the launcher soon ends this one: words come first.
-            if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
-                with suppress(Exception):  # what ended the training is what is to be told
-                    write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
-            if is_out_of_memory(fault):
-                parts = "".join(f"--accumulate {number}, " for number in more_parts(chosen)[:1])
-                raise InputError(
-                    f"{out}: a step needs more memory than there is. Start anew in another folder with {parts}"
-                    "a plan of a smaller --patch, or fewer patches in [plan.batch]."
-                ) from fault
-            raise
-    if ranks.first:
-        write_run_page(out, out / REPORT)
-    return Run(out, settings, chosen, split)
+                _restore(trainer, state, out)
+            elif ranks.first:
+                save_plan(out / PLAN, chosen)
+                write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
+                (out / ORIGIN).unlink(missing_ok=True)
+                if origin is not None:
+                    write_json(out / ORIGIN, origin)
+                trainer.begin()
+                save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
+            if ranks.first:
+                if state is not None:
+                    before = read_json(out / ENVIRONMENT) if (out / ENVIRONMENT).is_file() else {}
+                    warn_of_changed_code({out: (settings.method, before)})
+                surroundings = environment(resolve_device(device), torch.get_num_threads())
+                write_json(out / ENVIRONMENT, {**surroundings, METHOD_CODE: code_of(settings.method)})
+            try:
+                trainer.run()
+            except BaseException as fault:
+                # Where another process has ended, the launcher soon ends this one: words come first.
+                if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
+                    with suppress(Exception):  # what ended the training is what is to be told
+                        write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
+                if is_out_of_memory(fault):
+                    parts = "".join(f"--accumulate {number}, " for number in more_parts(chosen)[:1])
+                    raise InputError(
+                        f"{out}: a step needs more memory than there is. Start anew in another folder with {parts}"
+                        "a plan of a smaller --patch, or fewer patches in [plan.batch]."
+                    ) from fault
+                raise
+        if ranks.first:
+            write_run_page(out, out / REPORT)
+        return Run(out, settings, chosen, split)
 
 
 def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
@@ -235,6 +242,10 @@ def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Confi
         raise InputError(
             f"{out}: already holds a run. Go on with it by --resume, choose another folder for a new one, or remove it."
         )
+    if not begun and (out / WEIGHTS).is_file():
+        raise InputError(
+            f"{out}: holds {WEIGHTS} of a run whose {CONFIG} is missing. Put that back, or choose another folder."
+        )
     if resume and not begun:
         raise InputError(f"{out}: there is no run to resume. Start it without --resume.")
     if config is not None:
@@ -242,7 +253,10 @@ def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Confi
     return load_config(out / CONFIG) if resume else Config()
 
 
-def _loggers(out: Path, plan: Plan, steps_done: int, tensorboard: bool, progress: Progress | None) -> list[Logger]:
+def _loggers(
+    out: Path, plan: Plan, state: Mapping[str, Any] | None, tensorboard: bool, progress: Progress | None
+) -> list[Logger]:
+    steps_done = state["step"] if state else 0
     loggers: list[Logger] = [JsonLinesLog(out, steps_done=steps_done)]
     if tensorboard:
         loggers.append(TensorBoardLog(out, steps_done=steps_done))

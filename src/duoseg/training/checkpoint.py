@@ -62,7 +62,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     """
     path = folder / CHECKPOINT
     if not path.is_file():
-        raise InputError(f"{path}: there is no checkpoint to resume from. Start the run without --resume.")
+        raise InputError(
+            f"{path}: there is no checkpoint to resume from. Put it back, or begin anew in another folder."
+        )
     try:
         require_plain_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -21,6 +21,8 @@ from duoseg.scans.texts import some_text
 
 LONGEST_CLASS = 40
 """Bytes of a class name in a file name."""
+WRITTEN = "written"
+"""The field of a record that tells what its mask was like: a corrected one is not replaced."""
 STATE = "state"
 """The field of a record that tells what a scan's files were like."""
 logger = logging.getLogger("duoseg")
@@ -109,7 +111,7 @@ class Outputs:
                 write_like(file, prediction.class_map(index), like=case.images[0])
         if prediction.uncertainty is not None:
             write_like(self.doubt(case), prediction.uncertainty.round(DECIMALS), like=case.images[0])
-        manifest.complete(case.name, entry)
+        manifest.complete(case.name, entry | {WRITTEN: digest_of(path)})
 
     def require_own(self, case: Case, entry: Entry | None) -> None:
         """Refuse to replace any file but those that an earlier prediction of the same scan wrote here.
@@ -131,6 +133,21 @@ class Outputs:
             raise InputError(
                 f"{mask}: an earlier prediction made {case.name!r} here of another scan ({', '.join(earlier)}); "
                 "choose another --out folder."
+            )
+
+    def require_untouched(self, entry: Entry | None) -> None:
+        """Refuse to replace an earlier mask that has been changed since, as by a correction.
+
+        Raises:
+            InputError: names the file.
+        """
+        if entry is None or WRITTEN not in entry:
+            return
+        mask = self.out / Path(str(entry["mask"])).name
+        if all(file.is_file() for file in written_files(mask)) and digest_of(mask) != entry[WRITTEN]:
+            raise InputError(
+                f"{mask}: has been changed since `duoseg predict` wrote it, as by a correction: move it away, choose "
+                "another --out folder, or leave it out by --resume."
             )
 
     def finished(self, case: Case, entry: Entry | None) -> bool:
@@ -196,9 +213,17 @@ def state_of(case: Case) -> str:
     Raises:
         InputError: one of them is missing, or cannot be read.
     """
-    files = [(file, file.stat()) for image in case.images for file in source_files(image)]
-    seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in files])
+    files = [(located(file), file.stat()) for image in case.images for file in source_files(image)]
+    seen = repr([(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in files])
     return hashlib.sha256(seen.encode()).hexdigest()[:32]
+
+
+def digest_of(mask: Path) -> str:
+    """That of a mask's content, of both its files where it has two."""
+    content = hashlib.sha256()
+    for file in written_files(mask):
+        content.update(file.read_bytes())
+    return content.hexdigest()[:32]
 
 
 def maps_of(folder: Path, entry: Entry) -> list[Path]:

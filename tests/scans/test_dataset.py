@@ -549,6 +549,14 @@ def test_folders_of_dicom_series_are_scans_whatever_they_are_called(tmp_path, na
     assert read_scan(dataset.train[1].images[0]).grid.shape == (4, 5, 3)
 
 
+def test_messages_about_a_table_name_it_and_not_its_folder(tmp_path, monkeypatch):
+    touch(tmp_path, "a.nii.gz", "b.nii.gz")
+    (tmp_path / "scans.csv").write_text("image,label,split\na.nii.gz,,train\nb.nii.gz,,train\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^scans\.csv: no training scan has a label"):
+        load_dataset("scans.csv").split(labelled=1)
+
+
 def test_the_file_ending_of_a_series_is_that_of_its_files(tmp_path):
     for number, name in enumerate(("a", "b")):
         write_phantom_series(tmp_path / "images" / name, np.ones((4, 5, 3), np.int16), np.eye(4), seed=number)

@@ -61,14 +61,14 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
     labelled = [one.row for one in inspected if one.row.role in ("labelled", "holdout") and one.row.values]
     if not labelled:
         remedy = stray_text(dataset.problems) or "annotate at least one"
-        yield Problem("error", dataset.root, "no training scan has a label that can be read", remedy)
+        yield Problem("error", dataset.place, "no training scan has a label that can be read", remedy)
         return
     present = {value for row in labelled for value in row.values or {}}
     for name, value in dataset.classes.items():
         if value not in present:
             yield Problem(
                 "error",
-                dataset.root,
+                dataset.place,
                 f"the class '{name}' (value {value}) is in none of the {len(labelled)} labelled scans",
                 "annotate a scan that shows it, or remove it from dataset.json",
             )
@@ -76,12 +76,12 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
     if len(classes) > MAX_CLASSES:
         yield Problem(
             "error",
-            dataset.root,
+            dataset.place,
             f"there are {len(classes)} classes; at most {MAX_CLASSES} are supported",
             "merge some, or leave some out",
         )
     if not classes:
-        yield Problem("error", dataset.root, "all labels are empty", "annotate at least one scan")
+        yield Problem("error", dataset.place, "all labels are empty", "annotate at least one scan")
 
 
 def segment_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
@@ -105,7 +105,7 @@ def side_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[
     if alike:
         yield Problem(
             "note",
-            dataset.root,
+            dataset.place,
             f"the classes {some_text([repr(name) for name in alike])} have nearly equal volumes, and no class name "
             "speaks of a side",
             "if they are the left and right of one organ, set plan.augmentation.mirror_axes = []",
@@ -139,7 +139,7 @@ def channel_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterat
         if low and not is_ct(channel):
             yield Problem(
                 "note",
-                dataset.root,
+                dataset.place,
                 f"in {len(low)} of {len(values)} scans the values of the channel '{channel}' go down to "
                 f"{min(low):.4g}, as in CT; by its name it is normalised scan by scan",
                 "call it CT under channel_names in dataset.json if it is, for a window common to all scans",

@@ -49,12 +49,12 @@ def shared_contents(dataset: Dataset, *, progress: Progress | None = None) -> It
     for image in images:
         for file in files(image.path):
             stored[inode(file)].append(image)
-    yield from told(dataset.root, stored.values(), {}, "stored in one file")
+    yield from told(dataset.place, stored.values(), {}, "stored in one file")
 
     groups: list[list[SidedImage]] = [images]
     for measure in (_sizes, _samples, _digests):
         groups = [part for group in groups for part in _divided(group, lambda image, of=measure: of(files(image.path)))]
-    yield from told(dataset.root, groups, {}, "copies of one scan")
+    yield from told(dataset.place, groups, {}, "copies of one scan")
 
 
 def require_apart(dataset: Dataset, *, progress: Progress | None = None) -> None:

@@ -52,6 +52,7 @@ class Dataset:
         holdout: names of training cases that are set aside for making choices.
         problems: what is wrong with the layout; no errors among them unless loaded with ``tolerant=True``.
         left_out: incomplete cases, in neither ``train`` nor ``test``; none unless loaded with ``tolerant=True``.
+        table: the CSV table that lists them, if there is one.
     """
 
     root: Path
@@ -63,6 +64,12 @@ class Dataset:
     holdout: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    table: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """What messages call it: its table, or its folder."""
+        return self.table or self.root
 
     def __repr__(self) -> str:
         """Return the folder and the numbers of cases and classes."""
@@ -94,10 +101,10 @@ class Dataset:
     def _too_few_labels(self, asked: int, present: int, cases: int) -> str:
         stray = stray_text(self.problems)
         if not present:
-            return f"{self.root}: no training scan has a label; {stray or 'annotate one first'}."
+            return f"{self.place}: no training scan has a label; {stray or 'annotate one first'}."
         number = count_text(asked, "labelled scan was", "labelled scans were")
         return (
-            f"{self.root}: {number} asked for, but {present} of its {cases} training scans "
+            f"{self.place}: {number} asked for, but {present} of its {cases} training scans "
             f"{'has' if present == 1 else 'have'} a label; ask for 1 to {present}." + (f" {stray}." if stray else "")
         )
 
@@ -119,10 +126,11 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
     """
     with readable(Path(path)):
         root, found = _find(Path(path))
+    table = Path(path) if Path(path).is_file() else None
     sides = apply_splits(
         root,
         found,
-        table=Path(path) if Path(path).is_file() else None,
+        table=table,
         splits=Path(splits) if splits is not None else None,
     )
     description = read_description(root)
@@ -147,6 +155,7 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
         holdout=sides.holdout,
         problems=problems,
         left_out=sides.left_out,
+        table=table,
     )
 
 

@@ -162,9 +162,8 @@ def main() -> None:
     for name in LIMITS.keys() - result["ratios"].keys():
         print(f"{name} is not installed here, so it was not measured")
     slow = [name for name, ratio in result["ratios"].items() if ratio < LIMITS[name]]
-    unequal = [
-        name for name, difference in result["largest_difference"].items() if not difference <= EQUAL
-    ]  # nor is what is no number
+    apart = result["largest_difference"]
+    unequal = [name for name, difference in apart.items() if not difference <= EQUAL]  # what is no number is not equal
     sys.exit(bool(slow or unequal))
 
 

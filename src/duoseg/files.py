@@ -10,8 +10,8 @@ import re
 import secrets
 import stat
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, time
 from pathlib import Path
 from typing import IO, Any
@@ -128,13 +128,8 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be written to, or its file system has no locks.
     """
-    while True:
-        lock = path.open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                break
-        lock.close()  # its holder removed it while this process waited
+    lock = _taken(path, _wait_for)
+    assert lock is not None  # it was waited for
     with lock:
         yield
         path.unlink(missing_ok=True)
@@ -147,22 +142,35 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     Raises:
         InputError: another process holds it; with the words of ``refusal``.
     """
-    with ExitStack() as opened:
-        while True:
-            lock = opened.enter_context(path.open("w"))
-            try:
-                free = try_lock(lock)
-            except OSError:
-                break
-            if not free:
-                raise InputError(refusal)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                    break
+    try:
+        lock = _taken(path, try_lock)
+    except OSError:
+        lock = path.open("w")
+    if lock is None:
+        raise InputError(refusal)
+    with lock:
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _wait_for(file: IO[Any]) -> bool:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return True
+
+
+def _taken(path: Path, take: Callable[[IO[Any]], bool]) -> IO[Any] | None:
+    """The open file of a lock that is this process's now; None where it could not be taken."""
+    while True:
+        lock = path.open("w")
+        if not take(lock):
+            lock.close()
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()  # its holder removed it in the meantime
 
 
 def write_text(path: Path, text: str) -> None:

@@ -51,9 +51,10 @@ def warn_of_changed_code(runs: Mapping[Path, tuple[str, Mapping[str, Any]]]) -> 
     Args:
         runs: by folder, the name of the method and the run's environment.
     """
+    now = {method: code_of(method) for method in {method for method, _ in runs.values()}}
     changed: dict[str, Path] = {}
     for run, (method, environment) in runs.items():
-        if environment.get(METHOD_CODE, code_of(method)) != code_of(method):
+        if environment.get(METHOD_CODE, now[method]) != now[method]:
             changed.setdefault(method, run)
     for method, run in changed.items():
         logger.warning(

@@ -213,9 +213,16 @@ def state_of(case: Case) -> str:
     Raises:
         InputError: one of them is missing, or cannot be read.
     """
-    files = [(located(file), file.stat()) for image in case.images for file in source_files(image)]
+    # Of a series in its folder all files there count, so that no header has to be read for this.
+    stored = (_visible_files(image) if image.is_dir() else source_files(image) for image in case.images)
+    files = [(located(file), file.stat()) for own in stored for file in own]
     seen = repr([(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in files])
     return hashlib.sha256(seen.encode()).hexdigest()[:32]
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """The files of a folder that are not hidden, by name."""
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def digest_of(mask: Path) -> str:

@@ -17,6 +17,7 @@ from duoseg.scans.comparing import (
     Inspected,
     channel_problems,
     class_problems,
+    crossed_persons,
     duplicate_problems,
     segment_problems,
     side_problems,
@@ -34,6 +35,7 @@ from duoseg.scans.inspection import (
     problem_from,
     value_range,
 )
+from duoseg.scans.origins import Origin, label_origin_problems
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.segments import by_name, strangers, with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
@@ -87,6 +89,7 @@ def check_dataset(
         *spacing_problems(inspected),
         *channel_problems(dataset, inspected),
         *duplicate_problems(inspected),
+        *crossed_persons(dataset, inspected),
     ]
     names = {value: name for name, value in dataset.classes.items()}
     if dataset.ignore_value is not None:
@@ -131,6 +134,7 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     lowest: dict[int, float] = {}
     boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
+    origin = Origin()
     twice = [image for image, times in Counter(images).items() if times > 1]
     if twice:
         text = f"is given for {len(images) - len({*images}) + 1} channels of the case"
@@ -147,7 +151,7 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         if low is not None:
             lowest[number] = low
         if first is None:
-            first = image, scan.grid
+            first, origin = (image, scan.grid), scan.origin
         else:
             problems += grid_problems(scan, *first)
             scan = scan.onto(first[1]) or scan
@@ -157,9 +161,9 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         del scan  # before the next channel is read
     values, segments = None, dict[Path, Mapping[str, int]]()
     if case.label is not None and not left_out:
-        values, segments[case.label] = _inspect_label(dataset, case.label, first, _union(boxes), problems)
+        values, segments[case.label] = _inspect_label(dataset, case.label, first, origin, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(images), values, "")
-    return Inspected(row, digests, case.images[0], lowest, tuple(problems), segments)
+    return Inspected(row, case, digests, lowest, tuple(problems), segments, origin)
 
 
 def _is_left_out(dataset: Dataset, case: Case) -> bool:
@@ -167,7 +171,12 @@ def _is_left_out(dataset: Dataset, case: Case) -> bool:
 
 
 def _inspect_label(
-    dataset: Dataset, file: Path, image: tuple[Path, Grid] | None, box: Pairs | None, problems: list[Problem]
+    dataset: Dataset,
+    file: Path,
+    image: tuple[Path, Grid] | None,
+    origin: Origin,
+    box: Pairs | None,
+    problems: list[Problem],
 ) -> tuple[dict[int, float] | None, Mapping[str, int]]:
     """Return value -> volume in ml, None where the label cannot be read, and name -> value of its segments."""
     try:
@@ -182,6 +191,7 @@ def _inspect_label(
     except InputError as error:
         problems.append(problem_from(error, file))
     if image is not None:
+        problems += label_origin_problems(file, scan.origin, image[0], origin)
         problems += grid_problems(scan, *image)
     placed = scan.onto(image[1]) if image is not None else None
     if placed is not None and box is not None:

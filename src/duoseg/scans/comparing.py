@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from duoseg.scans.cases import Problem
+from duoseg.scans.cases import Case, Problem
 from duoseg.scans.check_report import Role, Row
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.description import is_ct
+from duoseg.scans.leaks import SIDES
+from duoseg.scans.origins import NO_ORIGIN, Origin, person_problems
 from duoseg.scans.segments import disagreements
 from duoseg.scans.sides import may_be_a_side, speak_of_sides
 from duoseg.scans.strays import stray_text
@@ -36,19 +38,21 @@ class Inspected:
 
     Attributes:
         row: its line in the table.
+        case: as it was named.
         digests: image file -> hash of its voxels, for those that could be read.
-        first: the image of the first channel.
         lowest: channel number -> least value, for those that could be read.
         problems: what is wrong with its files.
         segments: its label's file -> name -> value of the segments there.
+        origin: of the first image that could be read.
     """
 
     row: Row
+    case: Case
     digests: Mapping[Path, str]
-    first: Path
     lowest: Mapping[int, float]
     problems: tuple[Problem, ...]
     segments: Mapping[Path, Mapping[str, int]] = field(default_factory=dict)
+    origin: Origin = NO_ORIGIN
 
     @property
     def image(self) -> Path:
@@ -169,7 +173,7 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
                 "export the right series for it, or leave the channel out of all cases",
             )
             continue
-        leaks = any(image == one.first for one, image in group)
+        leaks = any(image == one.case.images[0] for one, image in group)
         crossed = leaks and len({_side(one.row.role) for one, _ in group}) > 1
         yield Problem(
             "error" if crossed else "warning",
@@ -179,5 +183,10 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
         )
 
 
+def crossed_persons(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield persons with scans on two sides, as far as files tell who is shown."""
+    yield from person_problems(dataset.place, [(one.case, _side(one.row.role), one.origin) for one in inspected])
+
+
 def _side(role: Role) -> str:
-    return role if role in ("test", "holdout") else "train"
+    return {"holdout": SIDES[1], "test": SIDES[2]}.get(role, SIDES[0])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from nibabel.orientations import aff2axcodes, io_orientation
 
+from duoseg.scans.origins import NO_ORIGIN, Origin
 from duoseg.scans.texts import mm_text, shape_text
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ class Scan:
         notes: what the reader had to assume or change about the geometry, one sentence each.
         cropped: whether these are segments, of which the empty rim may have been left out: beyond lies background.
         segments: name -> value in the voxels, empty where the file names none.
+        origin: whose scan it is, as far as the file says.
     """
 
     voxels: np.ndarray
@@ -207,6 +209,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     cropped: bool = False
     segments: Mapping[str, int] = field(default_factory=dict)
+    origin: Origin = NO_ORIGIN
 
     def __repr__(self) -> str:
         """Return the file's name, the type of the voxels and the grid in one line."""

@@ -88,10 +88,11 @@ def read_scan(path: Path) -> Scan:
         series = read_series(path)
         if series.is_segmentation:
             voxels, found, segments = read_segmentation(series)
-            return Scan(voxels, found.grid, path, series.notes + found.notes, cropped=True, segments=segments)
+            notes = series.notes + found.notes
+            return Scan(voxels, found.grid, path, notes, cropped=True, segments=segments, origin=series.origin)
         formats, found = _stacked(series)
         notes = series.notes + found.notes + value_notes(series.headers)
-        return Scan(read_voxels(path, found.frames, formats), found.grid, path, notes)
+        return Scan(read_voxels(path, found.frames, formats), found.grid, path, notes, origin=series.origin)
 
 
 def read_grid(path: Path) -> Grid:

@@ -13,6 +13,7 @@ from duoseg.scans.formats.dicom.folder import dicom_files
 from duoseg.scans.formats.dicom.frames import KEYWORDS, Frame, frames_of
 from duoseg.scans.formats.dicom.headers import Header, read_header
 from duoseg.scans.formats.streams import cut_short
+from duoseg.scans.origins import Origin
 from duoseg.scans.texts import count_text, some_text
 
 MARK = "#"
@@ -54,6 +55,12 @@ class Series:
     def is_segmentation(self) -> bool:
         """Whether it is a DICOM SEG object."""
         return self.modality == "SEG"
+
+    @property
+    def origin(self) -> Origin:
+        """Whose it is, and in which coordinates."""
+        first = self.headers[0]
+        return Origin(first.text("PatientID"), first.text("FrameOfReferenceUID"))
 
     @property
     def has_images(self) -> bool:

@@ -1,0 +1,67 @@
+"""Whose scan a file is and in which coordinates it lies, as far as it says so: DICOM does, the other formats do not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from duoseg.scans.cases import Case, Problem
+from duoseg.scans.texts import count_text, some_text
+
+MOST_TOLD = 6
+"""Persons of whom the cases are named; their identifiers are no business of a log."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Identifiers of a scan; "" where its file has none.
+
+    Attributes:
+        patient: PatientID.
+        frame: FrameOfReferenceUID, equal for the scans whose coordinates are the same.
+    """
+
+    patient: str = ""
+    frame: str = ""
+
+
+NO_ORIGIN = Origin()
+
+
+def label_origin_problems(label: Path, of_label: Origin, image: Path, of_image: Origin) -> Iterator[Problem]:
+    """Yield that a label was drawn on another scan than ``image``, although it may fit its grid."""
+    if "" not in (of_label.patient, of_image.patient) and of_label.patient != of_image.patient:
+        what = f"is of another patient than {image.name}, by its PatientID"
+    elif "" not in (of_label.frame, of_image.frame) and of_label.frame != of_image.frame:
+        what = f"was drawn in other coordinates than those of {image.name}, by its FrameOfReferenceUID"
+    else:
+        return
+    yield Problem("warning", label, what, "make sure that label and image belong together")
+
+
+def person_problems(where: Path, sides: Sequence[tuple[Case, str, Origin]]) -> Iterator[Problem]:
+    """Yield persons who by their PatientID have scans on two sides, where nobody said who the persons are.
+
+    Args:
+        where: the data set, for the message.
+        sides: each case with its side, in words, and its first image's origin.
+    """
+    scans: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for case, side, origin in sides:
+        if origin.patient and not case.subject_given:
+            scans[origin.patient].append((case.name, side))
+    if len(scans) == 1 and sum(map(len, scans.values())) == len(sides):
+        return  # one identifier for all tells nothing: whoever removed the names gave it
+    crossed = [group for group in scans.values() if len({side for _, side in group}) > 1]
+    if crossed:
+        groups = [some_text([f"{name} ({side})" for name, side in group], MOST_TOLD) for group in crossed]
+        yield Problem(
+            "warning",
+            where,
+            f"{count_text(len(crossed), 'person has', 'persons have')} scans on two sides, by PatientID: "
+            f"{some_text(groups, MOST_TOLD, separator='; ')}",
+            "move all scans of a person to one side, or say who is who, under subjects in splits.json or in a table's "
+            "column subject",
+        )

@@ -55,6 +55,16 @@ def test_resuming_leaves_out_what_is_done(trained, scans, tmp_path):
     assert listed(tmp_path / "masks") == set(names(scans))
 
 
+def test_resuming_counts_the_masks_that_are_there_as_done(trained, scans, tmp_path, run):
+    told = []
+    predicted(trained, min(scans.iterdir()), tmp_path / "masks")
+    predicted(trained, scans, tmp_path / "masks", resume=True, progress=lambda *said: told.append(said[1:3]))
+    count = len(names(scans))
+    assert told == [(done, count) for done in range(1, count + 1)]
+    status, said, _ = run("predict", trained, scans, "--out", tmp_path / "masks", "--resume", "--device", "cpu")
+    assert status == 0 and "No scan was left to predict: their masks are in" in said
+
+
 def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp_path):
     out, all_names = tmp_path / "masks", names(scans)
     first = min(scans.iterdir())

@@ -141,7 +141,8 @@ def predict(
                 progress=progress,
             )
     except Incomplete as fault:
-        console.predict(fault.scans, out)
+        if fault.scans:
+            console.predict(fault.scans, out)
         raise
     console.predict(scans, out)
 

@@ -138,13 +138,16 @@ def predict(
             outputs.require_untouched(manifest.get(case.name))
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
+        done = len(own) - len(left)
+        if done and progress is not None:
+            progress("predict", done, len(own))
         for outcome in _outcomes(left, outputs, manifest):
             if isinstance(outcome, InputError):
                 failures.append(str(outcome))
             else:
                 scans.append(outcome)
             if progress is not None:
-                progress("predict", len(scans) + len(failures), len(left))
+                progress("predict", done + len(scans) + len(failures), len(own))
     if failures:
         raise Incomplete(failures, scans, asked=len(left))
     return scans

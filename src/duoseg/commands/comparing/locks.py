@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from duoseg.files import try_lock
 
 LOCK = ".lock"
 CLAIM = ".claim"
+
+SOON = 3.0
+"""Seconds of waiting that need no word: tables are written in less."""
 
 logger = logging.getLogger("duoseg")
 
@@ -26,8 +30,13 @@ def locked(out: Path) -> Iterator[None]:
         InputError: the file system has no locks.
     """
     with (out / LOCK).open("w") as lock:
-        if not _try(lock, out):
-            logger.info(f"{out}: another `duoseg compare` prepares this study, or writes its tables; waiting for it.")
+        until = time.monotonic() + SOON
+        while not (held := _try(lock, out)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not held:
+            logger.warning(
+                f"{out}: another `duoseg compare` prepares this study, or writes its tables; waiting for it."
+            )
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

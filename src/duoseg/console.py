@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from duoseg.displays import Bars, Lines, StudyLines
-from duoseg.prediction.words import MODELLED, OBSERVED, UNCALIBRATED
+from duoseg.prediction.words import MODELLED, NONE_UNLIKE, OBSERVED, UNCALIBRATED
 from duoseg.scans.texts import count_text
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ class Console:
             f"predicted by a model that had not seen it. {MODELLED if found.calibration.modelled else OBSERVED} "
             f"Page: {found.report}"
         )
+        if not found.typical.enough:
+            self._say(NONE_UNLIKE)
 
     def view(self, address: str) -> None:
         """Where the viewer is; also where no more than results are to be printed."""

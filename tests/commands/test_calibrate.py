@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 import duoseg
 from duoseg.commands.looking import look_at
+from duoseg.console import Console
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.planning.reading import read_channels
@@ -214,14 +215,18 @@ def test_a_run_that_went_on_from_another_is_calibrated_with_the_steps_of_both(
     assert read_json(run.folder / "calibration.json")["steps"] == 12  # half of 12 and 12
 
 
-def test_it_can_be_done_again_after_the_data_have_moved(trained, phantoms, tmp_path):
+def test_it_can_be_done_again_after_the_data_have_moved(trained, phantoms, tmp_path, capsys):
     folder = shutil.copytree(trained, tmp_path / "run")
     asked = {"folds": 2, "steps": 2, "cache": tmp_path / "cache", "device": "cpu", "threads": 1}
     data = shutil.copytree(phantoms, tmp_path / "data")
     duoseg.calibrate(folder, data, **asked)
-    duoseg.calibrate(folder, data.rename(tmp_path / "elsewhere"), **asked)
+    found = duoseg.calibrate(folder, data.rename(tmp_path / "elsewhere"), **asked)
     entries = read_json(folder / "calibration" / "masks" / "predictions.json")["scans"]
     assert len(entries) == 3 and all("elsewhere" in entry["images"][0] for entry in entries)
+    Console(quiet=False).calibrate(found)
+    told = capsys.readouterr().out
+    assert "fewer than 9 persons, so its 90% intervals are those of a model" in told
+    assert "No scan will be told as unlike the training scans" in told  # which are too few for that
 
 
 def test_a_damaged_calibration_is_told(calibrated, phantoms, tmp_path):

@@ -62,12 +62,14 @@ class Calibrated:
     Attributes:
         folder: of the run.
         calibration: what its annotated scans told.
+        typical: what its training scans are like.
         scores: of those scans, each predicted by a model that had not seen it.
         report: the run's page, which shows them.
     """
 
     folder: Path
     calibration: Calibration
+    typical: Typical
     scores: Scores
     report: Path
 
@@ -165,7 +167,7 @@ def calibrate(
     save_calibration(run, calibration, typical, weights=weights, settings=model.settings, made=made)
     for fold in models:
         shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
-    return Calibrated(run, calibration, scores, write_run_page(run, run / REPORT))
+    return Calibrated(run, calibration, typical, scores, write_run_page(run, run / REPORT))
 
 
 def _trained_on(run: Path, dataset: Dataset) -> Dataset:

@@ -25,6 +25,7 @@ from scipy.special import stdtrit
 
 from duoseg.planning.orient import to_canonical
 from duoseg.planning.prepare import Prepared
+from duoseg.prediction.words import FEWEST_COMPARED
 
 BLOCKS = 6
 NEAREST = 3
@@ -38,8 +39,6 @@ TURNED = 1.1
 """Times as far away as when mirrored back."""
 ODD_SHARE = 0.05
 """Of training scans that may lie on the wrong side of an axis that tells."""
-FEWEST = 12
-"""Persons among the training scans below which nothing can be said."""
 SMALLEST_SPREAD = 1e-6
 
 AXES = ("left to right", "front to back", "head to foot")
@@ -102,6 +101,11 @@ class Typical:
         person = np.array([numbers[one] for one in persons], np.int64)
         return cls(**stacked, annotated=np.asarray(annotated, bool), person=person)
 
+    @property
+    def enough(self) -> bool:
+        """Whether the training scans are of so many persons that another scan may be told as unlike them."""
+        return self._persons(np.arange(len(self.person))) >= FEWEST_COMPARED
+
     def is_annotated(self, scan: Impression) -> bool:
         """Whether it is a training scan whose annotation was trained on: its mask is no forecast."""
         place = self._place_of(scan)
@@ -112,11 +116,11 @@ class Typical:
 
         A training scan is compared with those of other persons.
         """
-        if self._persons(np.arange(len(self.person))) < FEWEST:
+        if not self.enough:
             return ()
         own, said = self._place_of(scan), []
         for part, words in PARTS.items():
-            if part == "mask" and not (scan.mask.any() and self._persons(self._compared[part]) >= FEWEST):
+            if part == "mask" and not (scan.mask.any() and self._persons(self._compared[part]) >= FEWEST_COMPARED):
                 continue
             others = self._others(part, own)
             usual = self._usual[part][others]

@@ -211,6 +211,7 @@ def test_a_run_that_went_on_from_another_is_calibrated_with_the_steps_of_both(
     asked = {"cache": tmp_path / "cache", "device": "cpu", "threads": 1}
     run = duoseg.train(phantoms, tmp_path / "run", start_from=trained, config=tiny_protocol, method="dtml", **asked)
     assert read_json(run.folder / "origin.json") == {"from": str(trained), "steps": 12}
+    assert f"{trained} (12 steps)" in (run.folder / "report.html").read_text()
     duoseg.calibrate(run.folder, phantoms, folds=2, **asked)
     assert read_json(run.folder / "calibration.json")["steps"] == 12  # half of 12 and 12
 

@@ -16,7 +16,7 @@ from duoseg.commands.predicting.calibrated import CALIBRATION, CROSSED, HELD, MA
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.predicting.outputs import layers_of
 from duoseg.commands.preparing import looks_at_unlabelled
-from duoseg.commands.runs import CASES, ENVIRONMENT, PLAN, WEIGHTS, load_plan, require_file
+from duoseg.commands.runs import CASES, ENVIRONMENT, ORIGIN, PLAN, WEIGHTS, load_plan, require_file
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, read_json
@@ -238,6 +238,15 @@ def summarise_run(
             "labelled scans": len(cases["labelled"]),
             "unlabelled scans": unlabelled if looks_at_unlabelled(method) else f"{unlabelled}, none of them used",
             "seed": config.training.seed,
+            **_origin(folder),
             **config.methods.get(config.method, {}),
         },
     )
+
+
+def _origin(folder: Path) -> dict[str, str]:
+    """Of a run that began with another's weights, which those were, and how many steps were in them."""
+    if not (folder / ORIGIN).is_file():
+        return {}
+    origin = read_json(folder / ORIGIN)
+    return {"begun with the weights of": f"{origin['from']} ({origin['steps']} steps)"}

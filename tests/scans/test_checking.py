@@ -196,6 +196,12 @@ def test_no_label_at_all_is_an_error(data):
     assert "no training scan has a label" in only(check(data)).message
 
 
+def test_an_image_in_the_place_of_a_label_fills_no_screen_with_its_values(data):
+    save(data / "labelsTr/a.nii.gz", np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(np.int16))
+    (row,) = [cells for cells in check(data).format()[1] if cells[0] == "a"]
+    assert "class 20: " in row[6] and row[6].endswith(" and 699 more")
+
+
 def test_voxels_that_are_not_finite_are_counted(data):
     voxels = image(0)
     voxels[0, 0, :3] = np.nan, np.inf, -np.inf

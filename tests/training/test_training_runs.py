@@ -20,6 +20,7 @@ import torch
 from pydantic import create_model
 
 import duoseg
+from duoseg.commands import choosing
 from duoseg.errors import InputError
 from duoseg.methods.base import Stage
 from duoseg.methods.dtml import Dtml
@@ -271,6 +272,16 @@ def test_training_can_start_from_another_runs_weights(phantoms, tiny_protocol, c
     assert second < first
     with pytest.raises(InputError, match=r"holds no network 'boundary' \(it has: student\)|\(it has: region\)"):
         train(phantoms, tmp_path / "third", tiny_protocol, cache, method="duo", start_from=tmp_path / "first")
+
+
+@pytest.mark.parametrize("option", ["start_from", "plan"])
+def test_a_wrong_path_is_told_before_any_scan_is_looked_at(
+    phantoms, tiny_protocol, cache, tmp_path, monkeypatch, option
+):
+    for work in ("require_apart", "plan_dataset"):
+        monkeypatch.setattr(choosing, work, lambda *_, **__: pytest.fail("it began to work"))
+    with pytest.raises(InputError, match="nowhere"):
+        train(phantoms, tmp_path / "run", tiny_protocol, cache, **{option: tmp_path / "nowhere"})
 
 
 def test_steps_are_divided_among_stages_without_gap_or_overlap():

@@ -53,9 +53,11 @@ def choose_plan(
         InputError: the plan is for other classes, or cannot be what the settings ask for.
     """
     warn_of_problems(dataset)
+    chosen = _given_plan(dataset, settings, plan, out, resume)
     if not resume:  # a run that goes on compares the contents of its scans with those that it began with
         require_apart(dataset, progress=counted(progress, "look for copies"))
-    chosen = _plan(dataset, split, settings, plan, out, resume, device, cache, progress)
+    if chosen is None:
+        chosen = plan_dataset(dataset, split, settings, device=device, cache=cache, progress=progress)
     if accumulate is not None:
         chosen = override(chosen, {"batch": {"accumulate": accumulate}})
     if not resume:
@@ -76,27 +78,18 @@ def _require_unlabelled(plan: Plan, split: Split, settings: Config) -> None:
     )
 
 
-def _plan(
-    dataset: Dataset,
-    split: Split,
-    settings: Config,
-    plan: StrPath | None,
-    out: Path,
-    resume: bool,
-    device: Device,
-    cache: Path,
-    progress: Progress | None,
-) -> Plan:
+def _given_plan(dataset: Dataset, settings: Config, plan: StrPath | None, out: Path, resume: bool) -> Plan | None:
+    """The plan that was asked for, or that of the run that goes on; None where one is to be made."""
     given = plan
     if plan is None and resume and (out / PLAN).is_file():
         plan = out / PLAN
-    if plan is not None:
-        chosen = load_plan(Path(plan))
-        if given is not None:
-            _require_plan_of(dataset, chosen, Path(given))
-            warn_of_unused(given, chosen, settings)
-        return override(chosen, {"steps": settings.steps} if settings.steps else {})
-    return plan_dataset(dataset, split, settings, device=device, cache=cache, progress=progress)
+    if plan is None:
+        return None
+    chosen = load_plan(Path(plan))
+    if given is not None:
+        _require_plan_of(dataset, chosen, Path(given))
+        warn_of_unused(given, chosen, settings)
+    return override(chosen, {"steps": settings.steps} if settings.steps else {})
 
 
 def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:

@@ -31,6 +31,7 @@ from duoseg.commands.runs import (
     PLAN,
     build_method,
     environment,
+    require_file,
     save_plan,
     with_all_settings,
     write_json,
@@ -134,6 +135,8 @@ def train(
     launch = find_launch()
     _settings(out, config, resume)  # which refuses what is none before a folder is made for it
     require_writable(out / CONFIG)
+    if start_from is not None and not resume:
+        require_file(Path(start_from), WEIGHTS)  # before the work of planning
     with ExitStack() as until_the_end:
         if launch.first:
             words = f"{out}: another process is training in this folder; wait for its end, or choose another folder."

@@ -9,7 +9,10 @@ from typing import Literal
 
 from duoseg.scans.cases import Problem, Severity
 from duoseg.scans.scan import Grid
-from duoseg.scans.texts import count_text, number_text, shape_text
+from duoseg.scans.texts import count_text, number_text, shape_text, some_text
+from duoseg.scans.values import MAX_CLASSES
+
+_MOST_SHOWN = 20  # values of a file that is no label
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """In the order in which problems are told."""
@@ -83,7 +86,8 @@ class CheckReport:
     def _volumes(self, values: dict[int, float]) -> str:
         shown = {value: ml for value, ml in values.items() if value != 0}
         names = {value: self.class_names.get(value, f"class {value}:") for value in shown}
-        return ", ".join(f"{names[value]} {number_text(ml)}" for value, ml in shown.items()) or "empty"
+        texts = [f"{names[value]} {number_text(ml)}" for value, ml in shown.items()]
+        return some_text(texts, most=MAX_CLASSES if len(texts) <= MAX_CLASSES else _MOST_SHOWN) or "empty"
 
 
 def severity_text(problems: Iterable[Problem]) -> str:

@@ -144,13 +144,36 @@ def test_a_mask_that_was_corrected_by_hand_is_never_replaced(trained, scans, tmp
     mask = next(out.glob(f"{first}.*"))
     corrected = mask.read_bytes() + b"\0"
     mask.write_bytes(corrected)
-    for asked in ({}, {"format": "nrrd"}, {"mirror": True, "resume": True}):
-        with pytest.raises(InputError, match="has been changed since `duoseg predict` wrote it"):
+    for asked in ({}, {"format": "nrrd"}):
+        with pytest.raises(InputError, match=r"has been changed since `duoseg predict` wrote it.*by --resume"):
             predicted(trained, scans, out, **asked)
     assert predicted(trained, scans, out, resume=True) == []
+    with pytest.raises(Incomplete, match=r"wrote it.*is another one now: move it away") as left:
+        predicted(trained, scans, out, resume=True, mirror=True)
+    assert [scan.case for scan in left.value.scans] == names(scans)[1:]  # the others are done
     assert mask.read_bytes() == corrected
     mask.rename(tmp_path / mask.name)
     assert predicted(trained, scans, out) == names(scans)
+
+
+def test_masks_of_a_version_that_kept_no_state_are_done_where_they_are_newer_than_their_scans(trained, scans, tmp_path):
+    out = tmp_path / "masks"
+    predicted(trained, scans, out)
+    content = json.loads((out / PREDICTIONS).read_text())
+    for entry in content["scans"]:
+        del entry["state"], entry["written"]
+    (out / PREDICTIONS).write_text(json.dumps(content))
+    assert predicted(trained, scans, out, resume=True) == []
+    touched = min(scans.iterdir())
+    os.utime(touched)
+    assert predicted(trained, scans, out, resume=True) == names(scans)[:1]
+
+
+def test_another_owner_or_other_rights_of_a_scan_are_no_other_scan(trained, scans, tmp_path):
+    predicted(trained, scans, tmp_path / "masks")
+    for scan in scans.iterdir():
+        scan.chmod(0o640)
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == []
 
 
 def test_an_out_that_can_be_no_folder_is_refused(trained, scans, tmp_path):

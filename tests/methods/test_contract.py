@@ -92,6 +92,11 @@ def test_networks_in_a_plain_list_are_refused_since_they_would_neither_learn_nor
     method.others = [nn.Conv3d(1, 1, 1)]
     with pytest.raises(InputError, match=r"Mine\.others: is a plain list of networks.* make it a ModuleList"):
         require_whole(method)
+    method.others = {"one": nn.Conv3d(1, 1, 1)}
+    with pytest.raises(InputError, match=r"Mine\.others: is a plain dict of networks.* or ModuleDict"):
+        require_whole(method)
+    method.others = nn.ModuleDict(method.others)
+    require_whole(method)
 
 
 def test_stages_of_no_known_kind_or_that_are_no_whole_are_refused():
@@ -125,6 +130,9 @@ def test_a_package_brings_its_own_methods_by_an_entry_point(tmp_path, monkeypatc
     points.write_text("[duoseg.methods]\nduo = mine_here\n")
     with pytest.raises(InputError, match="the name of one of duoseg's own"):
         find_method("duo")
+    points.write_text("[duoseg.methods]\nmine_here = mine_here:Mine\n")
+    with pytest.raises(InputError, match=r"stands for a .*, not for a module; name the module alone"):
+        find_method("mine_here")
 
 
 def test_files_that_begin_with_an_underscore_are_no_methods():

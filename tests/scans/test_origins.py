@@ -60,6 +60,17 @@ def test_a_label_in_other_coordinates_is_told_where_no_patient_is_named(data):
     assert "was drawn in other coordinates than those of a_0000" in told
 
 
+def test_a_label_drawn_on_a_further_channel_is_one_of_the_case(data):
+    for case in "abcd":
+        series(data / f"imagesTr/{case}_0001", voxels=noise() + np.int16(ord(case)), seed=ord(case))
+    series(data / "imagesTs/t_0001", voxels=noise() + np.int16(50), seed=50)
+    for folder in [*(data / "imagesTr").iterdir(), *(data / "imagesTs").iterdir()]:
+        of_patient(folder, folder.name[0])
+    for case in "ab":
+        save_label(data / f"labelsTr/{case}.dcm", data / f"imagesTr/{case}_0001")
+    assert warnings(data) == []
+
+
 @pytest.mark.parametrize("anonymous", ["", "ANON"])
 def test_patients_without_names_or_all_of_one_are_not_told(data, anonymous):
     for folder in (*(data / "imagesTr").iterdir(), data / "imagesTs/t_0000"):

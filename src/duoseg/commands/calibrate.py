@@ -179,8 +179,9 @@ def _trained_on(run: Path, dataset: Dataset) -> Dataset:
     missing += [name for name in labelled if name in there and there[name].label is None]
     if missing:
         raise InputError(
-            f"{dataset.root}: {some_text(missing)}, which {run} was trained on, {'is' if len(missing) == 1 else 'are'} "
-            "not there, or not annotated; give the data set that it was trained on."
+            f"{dataset.place}: {some_text(missing)}, which {run} was trained on, "
+            f"{'is' if len(missing) == 1 else 'are'} not there, or not annotated; give the data set that it was trained "
+            "on."
         )
     cases = (*(there[name] for name in labelled), *(there[name].without_label() for name in unlabelled))
     return replace(dataset, train=cases, holdout=())

@@ -73,8 +73,8 @@ def _require_unlabelled(plan: Plan, split: Split, settings: Config) -> None:
         return
     raise InputError(
         f"{method} learns from unlabelled scans, of which there are {len(split.unlabelled)}, but the plan takes none a "
-        "step (batch.unlabelled is 0), as one made where all scans are labelled. Plan anew with these labels, or train "
-        "with --method supervised."
+        "step (batch.unlabelled is 0), as one made where all scans are labelled. Plan anew with these labels, set "
+        "unlabelled in [plan.batch] of the configuration, or train with --method supervised."
     )
 
 
@@ -94,10 +94,10 @@ def _given_plan(dataset: Dataset, settings: Config, plan: StrPath | None, out: P
 
 def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
     """Refuse a plan for other classes or channels than the data set declares."""
-    require_channels(dataset.channels, plan.channels, dataset.root, str(path))
+    require_channels(dataset.channels, plan.channels, dataset.place, str(path))
     if dataset.classes and dataset.classes != plan.classes:
         raise InputError(
-            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.root} declares "
+            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.place} declares "
             f"{_text(dataset.classes)}; plan this data set anew."
         )
 

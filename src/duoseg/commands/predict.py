@@ -96,9 +96,9 @@ def predict(
         mirror: average over the flips that training used; the run's own setting where absent.
         largest_component: keep each class's largest connected body; the run's own setting where absent.
         resume: leave out scans whose masks these weights and settings (with ``uncertainty`` also this calibration)
-            made here, unless the images are newer.
+            made here, unless the images have changed since.
         rows: of a table: its "test" scans, those that are "raw" (have no label), or "all".
-        part: ``(2, 5)`` takes the second of five equal shares of the scans, for jobs that know nothing of each other.
+        part: ``(2, 5)`` takes the second of five shares of the scans, for jobs that know nothing of each other.
         device: where to compute.
         threads: CPU threads.
         progress: called with what is being done, how much of it is done and how much there is.
@@ -134,11 +134,17 @@ def predict(
                 manifest.renew()
                 outputs.require_own(case, manifest.get(case.name))
         left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
-        for case in left:
-            outputs.require_untouched(manifest.get(case.name))
+        done = len(own) - len(left)
         scans: Rows[PredictedScan] = Rows()
         failures: list[str] = []
-        done = len(own) - len(left)
+        for case in [*left]:
+            try:
+                outputs.require_untouched(manifest.get(case.name), resume=resume)
+            except InputError as fault:
+                if not resume:  # so that nothing has been replaced
+                    raise
+                failures.append(str(fault))
+                left.remove(case)
         if done and progress is not None:
             progress("predict", done, len(own))
         for outcome in _outcomes(left, outputs, manifest):
@@ -149,7 +155,7 @@ def predict(
             if progress is not None:
                 progress("predict", done + len(scans) + len(failures), len(own))
     if failures:
-        raise Incomplete(failures, scans, asked=len(left))
+        raise Incomplete(failures, scans, asked=len(own) - done)
     return scans
 
 
@@ -185,10 +191,7 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         with naming_want_of_memory(case.images[0]):
-            try:
-                made = make(scan.prepared, keep_probabilities=outputs.probabilities)
-            except InputError as fault:
-                raise InputError(f"{case.images[0]}: {fault}.") from fault
+            made = make(scan.prepared, keep_probabilities=outputs.probabilities)
             return _Segmented(made, scan.notes, scan.state)
 
     def write(case: Case, scan: _Segmented) -> PredictedScan:

@@ -10,7 +10,7 @@ GROUP = "duoseg.methods"
 
 
 def method_names() -> tuple[str, ...]:
-    """The names of all methods, without importing them: a method's file is named after it."""
+    """The names of all methods, without importing them: those of files here, and of other packages' entry points."""
     return tuple(sorted({*own_names(), *brought()}))
 
 

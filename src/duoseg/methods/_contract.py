@@ -14,6 +14,8 @@ from duoseg.methods.base import Method
 
 SUM_TOLERANCE = 1e-2
 """Of probabilities, which half precision rounds."""
+ALIKE = 0.8
+"""How alike two names are of which one is a slip; `difflib`'s measure."""
 
 
 def require_terms(method: Method, terms: object) -> dict[str, Tensor]:
@@ -45,7 +47,7 @@ def require_labelled_term(method: Method, terms: Mapping[str, Tensor]) -> None:
         InputError: names the method's file, its ``labelled_terms`` and the terms.
     """
     labelled = method.labelled_terms
-    if not set(labelled) & set(terms) and any(get_close_matches(name, terms) for name in labelled):
+    if not set(labelled) & set(terms) and any(get_close_matches(name, terms, cutoff=ALIKE) for name in labelled):
         raise _fault(
             method, "labelled_terms", f"names {', '.join(labelled)}, and forward's terms are {', '.join(terms)}"
         )
@@ -84,10 +86,15 @@ def require_whole(method: Method) -> None:
         InputError: names the method's file and the attribute.
     """
     for name, value in vars(method).items():
-        held = value.values() if isinstance(value, Mapping) else value
+        if name == "_modules":  # where torch keeps those that are
+            continue
+        held = [*value.values()] if isinstance(value, Mapping) else value
         if isinstance(held, Sequence) and any(isinstance(one, nn.Module) for one in held):
             raise _fault(
-                method, name, "is a plain list of networks, which are neither trained nor saved; make it a ModuleList"
+                method,
+                name,
+                f"is a plain {type(value).__name__} of networks, which are neither trained nor saved; make it a "
+                "ModuleList or ModuleDict",
             )
     shares = sum(stage.share for stage in method.stages)
     if abs(shares - 1) > 1e-6:

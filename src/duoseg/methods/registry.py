@@ -1,4 +1,4 @@
-"""Finds methods: every module of this package that defines one."""
+"""Finds methods: every module of this package that defines one, and those that other packages bring."""
 
 from __future__ import annotations
 
@@ -42,8 +42,14 @@ def source_of(name: str) -> str:
 
 
 def code_of(name: str) -> str:
-    """A digest of a method's file without its comments and docstrings: another one learns otherwise, or may."""
-    tree = ast.parse(inspect.getsource(_module(name)))
+    """A digest of a method's file without its comments and docstrings: another one learns otherwise, or may.
+
+    "" where its source is not there, as of a compiled one.
+    """
+    try:
+        tree = ast.parse(inspect.getsource(_module(name)))
+    except OSError:
+        return ""
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
@@ -63,10 +69,16 @@ def _module(name: str) -> ModuleType:
             "package's entry points."
         )
     try:
-        return importlib.import_module(f"duoseg.methods.{name}") if elsewhere is None else elsewhere.load()
+        found = importlib.import_module(f"duoseg.methods.{name}") if elsewhere is None else elsewhere.load()
     except Exception as fault:  # whatever a file may do that somebody is just writing
         at = traceback.extract_tb(fault.__traceback__)[-1]
         where = "" if isinstance(fault, SyntaxError) else f" ({at.filename}, line {at.lineno})"
         raise InputError(
             f"The file of the method '{name}' cannot be imported: {type(fault).__name__}: {fault}{where}."
         ) from fault
+    if not isinstance(found, ModuleType):
+        raise InputError(
+            f"The entry point of the method '{name}' stands for a {type(found).__name__}, not for a module; name the "
+            "module alone, without a colon."
+        )
+    return found

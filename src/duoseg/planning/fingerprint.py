@@ -117,10 +117,10 @@ def take_fingerprint(
     """
     cases = (*split.labelled, *split.unlabelled)
     if not cases:
-        raise InputError(f"{dataset.root}: there is no scan to train on.")
+        raise InputError(f"{dataset.place}: there is no scan to train on.")
     stray = stray_text(dataset.problems)
     if stray and not split.labelled:
-        raise InputError(f"{dataset.root}: no training scan has a label; {stray}.")
+        raise InputError(f"{dataset.place}: no training scan has a label; {stray}.")
     facts: list[CaseFacts] = []
     measured = _Measured()
     room = Room() if threads > 1 else None

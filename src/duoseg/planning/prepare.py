@@ -86,11 +86,13 @@ class Prepared:
         image: (C, x, y, z) float32.
         placement: the way back to the scan's grid.
         grid: that grid.
+        name: of the scan, for messages.
     """
 
     image: np.ndarray
     placement: Placement
     grid: Grid
+    name: str = "the scan"
 
 
 def prepare_image(

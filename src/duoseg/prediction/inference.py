@@ -22,11 +22,6 @@ from duoseg.prediction.windows import most_at_once, window_corners, window_weigh
 MOST_BYTES = 2**31
 """Of probabilities that are held in memory at once; more than that lie in a temporary file."""
 
-NO_NUMBER = (
-    "the networks' answer is no number, as where half precision does not suffice; predict with --device cpu, or train "
-    "anew with precision 32"
-)
-
 Predictor = Callable[[Tensor], Tensor]
 Box = tuple[slice, ...]
 
@@ -40,6 +35,7 @@ def predict_slabs(
     window: WindowPlan,
     mirror_axes: Sequence[int] = (),
     device: torch.device,
+    name: str = "the scan",
 ) -> Slabs:
     """Class probabilities of a whole prepared volume, from overlapping windows blended by weight.
 
@@ -55,6 +51,7 @@ def predict_slabs(
         window: overlap and blending.
         mirror_axes: also predict the volume flipped along every combination of these axes, and average.
         device: where ``predict`` computes.
+        name: of the scan, for messages.
 
     Returns:
         (K + 1, x, y, z) float32 in slabs, to be taken once, summing to 1 over classes. Taking one raises ``InputError``
@@ -62,7 +59,7 @@ def predict_slabs(
     """
     x, y, z = image.shape[1:]
     axis = min(range(3), key=lambda side: patch[side] / image.shape[1 + side])
-    sweep = _Sweep(predict, classes, patch, window, tuple(mirror_axes), device, axis)
+    sweep = _Sweep(predict, classes, patch, window, tuple(mirror_axes), device, axis, name)
     return Slabs((x, y, z), axis, sweep.slabs(image))
 
 
@@ -107,7 +104,9 @@ class _Sweep:
         mirror_axes: tuple[int, ...],
         device: torch.device,
         axis: int,
+        name: str,
     ) -> None:
+        self._name = name
         self._predict = predict
         self._classes = classes
         self._patch = patch
@@ -143,7 +142,10 @@ class _Sweep:
                 within = _placed(inner, axis, slice(at, min(at + at_once, last)))
                 part = total[(slice(None), *within)] / coverage[within]
                 if not bool(part.sum().isfinite()):
-                    raise InputError(NO_NUMBER)
+                    raise InputError(
+                        f"{self._name}: the networks' answer is no number. Look for absurd intensities with `duoseg "
+                        "check`; if it is so of other scans, too, the training was ruined: train anew."
+                    )
                 yield part
             for sums, dim in ((total, 1 + axis), (coverage, axis)):
                 for at in range(0, thickness - rows, rows):  # no further than what is moved, so nothing is overwritten

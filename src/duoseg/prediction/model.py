@@ -118,7 +118,7 @@ class Model:
         if not isinstance(grid, Grid):
             grid = _grid(voxels, grid, name)
         image, placement = prepare_image(voxels, grid, self.plan, name=name)
-        return Prepared(image, placement, grid)
+        return Prepared(image, placement, grid, name)
 
     def segment(
         self,
@@ -157,6 +157,7 @@ class Model:
             window=self.plan.window,
             mirror_axes=self._mirror_axes,
             device=self._device,
+            name=prepared.name,
         )
         agreed: Agreement | None = None
         if members > 1:

@@ -35,7 +35,7 @@ from duoseg.scans.inspection import (
     problem_from,
     value_range,
 )
-from duoseg.scans.origins import Origin, label_origin_problems
+from duoseg.scans.origins import NO_ORIGIN, Origin, label_origin_problems
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.segments import by_name, strangers, with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
@@ -134,7 +134,7 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     lowest: dict[int, float] = {}
     boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
-    origin = Origin()
+    origins: dict[Path, Origin] = {}
     twice = [image for image, times in Counter(images).items() if times > 1]
     if twice:
         text = f"is given for {len(images) - len({*images}) + 1} channels of the case"
@@ -146,12 +146,12 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             problems.append(problem_from(error, image))
             continue
         problems += image_problems(scan)
-        digests[image] = content_hash(scan)
+        digests[image], origins[image] = content_hash(scan), scan.origin
         low, _ = value_range(scan.voxels)
         if low is not None:
             lowest[number] = low
         if first is None:
-            first, origin = (image, scan.grid), scan.origin
+            first = image, scan.grid
         else:
             problems += grid_problems(scan, *first)
             scan = scan.onto(first[1]) or scan
@@ -161,9 +161,9 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         del scan  # before the next channel is read
     values, segments = None, dict[Path, Mapping[str, int]]()
     if case.label is not None and not left_out:
-        values, segments[case.label] = _inspect_label(dataset, case.label, first, origin, _union(boxes), problems)
+        values, segments[case.label] = _inspect_label(dataset, case.label, first, origins, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(images), values, "")
-    return Inspected(row, case, digests, lowest, tuple(problems), segments, origin)
+    return Inspected(row, case, digests, lowest, tuple(problems), segments, next(iter(origins.values()), NO_ORIGIN))
 
 
 def _is_left_out(dataset: Dataset, case: Case) -> bool:
@@ -174,7 +174,7 @@ def _inspect_label(
     dataset: Dataset,
     file: Path,
     image: tuple[Path, Grid] | None,
-    origin: Origin,
+    origins: Mapping[Path, Origin],
     box: Pairs | None,
     problems: list[Problem],
 ) -> tuple[dict[int, float] | None, Mapping[str, int]]:
@@ -191,7 +191,7 @@ def _inspect_label(
     except InputError as error:
         problems.append(problem_from(error, file))
     if image is not None:
-        problems += label_origin_problems(file, scan.origin, image[0], origin)
+        problems += label_origin_problems(file, scan.origin, origins)
         problems += grid_problems(scan, *image)
     placed = scan.onto(image[1]) if image is not None else None
     if placed is not None and box is not None:

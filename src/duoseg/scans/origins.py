@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.scans.cases import Case, Problem
 from duoseg.scans.texts import count_text, some_text
 
+FEW = 2
+"""Scans of one identifier that are still those of one person, although no scan has another identifier."""
 MOST_TOLD = 6
 """Persons of whom the cases are named; their identifiers are no business of a log."""
 
@@ -30,15 +32,21 @@ class Origin:
 NO_ORIGIN = Origin()
 
 
-def label_origin_problems(label: Path, of_label: Origin, image: Path, of_image: Origin) -> Iterator[Problem]:
-    """Yield that a label was drawn on another scan than ``image``, although it may fit its grid."""
-    if "" not in (of_label.patient, of_image.patient) and of_label.patient != of_image.patient:
-        what = f"is of another patient than {image.name}, by its PatientID"
-    elif "" not in (of_label.frame, of_image.frame) and of_label.frame != of_image.frame:
-        what = f"was drawn in other coordinates than those of {image.name}, by its FrameOfReferenceUID"
+def label_origin_problems(label: Path, of_label: Origin, images: Mapping[Path, Origin]) -> Iterator[Problem]:
+    """Yield that a label was drawn on another scan than any of its case's ``images``, although it may fit."""
+    first = next(iter(images), label)
+    if _is_other(of_label.patient, [origin.patient for origin in images.values()]):
+        what = f"is of another patient than {first.name}, by its PatientID"
+    elif _is_other(of_label.frame, [origin.frame for origin in images.values()]):
+        what = f"was drawn in other coordinates than those of {first.name}, by its FrameOfReferenceUID"
     else:
         return
     yield Problem("warning", label, what, "make sure that label and image belong together")
+
+
+def _is_other(identifier: str, others: Sequence[str]) -> bool:
+    """Whether an identifier is none of some others, where all have one."""
+    return identifier != "" and "" not in others and bool(others) and identifier not in others
 
 
 def person_problems(where: Path, sides: Sequence[tuple[Case, str, Origin]]) -> Iterator[Problem]:
@@ -52,7 +60,7 @@ def person_problems(where: Path, sides: Sequence[tuple[Case, str, Origin]]) -> I
     for case, side, origin in sides:
         if origin.patient and not case.subject_given:
             scans[origin.patient].append((case.name, side))
-    if len(scans) == 1 and sum(map(len, scans.values())) == len(sides):
+    if len(scans) == 1 and max(map(len, scans.values())) > FEW:
         return  # one identifier for all tells nothing: whoever removed the names gave it
     crossed = [group for group in scans.values() if len({side for _, side in group}) > 1]
     if crossed:

@@ -90,7 +90,7 @@ class TensorBoardLog:
 
 
 def read_log(folder: Path) -> list[Record]:
-    """The records of a run so far, up to a line that was cut while being written or damaged since."""
+    """The records of a run so far, without a line that was cut while being written or damaged since."""
     path = folder / LOG
     if not path.is_file():
         return []
@@ -102,8 +102,8 @@ def _records(lines: Iterable[str]) -> Iterator[Record]:
     for line in lines:
         try:
             record = json.loads(line)
-            if not isinstance(record["step"], int):
-                return
+            whole = isinstance(record["step"], int)
         except (ValueError, KeyError, TypeError):
-            return
-        yield record
+            continue
+        if whole:
+            yield record

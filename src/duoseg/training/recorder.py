@@ -13,8 +13,8 @@ from duoseg.training.log import CIRCUMSTANCES, TRAINING_DICE, Logger, Record
 
 LOSS = "loss"
 """What a record calls the sum of all terms."""
-YOUNG = 3
-"""Steps in which no learning rate can have ruined the weights."""
+YOUNG = 1
+"""Steps in which no learning rate can have ruined the weights: none has been taken before."""
 RESERVED = (LOSS, *CIRCUMSTANCES)
 
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -209,5 +210,6 @@ def _last_lines(log: Path) -> str:
     in_methods = _METHOD_FRAME.findall(text)
     if in_methods:  # of a traceback that begins and ends elsewhere, what whoever wrote the method looks for
         file, line = in_methods[-1]
-        return f"{text.splitlines()[-1]} ({file}, line {line})"
+        told = list(takewhile(lambda line: line[:1].strip(), reversed(text.splitlines())))[:LAST_LINES]
+        return f"{chr(10).join(reversed(told))} ({file}, line {line})"
     return "\n".join(text.splitlines()[-LAST_LINES:])

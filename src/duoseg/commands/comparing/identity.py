@@ -9,9 +9,10 @@ from typing import Any
 from duoseg.commands.comparing.frozen import roles_in, roles_of
 from duoseg.commands.comparing.setup import Setup
 from duoseg.commands.resuming import warn_of_changed_code
-from duoseg.commands.runs import PLAN, load_plan
+from duoseg.commands.runs import ENVIRONMENT, PLAN, load_plan
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
+from duoseg.files import read_json
 from duoseg.methods.registry import find_method
 from duoseg.planning.plan import Plan
 from duoseg.scans.texts import some_text
@@ -64,7 +65,12 @@ def require_same(out: Path, wanted: Mapping[Combination, Mapping[str, Any]], don
         InputError: names what differs.
     """
     asked = [done[one.name] for one in wanted if one.name in done]
-    warn_of_changed_code({out / one.combination.name: (one.entry.method, one.environment or {}) for one in asked})
+    begun = {out / one.combination.name: (one.entry.method, one.environment or {}) for one in asked}
+    for one in wanted:
+        kept = out / one.name / ENVIRONMENT
+        if one.name not in done and kept.is_file():
+            begun[kept.parent] = (str(wanted[one]["method"]), read_json(kept))
+    warn_of_changed_code(begun)
     others = []
     for one, now in wanted.items():
         folder = out / one.name

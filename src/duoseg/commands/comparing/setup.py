@@ -207,7 +207,7 @@ def _require_same_classes(dataset: Dataset, setups: Sequence[Setup]) -> None:
     if len(found) > 1:
         told = "; ".join(f"{described}: {', '.join(classes)}" for classes, described in found.items())
         raise InputError(
-            f"{dataset.root}: which classes there are depends on the scans whose labels are used ({told}). Name all "
+            f"{dataset.place}: which classes there are depends on the scans whose labels are used ({told}). Name all "
             "classes in a dataset.json, so that every training has the same."
         )
 

@@ -17,6 +17,7 @@ from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
+from duoseg.scans.leaks import folder_of
 from duoseg.scans.texts import some_text
 
 LONGEST_CLASS = 40
@@ -135,8 +136,12 @@ class Outputs:
                 "choose another --out folder."
             )
 
-    def require_untouched(self, entry: Entry | None) -> None:
+    def require_untouched(self, entry: Entry | None, *, resume: bool) -> None:
         """Refuse to replace an earlier mask that has been changed since, as by a correction.
+
+        Args:
+            entry: the record of the mask.
+            resume: whether masks that are finished are left out anyway, so that this one is not.
 
         Raises:
             InputError: names the file.
@@ -146,8 +151,10 @@ class Outputs:
         mask = self.out / Path(str(entry["mask"])).name
         if all(file.is_file() for file in written_files(mask)) and digest_of(mask) != entry[WRITTEN]:
             raise InputError(
-                f"{mask}: has been changed since `duoseg predict` wrote it, as by a correction: move it away, choose "
-                "another --out folder, or leave it out by --resume."
+                f"{mask}: has been changed since `duoseg predict` wrote it, as by a correction"
+                + (", and its scan, the run or what was asked for is another one now" if resume else "")
+                + ": move it away, or choose another --out folder"
+                + ("." if resume else ", or leave out all that is done by --resume.")
             )
 
     def finished(self, case: Case, entry: Entry | None) -> bool:
@@ -157,10 +164,14 @@ class Outputs:
         named = [self.mask(case), *self._maps_of(case)]
         if not {self._named(file) for file in named} <= {entry.get("mask"), *entry.get("maps", ())}:
             return False
-        if not all(file.is_file() for one in named for file in written_files(one)):
+        files = [file for one in named for file in written_files(one)]
+        if not all(file.is_file() for file in files):
             return False
         try:
-            return entry.get(STATE) == state_of(case)
+            if STATE not in entry:  # an earlier version's, by which it is newer than the images
+                images = max(file.stat().st_mtime_ns for file in _files_of(case))
+                return images < min(file.stat().st_mtime_ns for file in files)
+            return entry[STATE] == state_of(case)
         except (InputError, OSError):  # whoever reads it says what is wrong
             return False
 
@@ -208,21 +219,33 @@ class Outputs:
 def state_of(case: Case) -> str:
     """What is another text once a file of a case is another: a digest of their sizes and times of change.
 
-    An older file can replace a newer one, as from a backup, so a time alone tells nothing.
+    An older file can replace a newer one, as from a backup, so the digest is of the time itself, and not of which is
+    the newer one.
 
     Raises:
         InputError: one of them is missing, or cannot be read.
     """
-    # Of a series in its folder all files there count, so that no header has to be read for this.
-    stored = (_visible_files(image) if image.is_dir() else source_files(image) for image in case.images)
-    files = [(located(file), file.stat()) for own in stored for file in own]
-    seen = repr([(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in files])
+    try:
+        states = [(file, file.stat()) for file in _files_of(case)]
+    except OSError as fault:
+        raise InputError(f"{fault.filename or case.images[0]}: cannot be read ({fault.strerror}).") from fault
+    seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in states])
     return hashlib.sha256(seen.encode()).hexdigest()[:32]
 
 
-def _visible_files(folder: Path) -> list[Path]:
-    """The files of a folder that are not hidden, by name."""
-    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+def _files_of(case: Case) -> list[Path]:
+    """The files that a case's content lies in.
+
+    Of series in folders all visible files there, so that no header has to be read for this.
+    """
+    found: list[Path] = []
+    for image in case.images:
+        place = folder_of(image)
+        if place is None:
+            found += source_files(image)
+        else:
+            found += sorted(file for file in place[0].iterdir() if file.is_file() and not file.name.startswith("."))
+    return found
 
 
 def digest_of(mask: Path) -> str:

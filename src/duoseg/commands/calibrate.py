@@ -180,8 +180,8 @@ def _trained_on(run: Path, dataset: Dataset) -> Dataset:
     if missing:
         raise InputError(
             f"{dataset.place}: {some_text(missing)}, which {run} was trained on, "
-            f"{'is' if len(missing) == 1 else 'are'} not there, or not annotated; give the data set that it was trained "
-            "on."
+            f"{'is' if len(missing) == 1 else 'are'} not there, or not annotated; give the data set that it was "
+            "trained on."
         )
     cases = (*(there[name] for name in labelled), *(there[name].without_label() for name in unlabelled))
     return replace(dataset, train=cases, holdout=())

@@ -524,3 +524,21 @@ def test_side_work_uses_as_many_threads_as_the_rest():
         assert list(seen) == [(0, (1, 1))]
     finally:
         torch.set_num_threads(before)
+
+
+def test_scans_of_one_size_and_time_that_change_places_are_predicted_again(trained, scans, tmp_path):
+    for path in list(scans.iterdir()):
+        scan = read_scan(path)
+        write(scans / f"{path.name.split('_0000')[0]}.nii", scan.voxels, grid=scan.grid)
+        path.unlink()
+    one, other, *_ = sorted(scans.iterdir())
+    shutil.copy(one, tmp_path / "kept.nii")
+    kept = read_scan(one)
+    write(other, kept.voxels[::-1].copy(), grid=kept.grid)  # of the same size
+    for path in (one, other):
+        os.utime(path, ns=(10**18, 10**18))
+    predicted(trained, scans, tmp_path / "masks")
+    one.rename(tmp_path / "aside.nii")
+    other.rename(one)
+    (tmp_path / "aside.nii").rename(other)
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == [one.stem, other.stem]

@@ -37,9 +37,9 @@ def image(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
     return np.random.default_rng(seed).normal(100, 20, shape).astype(np.float32)
 
 
-def label() -> np.ndarray:
+def label(number: int = 0) -> np.ndarray:
     voxels = np.zeros(SHAPE, np.uint8)
-    voxels[2:4, 2:4, 2:4] = 1
+    voxels[2:4, 2 + number : 4 + number, 2:4] = 1
     voxels[5:7, 5:7, 5:6] = 2
     return voxels
 
@@ -48,10 +48,10 @@ def label() -> np.ndarray:
 def data(tmp_path):
     for seed, case in enumerate("abcd"):
         save(tmp_path / f"imagesTr/{case}_0000.nii.gz", image(seed))
-    for case in "ab":
-        save(tmp_path / f"labelsTr/{case}.nii.gz", label())
+    for number, case in enumerate("ab"):
+        save(tmp_path / f"labelsTr/{case}.nii.gz", label(number))
     save(tmp_path / "imagesTs/t_0000.nii.gz", image(9))
-    save(tmp_path / "labelsTs/t.nii.gz", label())
+    save(tmp_path / "labelsTs/t.nii.gz", label(2))
     (tmp_path / "dataset.json").write_text(
         json.dumps({"channel_names": {"0": "MR"}, "labels": {"background": 0, "one": 1, "two": 2, "ignore": 9}})
     )
@@ -185,8 +185,8 @@ def test_an_empty_label_is_a_warning(data):
 
 
 def test_a_class_that_no_labelled_scan_shows_is_an_error_even_if_test_scans_do(data):
-    for case in "ab":
-        save(data / f"labelsTr/{case}.nii.gz", np.minimum(label(), 1))
+    for number, case in enumerate("ab"):
+        save(data / f"labelsTr/{case}.nii.gz", np.minimum(label(number), 1))
     assert "'two' (value 2) is in none of the 2 labelled" in only(check(data)).message
 
 
@@ -301,7 +301,7 @@ def test_a_case_without_one_of_its_channels_stays_in_the_table(tmp_path, test):
     for seed, case in enumerate("abc"):
         for channel in (0, 1):
             save(tmp_path / f"imagesTr/{case}_{channel:04d}.nii.gz", image(2 * seed + channel))
-        save(tmp_path / f"labelsTr/{case}.nii.gz", label())
+        save(tmp_path / f"labelsTr/{case}.nii.gz", label(seed))
     (tmp_path / "imagesTr/b_0000.nii.gz").unlink()
     if test:
         (tmp_path / "splits.json").write_text(json.dumps({"train": ["a", "c"], "test": ["b"]}))
@@ -335,8 +335,8 @@ def test_a_row_of_a_table_whose_file_is_absent_stays_in_the_report(tmp_path):
 )
 def test_classes_of_nearly_equal_volume_may_be_two_sides(data, classes, noted):
     (data / "dataset.json").write_text(json.dumps({"labels": {classes[0]: 1, classes[1]: 2}}))
-    for case in "ab":
-        voxels = label()
+    for number, case in enumerate("ab"):
+        voxels = label(number)
         voxels[5:7, 5:7, 6:7] = 2 if classes[0] != "big" else 0  # 8 voxels of each, or 8 and 4
         voxels[2, 2, 2] = 0
         save(data / f"labelsTr/{case}.nii.gz", voxels)
@@ -411,7 +411,7 @@ def test_values_of_ct_under_another_name_are_noted_once(data):
     assert "in 3 of 5 scans" in only(check(data), "note").message
     names = json.loads((data / "dataset.json").read_text())
     (data / "dataset.json").write_text(json.dumps({**names, "channel_names": {"0": "CTA"}}))
-    assert check(data).problems == ()
+    assert not [problem for problem in check(data).problems if problem.severity == "note"]
 
 
 def test_missing_form_codes_are_a_warning(data):

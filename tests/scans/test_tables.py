@@ -316,7 +316,7 @@ def test_a_folder_that_is_not_there_is_told_with_its_row(series: Path, tmp_path:
 def test_a_folder_of_no_readable_scans_is_told_with_its_row(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     table = write_table(tmp_path / "scans.csv", {"image": "notes"})
-    with pytest.raises(InputError, match=r"scans\.csv, row 2: the format of .*notes is not known"):
+    with pytest.raises(InputError, match=r"scans\.csv, row 2: .*notes is a folder, .* \(it holds nothing\)"):
         load_dataset(table)
 
 

@@ -39,6 +39,7 @@ from duoseg.prediction.typical import Impression, Typical, impression_of
 from duoseg.progress import Progress, named
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
+from duoseg.scans.description import require_channels, require_classes
 from duoseg.scans.texts import some_text
 from duoseg.scores.results import Scores
 from duoseg.study.folds import Part, divide, person_texts
@@ -115,6 +116,8 @@ def calibrate(
     require_file(run, WEIGHTS)
     plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
     dataset = _trained_on(run, load_dataset(data, splits=splits))
+    require_channels(dataset.channels, plan.channels, dataset.place, str(run))
+    require_classes(dataset.classes, plan.classes, dataset.place, str(run))
     parts = _dealt(dataset, run, folds)
     if steps is None:
         steps = max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))

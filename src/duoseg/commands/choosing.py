@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from duoseg.commands.hours import warn_of_memory
@@ -19,7 +18,7 @@ from duoseg.planning.sizing import Device
 from duoseg.progress import Progress, counted
 from duoseg.scans.copies import require_apart
 from duoseg.scans.dataset import Dataset, Split
-from duoseg.scans.description import require_channels
+from duoseg.scans.description import require_channels, require_classes
 
 
 def choose_plan(
@@ -95,12 +94,4 @@ def _given_plan(dataset: Dataset, settings: Config, plan: StrPath | None, out: P
 def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
     """Refuse a plan for other classes or channels than the data set declares."""
     require_channels(dataset.channels, plan.channels, dataset.place, str(path))
-    if dataset.classes and dataset.classes != plan.classes:
-        raise InputError(
-            f"{path}: is a plan for the classes {_text(plan.classes)}, but {dataset.place} declares "
-            f"{_text(dataset.classes)}; plan this data set anew."
-        )
-
-
-def _text(classes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} ({value})" for name, value in classes.items())
+    require_classes(dataset.classes, plan.classes, dataset.place, str(path))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, known_predictions
+from duoseg.commands.replacing import require_replaceable_json, require_replaceable_text
+from duoseg.commands.runs import labelled_scans_of
 from duoseg.errors import InputError
-from duoseg.files import StrPath, require_writable
+from duoseg.files import StrPath
 from duoseg.progress import Progress, counted
+from duoseg.scans.cases import Problem
+from duoseg.scans.description import require_classes
+from duoseg.scans.texts import count_text, some_text
 from duoseg.scores import evaluate as scoring
 from duoseg.scores.output import write_csv, write_json
-from duoseg.scores.pairing import description_beside, pair_masks
+from duoseg.scores.pairing import description_beside, find_names, pair_masks
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.results import Scores
 
@@ -44,23 +51,56 @@ def evaluate(
             one of them.
     """
     outputs = [Path(path) for path in (json, csv) if path is not None]
-    for path in outputs:
-        require_writable(path)
+    if json is not None:
+        require_replaceable_json(Path(json), what="scores", keys={"cases", "policy"})
+    if csv is not None:
+        require_replaceable_text(Path(csv), what="scores", begins="case,label,")
     if outputs:
         _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
+    masks = Path(prediction)
+    if masks.is_dir():
+        _require_same_classes(masks, Path(reference), Path(dataset) if dataset else None)
     scores = scoring.evaluate(
-        Path(prediction),
+        masks,
         Path(reference),
         dataset_json=Path(dataset) if dataset else None,
         tolerance_mm=tolerance_mm,
         threads=threads,
         progress=counted(progress, "evaluate"),
     )
+    if masks.is_dir():
+        scores = replace(scores, problems=(*scores.problems, *_trained_on(masks, scores)))
     if json is not None:
         write_json(scores, Path(json))
     if csv is not None:
         write_csv(scores, Path(csv))
     return scores
+
+
+def _require_same_classes(masks: Path, reference: Path, dataset_json: Path | None) -> None:
+    """Refuse masks whose values were predicted as other classes than the references declare."""
+    declared = find_names(reference, dataset_json).classes
+    for entry in known_predictions(masks).values():
+        require_classes(declared, entry.get("classes", declared), reference, str(masks / PREDICTIONS))
+
+
+def _trained_on(masks: Path, scores: Scores) -> Iterator[Problem]:
+    """Yield that scored scans were trained on: such scores tell nothing of other scans."""
+    entries = known_predictions(masks)
+    used = labelled_scans_of(run for entry in entries.values() for run in entry.get("runs", ()))
+    seen = [one.case for one in scores.cases if any(one.case in used[run] for run in _runs(entries.get(one.case)))]
+    if seen:
+        yield Problem(
+            "warning",
+            masks,
+            f"{len(seen)} of {count_text(len(scores.cases), 'scored scan')} were trained on with their annotations: "
+            f"{some_text(seen)}",
+            "score scans that were not, or let `duoseg compare --folds` or `duoseg calibrate` score these in turn",
+        )
+
+
+def _runs(entry: Entry | None) -> list[str]:
+    return [] if entry is None else [str(run) for run in entry.get("runs", ())]
 
 
 def _require_apart(outputs: Sequence[Path], prediction: Path, reference: Path, dataset_json: Path | None) -> None:

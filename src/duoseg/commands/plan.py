@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 
 from duoseg.commands.hours import fit_to_hours, warn_of_memory
+from duoseg.commands.replacing import require_no_run, require_replaceable_json
 from duoseg.commands.runs import require_known_settings, save_plan
 from duoseg.config import Config, load_checked_config
-from duoseg.files import CACHE, StrPath, require_writable
+from duoseg.files import CACHE, StrPath
 from duoseg.planning.fingerprint import take_fingerprint
 from duoseg.planning.known import Known
 from duoseg.planning.overrides import differences, override
@@ -61,7 +62,8 @@ def plan(
         InputError: the data or the request are wrong, or no plan fits the hours or the memory.
     """
     if out is not None:
-        require_writable(Path(out))  # before anything is measured
+        require_replaceable_json(Path(out), what="plan", keys={"classes", "patch"})  # before anything is measured
+        require_no_run(Path(out))
     use_threads(threads)
     settings = (load_checked_config(Path(config)) if config else Config()).with_options(labelled=labelled, steps=steps)
     dataset = load_dataset(data)

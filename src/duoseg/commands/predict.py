@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duoseg.commands.predicting.calibrated import judge_of, weights_of
-from duoseg.commands.predicting.manifest import Manifest
+from duoseg.commands.predicting.manifest import Manifest, known_predictions
 from duoseg.commands.predicting.outputs import Outputs, state_of
 from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
 from duoseg.commands.runs import load_model
@@ -25,6 +25,8 @@ from duoseg.scans.formats import OutputFormat
 from duoseg.scans.inputs import Rows as TableRows
 from duoseg.scans.inputs import find_inputs
 from duoseg.scans.side_by_side import Room
+from duoseg.scans.texts import some_text
+from duoseg.scans.values import mask_values
 from duoseg.training.devices import DeviceName, keep_freed_memory, use_threads
 from duoseg.training.memory import naming_want_of_memory
 from duoseg.training.places import find_place
@@ -125,6 +127,7 @@ def predict(
         model.judge, calibration = judge_of(runs, model.settings, weights)
     outputs = Outputs(Path(out), runs, model, format, weights, calibration, probabilities, uncertainty)
     cases = find_inputs([Path(path) for path in inputs], channels=model.plan.channels, rows=rows)
+    _require_no_masks(cases)
     with Manifest(outputs.out) as manifest:
         own = find_place().share(cases, part=part[0] - 1, parts=part[1])
         for case in own:
@@ -187,7 +190,9 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
             state = state_of(case)
             images = read_images(case)
             prepared = model.prepare(images.voxels, images.grid, name=str(case.images[0]))
-        return _Read(prepared, images.notes, state)
+        values = mask_values(images.voxels[0])
+        odd = (f"It holds no other values than {some_text(values)}, as a mask does.",) if values else ()
+        return _Read(prepared, (*images.notes, *odd), state)
 
     def segment(case: Case, scan: _Read) -> _Segmented:
         with naming_want_of_memory(case.images[0]):
@@ -204,6 +209,16 @@ def _outcomes(cases: Sequence[Case], outputs: Outputs, manifest: Manifest) -> It
         cases, read, segment, write, room=Room(parts=find_place().sharing), size=bytes_to_hold
     ):
         yield outcome
+
+
+def _require_no_masks(cases: Sequence[Case]) -> None:
+    """Refuse masks that an earlier call wrote, as where its folder is given in place of that of the scans."""
+    written: dict[Path, set[str]] = {}
+    for image in (image for case in cases for image in case.images):
+        if image.parent not in written:
+            written[image.parent] = {str(entry["mask"]) for entry in known_predictions(image.parent).values()}
+        if image.name in written[image.parent]:
+            raise InputError(f"{image}: is a mask that `duoseg predict` wrote, and no scan; give the scans themselves.")
 
 
 def runs_and_inputs(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

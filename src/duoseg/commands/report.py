@@ -16,6 +16,7 @@ from duoseg.commands.predicting.calibrated import CALIBRATION, CROSSED, HELD, MA
 from duoseg.commands.predicting.manifest import PREDICTIONS, read_finished
 from duoseg.commands.predicting.outputs import layers_of
 from duoseg.commands.preparing import looks_at_unlabelled
+from duoseg.commands.replacing import require_replaceable_text
 from duoseg.commands.runs import CASES, ENVIRONMENT, ORIGIN, PLAN, WEIGHTS, load_plan, require_file
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
@@ -69,6 +70,7 @@ def report(
     """
     folder = Path(run)
     page = Path(out) if out else folder / REPORT
+    require_replaceable_text(page, what="page", begins="<!DOCTYPE html>", holds="default-src 'none'")
     if scores is not None and reference is None:
         raise InputError("--scores: give the true masks by --reference, too; their outlines are on the page.")
     if reference is not None:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -84,6 +84,17 @@ def origin_of(start_from: Path, plan: Plan) -> dict[str, Any]:
         if getattr(earlier, part) != getattr(plan, part):
             logger.warning(f"{start_from}: its plan has another {part}, so that its networks saw scans otherwise.")
     return {"from": located(start_from), "steps": earlier.steps + steps_before(start_from)}
+
+
+def labelled_scans_of(runs: Iterable[StrPath]) -> dict[str, set[str]]:
+    """The names of the scans that runs were trained on with their annotations, as far as the runs are still there."""
+    used: dict[str, set[str]] = {}
+    for run in {str(run) for run in runs}:
+        try:
+            used[run] = {str(name) for name in read_json(Path(run) / CASES)["labelled"]}
+        except (InputError, KeyError, TypeError):
+            used[run] = set()
+    return used
 
 
 def steps_before(run: Path) -> int:

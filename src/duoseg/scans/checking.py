@@ -15,6 +15,7 @@ from duoseg.scans.cases import Case, Problem
 from duoseg.scans.check_report import SEVERITIES, CheckReport, Role, Row, severity_text
 from duoseg.scans.comparing import (
     Inspected,
+    SeenLabel,
     channel_problems,
     class_problems,
     crossed_persons,
@@ -35,6 +36,7 @@ from duoseg.scans.inspection import (
     problem_from,
     value_range,
 )
+from duoseg.scans.mixups import misspelt_persons, shared_labels, swapped_labels
 from duoseg.scans.origins import NO_ORIGIN, Origin, label_origin_problems
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.segments import by_name, strangers, with_ignored
@@ -89,6 +91,9 @@ def check_dataset(
         *spacing_problems(inspected),
         *channel_problems(dataset, inspected),
         *duplicate_problems(inspected),
+        *shared_labels(inspected),
+        *swapped_labels(inspected),
+        *misspelt_persons(dataset),
         *crossed_persons(dataset, inspected),
     ]
     names = {value: name for name, value in dataset.classes.items()}
@@ -159,11 +164,12 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             scan = replace(scan, voxels=fill_not_finite(scan.voxels, scan.source))
         boxes.append(content_box(scan.voxels[None]))
         del scan  # before the next channel is read
-    values, segments = None, dict[Path, Mapping[str, int]]()
+    label = SeenLabel()
     if case.label is not None and not left_out:
-        values, segments[case.label] = _inspect_label(dataset, case.label, first, origins, _union(boxes), problems)
-    row = Row(case.name, role, first[1] if first else None, len(images), values, "")
-    return Inspected(row, case, digests, lowest, tuple(problems), segments, next(iter(origins.values()), NO_ORIGIN))
+        label = _inspect_label(dataset, case.label, first, origins, _union(boxes), problems)
+    row = Row(case.name, role, first[1] if first else None, len(images), label.values, "")
+    origin = next(iter(origins.values()), NO_ORIGIN)
+    return Inspected(row, case, digests, lowest, tuple(problems), label, origin)
 
 
 def _is_left_out(dataset: Dataset, case: Case) -> bool:
@@ -177,13 +183,12 @@ def _inspect_label(
     origins: Mapping[Path, Origin],
     box: Pairs | None,
     problems: list[Problem],
-) -> tuple[dict[int, float] | None, Mapping[str, int]]:
-    """Return value -> volume in ml, None where the label cannot be read, and name -> value of its segments."""
+) -> SeenLabel:
     try:
         scan = read_scan(file)
     except InputError as error:
         problems.append(problem_from(error, file))
-        return None, {}
+        return SeenLabel()
     declared = with_ignored(dataset.classes, dataset.ignore_value)
     problems += strangers(file, scan.segments, declared)
     try:
@@ -199,7 +204,12 @@ def _inspect_label(
     count = count_label(scan.voxels)
     problems += label_problems(scan, count, dataset.classes, dataset.ignore_value)
     volumes = {value: voxels * scan.grid.voxel_volume_ml for value, voxels in sorted(count.voxels.items())}
-    return volumes, scan.segments
+    return SeenLabel(
+        volumes,
+        scan.segments,
+        digest=content_hash(scan) if any(count.voxels.get(value) for value in {*count.voxels} - {0}) else "",
+        strange_grid=scan.grid if image is not None and placed is None else None,
+    )
 
 
 def _union(boxes: Sequence[Pairs]) -> Pairs | None:

@@ -16,6 +16,7 @@ from duoseg.scans.dataset import Dataset
 from duoseg.scans.description import is_ct
 from duoseg.scans.leaks import SIDES
 from duoseg.scans.origins import NO_ORIGIN, Origin, person_problems
+from duoseg.scans.scan import Grid
 from duoseg.scans.segments import disagreements
 from duoseg.scans.sides import may_be_a_side, speak_of_sides
 from duoseg.scans.strays import stray_text
@@ -28,11 +29,31 @@ SPACING_FACTOR = 2.0
 EQUAL_VOLUMES = 0.25
 """Two classes may be the two sides of one organ if their volumes differ by no more than this share, on average."""
 
+FEWEST_LABELS = 3
+"""Labels from which on one that has nothing in common with the others is pointed out."""
+
 CT_AIR = -900
 """Values as low as this are those of air in CT: no other scanner has negative values by itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class SeenLabel:
+    """All that is kept of a label.
+
+    Attributes:
+        values: value -> volume in ml; None where there is no label, or it cannot be read.
+        segments: name -> value of its segments.
+        digest: of its voxels; empty where nothing is in it.
+        strange_grid: where it lies, if its scan does not.
+    """
+
+    values: dict[int, float] | None = None
+    segments: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
+    strange_grid: Grid | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Inspected:
     """All that is kept of a case that was read.
 
@@ -42,7 +63,7 @@ class Inspected:
         digests: image file -> hash of its voxels, for those that could be read.
         lowest: channel number -> least value, for those that could be read.
         problems: what is wrong with its files.
-        segments: its label's file -> name -> value of the segments there.
+        label: what is kept of its label.
         origin: of the first image that could be read.
     """
 
@@ -51,7 +72,7 @@ class Inspected:
     digests: Mapping[Path, str]
     lowest: Mapping[int, float]
     problems: tuple[Problem, ...]
-    segments: Mapping[Path, Mapping[str, int]] = field(default_factory=dict)
+    label: SeenLabel
     origin: Origin = NO_ORIGIN
 
     @property
@@ -86,12 +107,30 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
         )
     if not classes:
         yield Problem("error", dataset.place, "all labels are empty", "annotate at least one scan")
+    if not dataset.classes:
+        yield from _lonely(inspected, dataset.ignore_value)
+
+
+def _lonely(inspected: Sequence[Inspected], ignore_value: int | None) -> Iterator[Problem]:
+    """Yield a label of one value that no other label has, as of a program that writes 255 for the first class."""
+    found = {one: {*(one.row.values or {})} - {0, ignore_value} for one in inspected if one.row.values}
+    for one, values in found.items():
+        others = set().union(*(rest for other, rest in found.items() if other is not one))
+        if len(found) >= FEWEST_LABELS and len(values) == 1 and others and not values & others:
+            yield Problem(
+                "warning",
+                one.case.label or one.case.images[0],
+                f"has the value {min(values)} alone, and no other label has it: they have {some_text(sorted(others))}",
+                "give its class the value that it has in the others, or declare all classes in dataset.json",
+            )
 
 
 def segment_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
     """Yield labels that name a segment like another label, with another value, where no class is declared."""
     if not dataset.classes:
-        yield from disagreements([named for one in inspected for named in one.segments.items()])
+        yield from disagreements(
+            [(one.case.label, one.label.segments) for one in inspected if one.case.label is not None]
+        )
 
 
 def side_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
@@ -140,6 +179,16 @@ def channel_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterat
     for number, channel in enumerate(dataset.channels):
         values = [one.lowest[number] for one in inspected if number in one.lowest]
         low = [value for value in values if value <= CT_AIR]
+        if is_ct(channel) and 2 * len(low) > len(values):
+            for one in inspected:
+                if one.lowest.get(number, CT_AIR) >= 0:
+                    yield Problem(
+                        "warning",
+                        one.case.images[number],
+                        f"has no negative values, and {len(low)} of {len(values)} scans of the channel '{channel}' "
+                        f"have those of air, down to {min(low):.4g}",
+                        "make sure that it is CT, in Hounsfield units",
+                    )
         if low and not is_ct(channel):
             yield Problem(
                 "note",

@@ -123,10 +123,11 @@ def _sizes(files: Sequence[Path]) -> Hashable:
 
 def _samples(files: Sequence[Path]) -> Hashable:
     """Return a hash of pieces spread over each file."""
-    return tuple(sorted(map(_sample, files)))
+    return tuple(sorted(map(sample_of, files)))
 
 
-def _sample(file: Path) -> bytes:
+def sample_of(file: Path) -> bytes:
+    """A hash of pieces spread over a file."""
     total = hashlib.sha256()
     with readable(file), file.open("rb") as stream:
         step = max(1, _size(file) // SAMPLES)

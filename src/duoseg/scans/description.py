@@ -34,6 +34,13 @@ _FOREIGN = frozenset({"name", "dataset_name", "training", "test", "tensorImageSi
 """What others write into the file, which means nothing here and is no slip."""
 
 
+_BACKGROUND = frozenset(
+    {"background", "bg", "back", "unlabeled", "unlabelled", "none", "nothing", "clear", "empty", "air", "outside"}
+    | {"hintergrund", "fond", "fondo", "sfondo"}
+)
+"""Words by which the value 0 is called."""
+
+
 @dataclass(frozen=True)
 class Description:
     """What ``dataset.json`` says; empty where it is absent or silent.
@@ -43,7 +50,7 @@ class Description:
         classes: foreground class name -> value in the label files, by increasing value.
         ignore_value: the value of voxels that nobody annotated.
         file_ending: the ending of all image and label files.
-        problems: keys that look like slips of known ones.
+        problems: keys that look like slips of known ones, and a class that would not be learned.
     """
 
     channels: tuple[str, ...] = ()
@@ -75,6 +82,26 @@ def require_channels(found: tuple[str, ...], meant: tuple[str, ...], where: obje
         raise InputError(
             f"{where}: has the channels {', '.join(found)}, and {of} is for {', '.join(meant)}; give the images of "
             "these, in this order, or mend channel_names in dataset.json."
+        )
+
+
+def require_classes(found: Mapping[str, int], meant: Mapping[str, int], where: object, of: str) -> None:
+    """Refuse classes that are called otherwise, or have other values, than a plan's; where none is named, any may be.
+
+    Args:
+        found: class name -> value, of a data set.
+        meant: those of the plan.
+        where: the data set, for the message.
+        of: whose plan it is, for the message.
+
+    Raises:
+        InputError: they differ.
+    """
+    if found and dict(found) != dict(meant):
+        declared, own = (some_text([f"{name} ({value})" for name, value in one.items()]) for one in (found, meant))
+        raise InputError(
+            f"{where}: declares the classes {declared}, and {of} is for {own}; give the data set that it is for, or "
+            "mend labels in dataset.json."
         )
 
 
@@ -112,7 +139,8 @@ def read_description(folder: Path) -> Description:
         raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {shown(ending)}.')
     # "modality" is what nnU-Net's first version and the Medical Segmentation Decathlon call the channels.
     channels = _channels(path, _object(path, content, "channel_names") or _object(path, content, "modality"))
-    return Description(channels, classes, ignore_value, ending, tuple(_slips(path, content)))
+    problems = (*_slips(path, content), *_unlearned(path, _object(path, content, "labels")))
+    return Description(channels, classes, ignore_value, ending, problems)
 
 
 def too_high_a_channel(image: Path, number: int) -> InputError:
@@ -128,6 +156,18 @@ def _slips(path: Path, content: Mapping[str, Any]) -> Iterator[Problem]:
         meant = None if key in _FOREIGN or key in _KEYS else nearest_key(key, _KEYS)
         if meant is not None:
             yield Problem("warning", path, f'the key "{key}" means nothing here', f'call it "{meant}" if it is that')
+
+
+def _unlearned(path: Path, labels: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a class that counts from 0, which is the background's value."""
+    for name, value in labels.items():
+        if (_integer(value) == 0 or value == [0]) and not _BACKGROUND & {*re.split("[^a-z]+", name.lower())}:
+            yield Problem(
+                "warning",
+                path,
+                f"the label '{name}' has the value 0, which is the background's, so it is not learned",
+                "give it another value, in the label files, too, if it is a class",
+            )
 
 
 def _object(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:

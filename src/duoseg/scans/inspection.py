@@ -14,7 +14,7 @@ from duoseg.scans.cases import Problem
 from duoseg.scans.misplacement import misplacement_text, realignment_text
 from duoseg.scans.scan import Grid, Pairs, Scan, reordered
 from duoseg.scans.texts import count_text, some_text
-from duoseg.scans.values import LabelFault, count_values, is_finite, label_faults, not_finite_text
+from duoseg.scans.values import LabelFault, count_values, is_finite, label_faults, mask_values, not_finite_text
 
 _MANY_VALUES = 64
 _EXPORT_ANEW = "export the scan anew, or take it out"
@@ -63,6 +63,13 @@ def image_problems(scan: Scan) -> Iterator[Problem]:
         yield Problem("error", scan.source, "all voxels are NaN or infinite", _EXPORT_ANEW)
     elif low == high:
         yield Problem("error", scan.source, f"all voxels have the value {low:g}", _EXPORT_ANEW)
+    elif values := mask_values(voxels):
+        yield Problem(
+            "warning",
+            scan.source,
+            f"holds no other values than {some_text(values)}, as a mask does",
+            "make sure that it is a scan; take it out if it is a mask",
+        )
 
 
 def grid_problems(scan: Scan, image: Path, expected: Grid) -> Iterator[Problem]:

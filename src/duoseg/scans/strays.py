@@ -16,6 +16,9 @@ from duoseg.scans.texts import count_text
 
 FOLDERS = ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs", "images", "labels")
 
+NEAR = 0.9
+"""How alike the names of two folders are of which one is a slip; `difflib`'s measure."""
+
 _HEADERS = (".hdr", ".hdr.gz", ".nhdr", ".mhd")
 
 _LABEL_WORD = r"(labels?|lbl|seg|segmentation|masks?|gt|manual|\d{4})"
@@ -85,12 +88,15 @@ def _data_files(read: Sequence[Path]) -> Iterator[Path]:
 
 
 def misnamed_folders(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield each folder whose name differs from a known one only in case or separators, and the known one."""
+    """Yield each folder whose name is nearly a known one that is not there, and the known one."""
     present = sorted(path.name for path in root.iterdir() if path.is_dir())
     known = {_plain(name): name for name in FOLDERS}
     for name in present:
-        meant = known.get(_plain(name))
-        if meant is not None and meant not in present:
+        near = get_close_matches(_plain(name), [*known], n=1, cutoff=NEAR)
+        meant = known[near[0]] if near else None
+        if name == "labels" and "imagesTr" in present:  # a plain folder's name in nnU-Net's layout
+            meant = "labelsTr"
+        if meant is not None and meant != name and meant not in present:
             yield name, meant
 
 

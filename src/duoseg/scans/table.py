@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -23,6 +23,7 @@ from duoseg.scans.names import cell_fault, has_control, shown
 from duoseg.scans.texts import count_text, some_text
 
 SPLITS = ("train", "test", "holdout")
+_DRIVE = re.compile("[A-Za-z]:[\\\\/]")
 _KNOWN = ("case", "image", "label", "split", "subject")
 
 
@@ -131,7 +132,7 @@ def _image_columns(path: Path, columns: list[str]) -> list[str]:
         raise InputError(
             f"{path}: the heading names {some_text(list(map(shown, repeated)))} more than once; rename one."
         )
-    unknown = [name for name in columns if name not in _KNOWN and name not in images]
+    unknown = [name for name in columns if name and name not in _KNOWN and name not in images]
     if unknown:
         raise InputError(
             f"{path}: the {'column' if len(unknown) == 1 else 'columns'} {some_text(list(map(shown, unknown)))} "
@@ -156,13 +157,33 @@ def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> 
         raise InputError(f"{path}, row {number}: the split {shown(split)} is not known; use {', '.join(SPLITS)}.")
     label = path.parent / cells["label"] if cells.get("label") else None
     images = tuple(path.parent / cells[column] for column in columns)
+    _require_slashes(path, number, cells)
     for file in (*images, *([label] if label else [])):
+        if file.is_dir() and not is_readable(file):
+            inside = sorted(path.name for path in file.iterdir() if not path.name.startswith("."))
+            raise InputError(
+                f"{path}, row {number}: {file} is a folder, and no DICOM series lies in it itself (it holds "
+                f"{some_text(inside, 3) or 'nothing'}); name the file, or the folder of the slices."
+            )
         if not is_readable(file) and (Path(file.name.partition("#")[0]).suffix or _is_there(file)):
             raise InputError(
                 f"{path}, row {number}: the format of {file} is not known; these can be read: "
                 f"{', '.join(readable_suffixes())}."
             )
+    if label in images:
+        raise InputError(f"{path}, row {number}: names {label} as image and as label; a scan is no label of itself.")
     return _Row(number, normalize("NFC", cells.get("case", "")), images, label, split, cells.get("subject", ""))
+
+
+def _require_slashes(path: Path, number: int, cells: Mapping[str, str]) -> None:
+    """Refuse paths as Windows writes them, which no file here has."""
+    for column, cell in cells.items():
+        is_path = column == "label" or column.startswith("image")
+        if is_path and ("\\" in cell or _DRIVE.match(cell)) and not _is_there(path.parent / cell):
+            raise InputError(
+                f"{path}, row {number}: the column '{column}' holds a path of Windows ({shown(cell)}); write / between "
+                "folders, and a drive as it is called here, such as /mnt/d/scans in WSL."
+            )
 
 
 def _named(rows: list[_Row], path: Path) -> list[_Row]:

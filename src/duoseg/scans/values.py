@@ -14,6 +14,11 @@ from duoseg.scans.texts import count_text, number_text
 MAX_CLASSES = 127
 """Foreground classes at most: class indices are kept as int8."""
 
+MOST_OF_A_MASK = 8
+"""Values of a scan that is rather a mask: scanners give hundreds, even of a phantom."""
+SPARSE = 4
+"""Every so many voxels along each axis are looked at first."""
+
 WHOLE_TOLERANCE = 1e-4
 """Label values this close to a whole number count as it: scale factors leave such rounding."""
 
@@ -92,6 +97,20 @@ def label_faults(values: np.ndarray, counts: NDArray[np.integer] | None = None) 
             voxels = count_text(number, f"voxel {one}", f"voxels {many}")
             faults.append(LabelFault(f"{voxels}{words}{example}", remedy, where))
     return faults
+
+
+def mask_values(voxels: np.ndarray) -> list[int]:
+    """Return the values of voxels that look like those of a mask: a few whole numbers from 0 on; else none."""
+    if voxels.dtype.kind not in "biuf" or _many_values(voxels[::SPARSE, ::SPARSE, ::SPARSE]):
+        return []
+    values = np.unique(voxels)
+    return [] if _many_values(values) else [int(value) for value in values]
+
+
+def _many_values(voxels: np.ndarray) -> bool:
+    values = np.unique(voxels)
+    whole = bool(np.isfinite(values).all() and (values == np.rint(values)).all() and values.min(initial=0) >= 0)
+    return len(values) > MOST_OF_A_MASK or not whole
 
 
 def is_finite(voxels: np.ndarray) -> NDArray[np.bool_]:

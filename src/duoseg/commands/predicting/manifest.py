@@ -203,13 +203,24 @@ def read_finished(folder: Path) -> dict[str, Entry]:
     return found
 
 
+def known_predictions(folder: Path) -> dict[str, Entry]:
+    """The records of a folder's masks, by case; none where they cannot be read, as of masks that others made."""
+    try:
+        return _read_list(folder / PREDICTIONS)
+    except InputError:
+        return {}
+
+
 def _read_list(path: Path) -> dict[str, Entry]:
     if not path.is_file():
         return {}
     try:
         return {entry["case"]: entry for entry in read_json(path, limit=MOST_BYTES)["scans"]}
     except (KeyError, TypeError) as fault:
-        raise InputError(f"{path}: is no list of predictions: move it away, or choose another --out folder.") from fault
+        raise InputError(
+            f"{path}: is no list of predictions. Bring back a copy of it, or choose another --out folder: without it, "
+            "nobody knows which of the masks beside it were predicted, and they are not replaced."
+        ) from fault
 
 
 def _read_journal(path: Path) -> Iterator[tuple[str, Entry | None]]:

@@ -16,6 +16,7 @@ from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
+from duoseg.scans.copies import sample_of
 from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
 from duoseg.scans.leaks import folder_of
 from duoseg.scans.texts import some_text
@@ -217,26 +218,29 @@ class Outputs:
 
 
 def state_of(case: Case) -> str:
-    """What is another text once a file of a case is another: a digest of their sizes and times of change.
+    """What is another text once a file of a case is another: a digest of their sizes and times, and of pieces of some.
 
     An older file can replace a newer one, as from a backup, so the digest is of the time itself, and not of which is
-    the newer one.
+    the newer one. Files that were unpacked together may have one size and time, and two of them may change places: so
+    of one file, or of the first, the middle and the last of a series, some of the content counts, too.
 
     Raises:
         InputError: one of them is missing, or cannot be read.
     """
     try:
-        states = [(file, file.stat()) for file in _files_of(case)]
+        files = _files_of(case)
+        states = [(file, file.stat()) for file in files]
+        pieces = [sample_of(file) for file in {files[0]: 0, files[len(files) // 2]: 0, files[-1]: 0}]
     except OSError as fault:
         raise InputError(f"{fault.filename or case.images[0]}: cannot be read ({fault.strerror}).") from fault
     seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in states])
-    return hashlib.sha256(seen.encode()).hexdigest()[:32]
+    return hashlib.sha256(b"".join([seen.encode(), *pieces])).hexdigest()[:32]
 
 
 def _files_of(case: Case) -> list[Path]:
     """The files that a case's content lies in.
 
-    Of series in folders all visible files there, so that no header has to be read for this.
+    Of series in folders all visible files there, so that not all headers have to be read for this.
     """
     found: list[Path] = []
     for image in case.images:

@@ -169,6 +169,16 @@ def test_masks_of_a_version_that_kept_no_state_are_done_where_they_are_newer_tha
     assert predicted(trained, scans, out, resume=True) == names(scans)[:1]
 
 
+def test_a_mask_that_was_cut_short_is_not_done(trained, scans, tmp_path):
+    predicted(trained, scans, tmp_path / "masks")
+    mask = next((tmp_path / "masks").glob(f"{names(scans)[0]}.*"))
+    mask.write_bytes(mask.read_bytes()[:200])
+    with pytest.raises(Incomplete, match=rf"{mask.name}: has been changed since"):
+        predicted(trained, scans, tmp_path / "masks", resume=True)
+    mask.unlink()
+    assert predicted(trained, scans, tmp_path / "masks", resume=True) == names(scans)[:1]
+
+
 def test_another_owner_or_other_rights_of_a_scan_are_no_other_scan(trained, scans, tmp_path):
     predicted(trained, scans, tmp_path / "masks")
     for scan in scans.iterdir():

@@ -51,12 +51,12 @@ def evaluate(
             one of them.
     """
     outputs = [Path(path) for path in (json, csv) if path is not None]
+    if outputs:
+        _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
     if json is not None:
         require_replaceable_json(Path(json), what="scores", keys={"cases", "policy"})
     if csv is not None:
         require_replaceable_text(Path(csv), what="scores", begins="case,label,")
-    if outputs:
-        _require_apart(outputs, Path(prediction), Path(reference), Path(dataset) if dataset else None)
     masks = Path(prediction)
     if masks.is_dir():
         _require_same_classes(masks, Path(reference), Path(dataset) if dataset else None)

@@ -6,7 +6,7 @@ What is kept of a scan is one row of figures and a hash, so that memory grows by
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
     lowest: dict[int, float] = {}
     boxes: list[Pairs] = []
     first: tuple[Path, Grid] | None = None
-    origins: dict[Path, Origin] = {}
+    origins: list[Origin] = []
     twice = [image for image, times in Counter(images).items() if times > 1]
     if twice:
         text = f"is given for {len(images) - len({*images}) + 1} channels of the case"
@@ -151,7 +151,8 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
             problems.append(problem_from(error, image))
             continue
         problems += image_problems(scan)
-        digests[image], origins[image] = content_hash(scan), scan.origin
+        digests[image] = content_hash(scan)
+        origins.append(scan.origin)
         low, _ = value_range(scan.voxels)
         if low is not None:
             lowest[number] = low
@@ -166,9 +167,9 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         del scan  # before the next channel is read
     label = SeenLabel()
     if case.label is not None and not left_out:
-        label = _inspect_label(dataset, case.label, first, origins, _union(boxes), problems)
+        label = _inspect_label(dataset, case, case.label, first, origins, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(images), label.values, "")
-    origin = next(iter(origins.values()), NO_ORIGIN)
+    origin = origins[0] if origins else NO_ORIGIN
     return Inspected(row, case, digests, lowest, tuple(problems), label, origin)
 
 
@@ -178,9 +179,10 @@ def _is_left_out(dataset: Dataset, case: Case) -> bool:
 
 def _inspect_label(
     dataset: Dataset,
+    case: Case,
     file: Path,
     image: tuple[Path, Grid] | None,
-    origins: Mapping[Path, Origin],
+    origins: Sequence[Origin],
     box: Pairs | None,
     problems: list[Problem],
 ) -> SeenLabel:
@@ -196,7 +198,7 @@ def _inspect_label(
     except InputError as error:
         problems.append(problem_from(error, file))
     if image is not None:
-        problems += label_origin_problems(file, scan.origin, origins)
+        problems += label_origin_problems(file, scan.origin, origins, case.name)
         problems += grid_problems(scan, *image)
     placed = scan.onto(image[1]) if image is not None else None
     if placed is not None and box is not None:

@@ -142,8 +142,10 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
         raise InputError(f"{errors[0]}{more}")
     if not (sides.train or sides.test or errors):
         ending = f" and end in '{description.file_ending}', as dataset.json says" if description.file_ending else ""
+        unread = [str(problem) for problem in problems if problem.severity == "warning"][:1]
         raise InputError(
             f"{path}: holds no images that can be read{ending}; see the data set layouts in the documentation."
+            + "".join(f" {problem}" for problem in unread)
         )
     return Dataset(
         root=root,
@@ -162,8 +164,10 @@ def load_dataset(path: StrPath, *, tolerant: bool = False, splits: StrPath | Non
 def _find(path: Path) -> tuple[Path, Found]:
     if path.is_file() and path.suffix.lower() == ".csv":
         return path.parent, find_in_table(path, read_description(path.parent))
+    if path.is_file():
+        raise InputError(f"{path}: is no CSV table; save a spreadsheet as CSV in UTF-8, or give the data set's folder.")
     if not path.is_dir():
-        raise InputError(f"{path}: there is no such {'data set' if not path.exists() else 'folder or CSV table'}.")
+        raise InputError(f"{path}: there is no such data set.")
     if (path / UNFINISHED).is_dir():
         raise InputError(
             f"{path}: is a public set that is unfinished; run `duoseg fetch` again, which goes on with it."

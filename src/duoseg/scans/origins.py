@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,19 @@ class Origin:
 NO_ORIGIN = Origin()
 
 
-def label_origin_problems(label: Path, of_label: Origin, images: Mapping[Path, Origin]) -> Iterator[Problem]:
-    """Yield that a label was drawn on another scan than any of its case's ``images``, although it may fit."""
-    first = next(iter(images), label)
-    if _is_other(of_label.patient, [origin.patient for origin in images.values()]):
-        what = f"is of another patient than {first.name}, by its PatientID"
-    elif _is_other(of_label.frame, [origin.frame for origin in images.values()]):
-        what = f"was drawn in other coordinates than those of {first.name}, by its FrameOfReferenceUID"
+def label_origin_problems(label: Path, origin: Origin, others: Sequence[Origin], case: str) -> Iterator[Problem]:
+    """Yield that a mask was drawn on another scan than those that it is said to belong to, although it may fit.
+
+    Args:
+        label: the mask's file.
+        origin: its own.
+        others: of the images of its case, or of the mask that it is compared with.
+        case: what that is called.
+    """
+    if _is_other(origin.patient, [one.patient for one in others]):
+        what = f"is of another patient than {case}, by its PatientID"
+    elif _is_other(origin.frame, [one.frame for one in others]):
+        what = f"was drawn in other coordinates than those of {case}, by its FrameOfReferenceUID"
     else:
         return
     yield Problem("warning", label, what, "make sure that label and image belong together")

@@ -14,6 +14,7 @@ from duoseg.scans.description import Description
 from duoseg.scans.formats import read_scan
 from duoseg.scans.limits import memory_limit
 from duoseg.scans.misplacement import misplacement_text
+from duoseg.scans.origins import label_origin_problems
 from duoseg.scans.scan import Grid, Scan
 from duoseg.scans.segments import by_name, disagreements, strangers, with_ignored
 from duoseg.scans.side_by_side import in_processes
@@ -197,6 +198,8 @@ def _read_pair(pair: Pair, classes: Mapping[str, int], problems: list[Problem]) 
         expected = as_integers(reference.voxels, pair.reference)
         return np.zeros_like(expected), expected, reference.grid
     prediction = _read_mask(pair.prediction, classes, problems)
+    drawn_on = [reference.origin]
+    problems += label_origin_problems(pair.prediction, prediction.origin, drawn_on, str(pair.reference))
     if not classes:
         for problem in disagreements([(one.source, one.segments) for one in (reference, prediction)]):
             if problem.severity == "error":

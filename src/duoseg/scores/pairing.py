@@ -58,6 +58,8 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         references = _masks_in(reference) if reference.is_dir() else {stem(reference): reference}
     predictions = _masks_in(prediction)
     if not references:
+        if table:
+            raise InputError(f"{reference}: no row with the split test has a label; only these are references.")
         raise InputError(
             f"{reference}: no mask in a known format here. Give the folder that holds the reference masks."
         )

@@ -17,7 +17,15 @@ from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
 from duoseg.scans.copies import sample_of
-from duoseg.scans.formats import OutputFormat, map_suffix, mask_suffix, source_files, write_like, written_files
+from duoseg.scans.formats import (
+    OutputFormat,
+    map_suffix,
+    mask_suffix,
+    read_scan,
+    source_files,
+    write_like,
+    written_files,
+)
 from duoseg.scans.leaks import folder_of
 from duoseg.scans.texts import some_text
 
@@ -172,8 +180,12 @@ class Outputs:
             if STATE not in entry:  # an earlier version's, by which it is newer than the images
                 images = max(file.stat().st_mtime_ns for file in _files_of(case))
                 return images < min(file.stat().st_mtime_ns for file in files)
-            return entry[STATE] == state_of(case)
-        except (InputError, OSError):  # whoever reads it says what is wrong
+            if entry[STATE] != state_of(case):
+                return False
+            if digest_of(named[0]) != entry.get(WRITTEN):  # corrected, or damaged
+                read_scan(named[0])
+            return True
+        except (InputError, OSError):  # whoever reads the scan, or is to replace the mask, says what is wrong
             return False
 
     @property

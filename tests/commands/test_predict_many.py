@@ -391,11 +391,13 @@ def test_an_interruption_while_a_scan_is_read_ends_all():
     def read(item):
         time.sleep(0.5)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have switched off
     stopper = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     stopper.start()
     with pytest.raises(KeyboardInterrupt):
         list(overlapped([0, 1, 2], read, lambda *_: None, lambda *_: None, room=Room(10), size=lambda item: 8))
     stopper.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_mask_that_the_system_refuses_fails_alone(trained, scans, tmp_path, monkeypatch):

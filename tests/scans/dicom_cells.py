@@ -247,10 +247,16 @@ def positioned() -> Iterator[Cell]:
     yield row("thickness that is not the distance", setting(SliceThickness=9, SpacingBetweenSlices=7))
     yield refused(
         ALONE,
-        "a missing slice",
+        "a missing slice between others",
         make=partial(spoilt, Path.unlink, number=4),
         says="1 slice is missing: 1 between",
         text="named",
+    )
+    yield row(
+        "slices missing at an end",
+        make=partial(spoilt, Path.unlink),
+        voxels=VOXELS[..., :-1],
+        text="read: nothing in a series says where it should begin or end",
     )
     yield refused(ALONE, "an uneven gap", at(3, moved), says="unevenly spaced: 000", text="gaps named")
     yield refused(

@@ -27,15 +27,16 @@ CLASSES = {"liver": 1, "spleen": 2}
 SHAPE = (8, 7, 6)
 
 
-def mask() -> np.ndarray:
-    """Liver (1) and spleen (2), of different sizes."""
+def mask(case: str = "b") -> np.ndarray:
+    """Liver (1) and spleen (2), of different sizes; no two scans have the same."""
     voxels = np.zeros(SHAPE, np.uint8)
     voxels[1:6, 1:5, 1:5], voxels[6:8, 2:4, 2:4] = 1, 2
+    voxels[0, 0, 0] = case == "a"
     return voxels
 
 
-def swapped() -> np.ndarray:
-    return np.array([0, 2, 1], np.uint8)[mask()]
+def swapped(case: str = "b") -> np.ndarray:
+    return np.array([0, 2, 1], np.uint8)[mask(case)]
 
 
 def data_set(root: Path, segments: dict[str, int] | None, *, classes=CLASSES, voxels=None) -> Path:
@@ -43,7 +44,7 @@ def data_set(root: Path, segments: dict[str, int] | None, *, classes=CLASSES, vo
     for folder in ("imagesTr", "labelsTr"):
         (root / folder).mkdir(parents=True)
     for case, names, label in (
-        ("a", CLASSES, mask()),
+        ("a", CLASSES, mask("a")),
         ("b", segments, swapped() if voxels is None else voxels),
     ):
         image = root / "imagesTr" / f"{case}_0000.nii.gz"
@@ -155,7 +156,7 @@ def test_predictions_and_references_are_scored_by_their_names(tmp_path):
     root = data_set(tmp_path / "data", {"spleen": 1, "liver": 2})
     (tmp_path / "out").mkdir()
     like = root / "imagesTr" / "a_0000.nii.gz"
-    write_like(tmp_path / "out" / "a.seg.nrrd", swapped(), like=like, segments={"spleen": 1, "liver": 2})
+    write_like(tmp_path / "out" / "a.seg.nrrd", swapped("a"), like=like, segments={"spleen": 1, "liver": 2})
     write_like(tmp_path / "out" / "b.seg.nrrd", mask(), like=like, segments=CLASSES)
     scores = evaluate(tmp_path / "out", root / "labelsTr")
     assert all(case.labels[name]["dice"] == 1 for case in scores.cases for name in CLASSES)

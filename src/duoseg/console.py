@@ -120,7 +120,7 @@ class Console:
     def predict(self, scans: Sequence[PredictedScan], out: Path) -> None:
         """One row per scan with its volumes."""
         if not scans:
-            self._say(f"No scan was left to predict: their masks are in {out}.")
+            self._say(f"No scan was left to predict; the masks are in {out}.")
             return
         classes = list(scans[0].volumes_ml)
         # The least trusted first.

@@ -62,7 +62,7 @@ def test_resuming_counts_the_masks_that_are_there_as_done(trained, scans, tmp_pa
     count = len(names(scans))
     assert told == [(done, count) for done in range(1, count + 1)]
     status, said, _ = run("predict", trained, scans, "--out", tmp_path / "masks", "--resume", "--device", "cpu")
-    assert status == 0 and "No scan was left to predict: their masks are in" in said
+    assert status == 0 and "No scan was left to predict; the masks are in" in said
 
 
 def test_resuming_makes_masks_again_that_would_be_others_now(trained, scans, tmp_path):

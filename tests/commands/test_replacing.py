@@ -69,7 +69,10 @@ def test_scores_of_scans_that_were_trained_on_say_so(trained, data, tmp_path):
     scores = duoseg.evaluate(tmp_path / "masks", data / "labelsTr")
     (problem,) = [one for one in scores.problems if one.severity == "warning"]
     used = json.loads((trained / "cases.json").read_text())["labelled"]
-    assert f"{len(used)} of {len(scores.cases)} scored scans were trained on" in problem.message
+    assert (
+        f"{len(used)} of {len(scores.cases)} scored scans have the names of scans that were trained on"
+        in problem.message
+    )
     assert all(name in problem.message for name in used)
     assert (
         "trained on with their annotations"
@@ -89,6 +92,14 @@ def test_masks_of_other_classes_than_the_references_are_refused(trained, data, m
     ):
         with pytest.raises(InputError, match=r"declares the classes other .*, and .* is for"):
             call()
+
+
+def test_some_of_the_predicted_classes_may_be_scored(data, masks):
+    entries = json.loads((masks / "predictions.json").read_text())
+    for entry in entries["scans"]:
+        entry["classes"]["another"] = 77
+    (masks / "predictions.json").write_text(json.dumps(entries))
+    assert duoseg.evaluate(masks, data / "labelsTs").cases
 
 
 def test_masks_that_were_predicted_are_no_scans(trained, masks, tmp_path):

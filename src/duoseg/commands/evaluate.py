@@ -78,14 +78,18 @@ def evaluate(
 
 
 def _require_same_classes(masks: Path, reference: Path, dataset_json: Path | None) -> None:
-    """Refuse masks whose values were predicted as other classes than the references declare."""
+    """Refuse masks whose values were predicted as other classes than the references declare; some may be left out."""
     declared = find_names(reference, dataset_json).classes
+    values = {*declared.values()}
     for entry in known_predictions(masks).values():
-        require_classes(declared, entry.get("classes", declared), reference, str(masks / PREDICTIONS))
+        predicted = entry.get("classes", {})
+        shared = [(name, value) for name, value in predicted.items() if name in declared or value in values]
+        if any(declared.get(name) != value for name, value in shared):
+            require_classes(declared, predicted, reference, str(masks / PREDICTIONS))
 
 
 def _trained_on(masks: Path, scores: Scores) -> Iterator[Problem]:
-    """Yield that scored scans were trained on: such scores tell nothing of other scans."""
+    """Yield that scored scans were trained on, by their names: such scores tell nothing of other scans."""
     entries = known_predictions(masks)
     used = labelled_scans_of(run for entry in entries.values() for run in entry.get("runs", ()))
     seen = [one.case for one in scores.cases if any(one.case in used[run] for run in _runs(entries.get(one.case)))]
@@ -93,9 +97,10 @@ def _trained_on(masks: Path, scores: Scores) -> Iterator[Problem]:
         yield Problem(
             "warning",
             masks,
-            f"{len(seen)} of {count_text(len(scores.cases), 'scored scan')} were trained on with their annotations: "
-            f"{some_text(seen)}",
-            "score scans that were not, or let `duoseg compare --folds` or `duoseg calibrate` score these in turn",
+            f"{len(seen)} of {count_text(len(scores.cases), 'scored scan')} have the names of scans that were trained "
+            f"on with their annotations: {some_text(seen)}",
+            "if these are the same, their scores tell nothing of others: score others, or let `duoseg compare --folds` "
+            "or `duoseg calibrate` score these in turn",
         )
 
 

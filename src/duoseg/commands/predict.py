@@ -216,7 +216,7 @@ def _require_no_masks(cases: Sequence[Case]) -> None:
     written: dict[Path, set[str]] = {}
     for image in (image for case in cases for image in case.images):
         if image.parent not in written:
-            written[image.parent] = {str(entry["mask"]) for entry in known_predictions(image.parent).values()}
+            written[image.parent] = {str(entry.get("mask")) for entry in known_predictions(image.parent).values()}
         if image.name in written[image.parent]:
             raise InputError(f"{image}: is a mask that `duoseg predict` wrote, and no scan; give the scans themselves.")
 

@@ -210,6 +210,7 @@ def _last_lines(log: Path) -> str:
     in_methods = _METHOD_FRAME.findall(text)
     if in_methods:  # of a traceback that begins and ends elsewhere, what whoever wrote the method looks for
         file, line = in_methods[-1]
-        told = list(takewhile(lambda line: line[:1].strip(), reversed(text.splitlines())))[:LAST_LINES]
-        return f"{chr(10).join(reversed(told))} ({file}, line {line})"
+        fault = [*takewhile(lambda line: line[:1].strip(), reversed(text.splitlines()))][:LAST_LINES]
+        told = "\n".join(reversed(fault))
+        return f"{told} ({file}, line {line})"
     return "\n".join(text.splitlines()[-LAST_LINES:])

@@ -242,11 +242,13 @@ def state_of(case: Case) -> str:
     try:
         files = _files_of(case)
         states = [(file, file.stat()) for file in files]
-        pieces = [sample_of(file) for file in {files[0]: 0, files[len(files) // 2]: 0, files[-1]: 0}]
+        middle = len(files) // 2
+        pieces = map(sample_of, dict.fromkeys([*files[:1], *files[middle : middle + 1], *files[-1:]]))
+        content = b"".join(pieces)
     except OSError as fault:
         raise InputError(f"{fault.filename or case.images[0]}: cannot be read ({fault.strerror}).") from fault
     seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in states])
-    return hashlib.sha256(b"".join([seen.encode(), *pieces])).hexdigest()[:32]
+    return hashlib.sha256(seen.encode() + content).hexdigest()[:32]
 
 
 def _files_of(case: Case) -> list[Path]:

@@ -12,6 +12,7 @@ from duoseg.errors import InputError
 from duoseg.scans.checking import check_dataset
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.phantoms import write_phantom_dataset
+from duoseg.scans.strays import like_name
 
 
 @pytest.fixture
@@ -162,3 +163,19 @@ def test_empty_columns_of_a_spreadsheet_mean_nothing(data):
 def test_a_folder_one_too_high_is_told_with_what_it_holds(data):
     with pytest.raises(InputError, match=r"imagesTr is a folder, and no DICOM series lies in it.*holds a_0000"):
         load_dataset(table(data, "imagesTr,,,"))
+
+
+@pytest.mark.parametrize("name", ["B", "b_label", "label-B"])
+def test_labels_that_are_spelled_a_little_differently_are_told_what_to_be_called(data, name):
+    (data / "labelsTr/b.nii.gz").rename(data / f"labelsTr/{name}.nii.gz")
+    assert any("rename it to b.nii.gz" in one for one in told(data))
+
+
+def test_numbers_with_other_zeros_are_the_same_name_but_not_other_numbers():
+    cases = ["pat_01", "pat_02", "pat_011"]
+    assert [like_name(name, cases) for name in ("Pat-1", "pat2", "PAT_11", "pat_03")] == [
+        "pat_01",
+        "pat_02",
+        "pat_011",
+        "",
+    ]

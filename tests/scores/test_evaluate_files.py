@@ -426,3 +426,15 @@ def test_progress_is_told_of_every_case(folders: tuple[Path, Path]) -> None:
     told: list[tuple[int, int]] = []
     evaluate(*folders, progress=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_mask_of_nearly_the_name_of_a_reference_is_offered(tmp_path):
+    voxels = np.ones((3, 3, 3), np.uint8)
+    for name in ("truth/Pat_01", "truth/x", "masks/pat_1", "masks/x"):
+        path = tmp_path / f"{name}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    (problem,) = [
+        one for one in duoseg.evaluate(tmp_path / "masks", tmp_path / "truth").problems if one.severity == "error"
+    ]
+    assert "rename that of 'pat_1' if it is meant" in problem.remedy

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from duoseg.errors import InputError
@@ -108,7 +109,8 @@ def nearest_key(key: str, known: Sequence[str]) -> str | None:
 
 
 def _meant_case(name: str, cases: Collection[str]) -> str:
-    """Take words for a label off the name's ends until a case is left; empty where none is."""
+    """Take words for a label off the name's ends until a case is left, or one spelled alike; empty where none is."""
+    whole = name
     while name:
         shorter = _AFTER.sub("", _BEFORE.sub("", name))
         if shorter in cases:
@@ -116,7 +118,19 @@ def _meant_case(name: str, cases: Collection[str]) -> str:
         if shorter == name:
             break
         name = shorter
-    return ""
+    return like_name(whole, cases) or like_name(name, cases)
+
+
+def like_name(name: str, names: Collection[str]) -> str:
+    """Return the one of some names that differs from ``name`` in capitals, separators and leading zeros alone."""
+    found = [other for other in names if _spelling(other) == _spelling(name)]
+    return found[0] if len(found) == 1 else ""
+
+
+@lru_cache(maxsize=2**16)  # each label without an image asks all cases
+def _spelling(name: str) -> tuple[str, ...]:
+    parts = re.findall("[a-z]+|[0-9]+", name.lower())
+    return tuple(part.lstrip("0") for part in parts)
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from duoseg.scans.formats import can_read, exists, read_grid, stem
 from duoseg.scans.inputs import is_table
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.names import has_control, shown
+from duoseg.scans.strays import like_name
 from duoseg.scans.texts import count_text, some_text
 
 DESCRIPTION = "dataset.json"
@@ -69,8 +70,9 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
             f"{reference}: '{min(predictions)}' here, '{min(references)}' there. Masks pair by name without the suffix."
         )
     pairs = [Pair(case, predictions.get(case), path) for case, path in references.items()]
-    problems = [_missing(pair, prediction) for pair in pairs if pair.prediction is None]
-    extra = sorted(predictions.keys() - references.keys()) if reference.is_dir() or table else []
+    unpaired = predictions.keys() - references.keys()
+    problems = [_missing(pair, prediction, unpaired) for pair in pairs if pair.prediction is None]
+    extra = sorted(unpaired) if reference.is_dir() or table else []
     if extra:
         remedy = "they are not scored; give their references to score them"
         number = count_text(len(extra), "mask has no reference of its name", "masks have no reference of their name")
@@ -169,10 +171,12 @@ def _masks_in(folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _missing(pair: Pair, folder: Path) -> Problem:
+def _missing(pair: Pair, folder: Path, unpaired: Set[str]) -> Problem:
+    near = like_name(pair.case, unpaired)
+    meant = f"rename that of '{near}' if it is meant" if near else "predict it"
     return Problem(
         severity="error",
         file=pair.reference,
         message=f"case '{pair.case}' has no prediction in {folder}; it is scored as an empty mask",
-        remedy="predict it, or remove its reference if it was not meant to be scored",
+        remedy=f"{meant}, or remove its reference if it was not meant to be scored",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,8 +58,8 @@ def evaluate(
     if csv is not None:
         require_replaceable_text(Path(csv), what="scores", begins="case,label,")
     masks = Path(prediction)
-    if masks.is_dir():
-        _require_same_classes(masks, Path(reference), Path(dataset) if dataset else None)
+    entries = known_predictions(masks)
+    _require_same_classes(masks, entries, Path(reference), Path(dataset) if dataset else None)
     scores = scoring.evaluate(
         masks,
         Path(reference),
@@ -68,8 +68,7 @@ def evaluate(
         threads=threads,
         progress=counted(progress, "evaluate"),
     )
-    if masks.is_dir():
-        scores = replace(scores, problems=(*scores.problems, *_trained_on(masks, scores)))
+    scores = replace(scores, problems=(*scores.problems, *_trained_on(masks, entries, scores)))
     if json is not None:
         write_json(scores, Path(json))
     if csv is not None:
@@ -77,20 +76,21 @@ def evaluate(
     return scores
 
 
-def _require_same_classes(masks: Path, reference: Path, dataset_json: Path | None) -> None:
+def _require_same_classes(
+    masks: Path, entries: Mapping[str, Entry], reference: Path, dataset_json: Path | None
+) -> None:
     """Refuse masks whose values were predicted as other classes than the references declare; some may be left out."""
-    declared = find_names(reference, dataset_json).classes
+    declared = find_names(reference, dataset_json).classes if entries else {}
     values = {*declared.values()}
-    for entry in known_predictions(masks).values():
+    for entry in entries.values():
         predicted = entry.get("classes", {})
         shared = [(name, value) for name, value in predicted.items() if name in declared or value in values]
         if any(declared.get(name) != value for name, value in shared):
             require_classes(declared, predicted, reference, str(masks / PREDICTIONS))
 
 
-def _trained_on(masks: Path, scores: Scores) -> Iterator[Problem]:
+def _trained_on(masks: Path, entries: Mapping[str, Entry], scores: Scores) -> Iterator[Problem]:
     """Yield that scored scans were trained on, by their names: such scores tell nothing of other scans."""
-    entries = known_predictions(masks)
     used = labelled_scans_of(run for entry in entries.values() for run in entry.get("runs", ()))
     seen = [one.case for one in scores.cases if any(one.case in used[run] for run in _runs(entries.get(one.case)))]
     if seen:

@@ -136,18 +136,19 @@ def predict(
             except InputError:  # unless another process has written it since
                 manifest.renew()
                 outputs.require_own(case, manifest.get(case.name))
-        left = [case for case in own if not (resume and outputs.finished(case, manifest.get(case.name)))]
-        done = len(own) - len(left)
-        scans: Rows[PredictedScan] = Rows()
-        failures: list[str] = []
-        for case in [*left]:
+        left, failures, scans = list[Case](), list[str](), Rows[PredictedScan]()
+        for case in own:
+            entry = manifest.get(case.name)
+            if resume and outputs.finished(case, entry):
+                continue
             try:
-                outputs.require_untouched(manifest.get(case.name), resume=resume)
+                outputs.require_untouched(entry, resume=resume)
+                left.append(case)
             except InputError as fault:
                 if not resume:  # so that nothing has been replaced
                     raise
                 failures.append(str(fault))
-                left.remove(case)
+        done = len(own) - len(left) - len(failures)
         if done and progress is not None:
             progress("predict", done, len(own))
         for outcome in _outcomes(left, outputs, manifest):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -114,9 +114,10 @@ def class_problems(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator
 def _lonely(inspected: Sequence[Inspected], ignore_value: int | None) -> Iterator[Problem]:
     """Yield a label of one value that no other label has, as of a program that writes 255 for the first class."""
     found = {one: {*(one.row.values or {})} - {0, ignore_value} for one in inspected if one.row.values}
+    holders = Counter(value for values in found.values() for value in values)
     for one, values in found.items():
-        others = set().union(*(rest for other, rest in found.items() if other is not one))
-        if len(found) >= FEWEST_LABELS and len(values) == 1 and others and not values & others:
+        others = holders.keys() - values
+        if len(found) >= FEWEST_LABELS and len(values) == 1 and others and holders[min(values)] == 1:
             yield Problem(
                 "warning",
                 one.case.label or one.case.images[0],

@@ -95,7 +95,12 @@ def _listed(image: Path) -> list[Path]:
     place = folder_of(image)
     if place is None:
         return [image] if image.is_file() else []
-    with readable(place[0]), os.scandir(place[0]) as entries:
+    return visible_files(place[0])
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that are not hidden, in any order; ``InputError`` where it may not be read."""
+    with readable(folder), os.scandir(folder) as entries:
         return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_file()]
 
 

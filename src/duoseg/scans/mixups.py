@@ -43,7 +43,7 @@ def swapped_labels(inspected: Sequence[Inspected]) -> Iterator[Problem]:
         label = one.case.label
         if label is None:
             continue
-        if stem(label) in names - {one.row.case, *map(stem, one.case.images)}:
+        if stem(label) in names and stem(label) not in (one.row.case, *map(stem, one.case.images)):
             yield Problem(
                 "warning",
                 label,

@@ -91,20 +91,18 @@ def _data_files(read: Sequence[Path]) -> Iterator[Path]:
 def misnamed_folders(root: Path) -> Iterator[tuple[str, str]]:
     """Yield each folder whose name is nearly a known one that is not there, and the known one."""
     present = sorted(path.name for path in root.iterdir() if path.is_dir())
-    known = {_plain(name): name for name in FOLDERS}
     for name in present:
-        near = get_close_matches(_plain(name), [*known], n=1, cutoff=NEAR)
-        meant = known[near[0]] if near else None
+        meant = nearest_key(name, FOLDERS, cutoff=NEAR)
         if name == "labels" and "imagesTr" in present:  # a plain folder's name in nnU-Net's layout
             meant = "labelsTr"
         if meant is not None and meant != name and meant not in present:
             yield name, meant
 
 
-def nearest_key(key: str, known: Sequence[str]) -> str | None:
+def nearest_key(key: str, known: Sequence[str], *, cutoff: float = 0.75) -> str | None:
     """Return the known key that a slip has probably turned into ``key``, if there is one."""
     plain = {_plain(name): name for name in known}
-    nearest = get_close_matches(_plain(key), list(plain), n=1, cutoff=0.75)
+    nearest = get_close_matches(_plain(key), list(plain), n=1, cutoff=cutoff)
     return plain[nearest[0]] if nearest else None
 
 

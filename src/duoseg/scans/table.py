@@ -159,13 +159,15 @@ def _row(path: Path, number: int, cells: dict[str, str], columns: list[str]) -> 
     images = tuple(path.parent / cells[column] for column in columns)
     _require_slashes(path, number, cells)
     for file in (*images, *([label] if label else [])):
-        if file.is_dir() and not is_readable(file):
+        if is_readable(file):
+            continue
+        if file.is_dir():
             inside = sorted(path.name for path in file.iterdir() if not path.name.startswith("."))
             raise InputError(
                 f"{path}, row {number}: {file} is a folder, and no DICOM series lies in it itself (it holds "
                 f"{some_text(inside, 3) or 'nothing'}); name the file, or the folder of the slices."
             )
-        if not is_readable(file) and (Path(file.name.partition("#")[0]).suffix or _is_there(file)):
+        if Path(file.name.partition("#")[0]).suffix or _is_there(file):
             raise InputError(
                 f"{path}, row {number}: the format of {file} is not known; these can be read: "
                 f"{', '.join(readable_suffixes())}."

@@ -198,8 +198,8 @@ def _read_pair(pair: Pair, classes: Mapping[str, int], problems: list[Problem]) 
         expected = as_integers(reference.voxels, pair.reference)
         return np.zeros_like(expected), expected, reference.grid
     prediction = _read_mask(pair.prediction, classes, problems)
-    drawn_on = [reference.origin]
-    problems += label_origin_problems(pair.prediction, prediction.origin, drawn_on, str(pair.reference))
+    of_reference = str(pair.reference)
+    problems += label_origin_problems(pair.prediction, prediction.origin, [reference.origin], of_reference)
     if not classes:
         for problem in disagreements([(one.source, one.segments) for one in (reference, prediction)]):
             if problem.severity == "error":

@@ -65,12 +65,12 @@ def require_same(out: Path, wanted: Mapping[Combination, Mapping[str, Any]], don
         InputError: names what differs.
     """
     asked = [done[one.name] for one in wanted if one.name in done]
-    begun = {out / one.combination.name: (one.entry.method, one.environment or {}) for one in asked}
+    runs = {out / one.combination.name: (one.entry.method, one.environment or {}) for one in asked}
     for one in wanted:
         kept = out / one.name / ENVIRONMENT
         if one.name not in done and kept.is_file():
-            begun[kept.parent] = (str(wanted[one]["method"]), read_json(kept))
-    warn_of_changed_code(begun)
+            runs[kept.parent] = (str(wanted[one]["method"]), read_json(kept))
+    warn_of_changed_code(runs)
     others = []
     for one, now in wanted.items():
         folder = out / one.name

@@ -16,7 +16,7 @@ from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
-from duoseg.scans.copies import sample_of
+from duoseg.scans.copies import sample_of, visible_files
 from duoseg.scans.formats import (
     OutputFormat,
     map_suffix,
@@ -262,7 +262,7 @@ def _files_of(case: Case) -> list[Path]:
         if place is None:
             found += source_files(image)
         else:
-            found += sorted(file for file in place[0].iterdir() if file.is_file() and not file.name.startswith("."))
+            found += sorted(visible_files(place[0]))
     return found
 
 

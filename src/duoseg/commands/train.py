@@ -206,11 +206,11 @@ def train(
                 trainer.begin()
                 save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
             if ranks.first:
-                code = code_of(settings.method)
-                if state is not None:
-                    before = read_json(out / ENVIRONMENT) if (out / ENVIRONMENT).is_file() else {}
+                resumed = state is not None and (out / ENVIRONMENT).is_file()
+                before = read_json(out / ENVIRONMENT) if resumed else {}
+                if before:
                     warn_of_changed_code({out: (settings.method, before)})
-                    code = before.get(METHOD_CODE, code)  # with which it began, so that each resumption is warned of
+                code = before.get(METHOD_CODE) or code_of(settings.method)  # that with which it began
                 surroundings = environment(resolve_device(device), torch.get_num_threads())
                 write_json(out / ENVIRONMENT, {**surroundings, METHOD_CODE: code})
             try:

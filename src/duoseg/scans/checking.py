@@ -18,7 +18,6 @@ from duoseg.scans.comparing import (
     SeenLabel,
     channel_problems,
     class_problems,
-    crossed_persons,
     duplicate_problems,
     segment_problems,
     side_problems,
@@ -36,7 +35,7 @@ from duoseg.scans.inspection import (
     problem_from,
     value_range,
 )
-from duoseg.scans.mixups import misspelt_persons, shared_labels, swapped_labels
+from duoseg.scans.mixups import crossed_persons, misspelt_persons, shared_labels, swapped_labels
 from duoseg.scans.origins import NO_ORIGIN, Origin, label_origin_problems
 from duoseg.scans.scan import Grid, Pairs, content_box
 from duoseg.scans.segments import by_name, strangers, with_ignored
@@ -93,7 +92,7 @@ def check_dataset(
         *duplicate_problems(inspected),
         *shared_labels(inspected),
         *swapped_labels(inspected),
-        *misspelt_persons(dataset),
+        *misspelt_persons(dataset, inspected),
         *crossed_persons(dataset, inspected),
     ]
     names = {value: name for name, value in dataset.classes.items()}
@@ -167,7 +166,7 @@ def _inspect(dataset: Dataset, case: Case, role: Role) -> Inspected:
         del scan  # before the next channel is read
     label = SeenLabel()
     if case.label is not None and not left_out:
-        label = _inspect_label(dataset, case, case.label, first, origins, _union(boxes), problems)
+        label = _inspect_label(dataset, case, first, origins, _union(boxes), problems)
     row = Row(case.name, role, first[1] if first else None, len(images), label.values, "")
     origin = origins[0] if origins else NO_ORIGIN
     return Inspected(row, case, digests, lowest, tuple(problems), label, origin)
@@ -180,12 +179,14 @@ def _is_left_out(dataset: Dataset, case: Case) -> bool:
 def _inspect_label(
     dataset: Dataset,
     case: Case,
-    file: Path,
     image: tuple[Path, Grid] | None,
     origins: Sequence[Origin],
     box: Pairs | None,
     problems: list[Problem],
 ) -> SeenLabel:
+    """Read the label of a case that has one."""
+    file = case.label
+    assert file is not None
     try:
         scan = read_scan(file)
     except InputError as error:
@@ -209,7 +210,7 @@ def _inspect_label(
     return SeenLabel(
         volumes,
         scan.segments,
-        digest=content_hash(scan) if any(count.voxels.get(value) for value in {*count.voxels} - {0}) else "",
+        digest=content_hash(scan) if any(voxels for value, voxels in count.voxels.items() if value) else "",
         strange_grid=scan.grid if image is not None and placed is None else None,
     )
 

@@ -15,7 +15,7 @@ from duoseg.scans.check_report import Role, Row
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.description import is_ct
 from duoseg.scans.leaks import SIDES
-from duoseg.scans.origins import NO_ORIGIN, Origin, person_problems
+from duoseg.scans.origins import NO_ORIGIN, Origin
 from duoseg.scans.scan import Grid
 from duoseg.scans.segments import disagreements
 from duoseg.scans.sides import may_be_a_side, speak_of_sides
@@ -224,7 +224,7 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
             )
             continue
         leaks = any(image == one.case.images[0] for one, image in group)
-        crossed = leaks and len({_side(one.row.role) for one, _ in group}) > 1
+        crossed = leaks and len({side_of(one.row.role) for one, _ in group}) > 1
         yield Problem(
             "error" if crossed else "warning",
             group[-1][1],
@@ -233,10 +233,6 @@ def duplicate_problems(inspected: Sequence[Inspected]) -> Iterator[Problem]:
         )
 
 
-def crossed_persons(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
-    """Yield persons with scans on two sides, as far as files tell who is shown."""
-    yield from person_problems(dataset.place, [(one.case, _side(one.row.role), one.origin) for one in inspected])
-
-
-def _side(role: Role) -> str:
+def side_of(role: Role) -> str:
+    """Return the side of the split that a case of some role is on, in words."""
     return {"holdout": SIDES[1], "test": SIDES[2]}.get(role, SIDES[0])

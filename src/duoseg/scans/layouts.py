@@ -13,7 +13,7 @@ from duoseg.files import readable
 from duoseg.scans.cases import Case, LeftOut, Problem, Side
 from duoseg.scans.description import MOST_CHANNELS, Description, default_channels, too_high_a_channel
 from duoseg.scans.formats import can_read, format_suffix, has_ending, loose_slices, readable_suffixes, stem
-from duoseg.scans.strays import misnamed_folders, stray_label, unread_files
+from duoseg.scans.strays import by_spelling, misnamed_folders, stray_label, unread_files
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -211,8 +211,10 @@ class Listing:
         yield from _doubled(self.labels.get(name, []))
 
     def _orphans(self) -> Iterable[Problem]:
-        for name in sorted(set(self.labels) - set(self.images)):
-            yield stray_label(self.labels[name][0], name, self.images, self.folder)
+        orphans = sorted(set(self.labels) - set(self.images))
+        spelt = by_spelling(self.images) if orphans else {}
+        for name in orphans:
+            yield stray_label(self.labels[name][0], name, self.images, spelt, self.folder)
 
 
 def _channel_text(number: int, channel: str) -> str:

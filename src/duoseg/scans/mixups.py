@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from duoseg.scans.cases import Case, Problem
-from duoseg.scans.comparing import Inspected
+from duoseg.scans.cases import Problem
+from duoseg.scans.comparing import Inspected, side_of
 from duoseg.scans.dataset import Dataset
 from duoseg.scans.formats import stem
 from duoseg.scans.texts import count_text, some_text
 
 MOST_GRIDS = 3
 """Other scans on whose grid a label may lie; of more, the grid tells nothing."""
+FEW = 2
+"""Scans of one identifier that are still those of one person, although no scan has another identifier."""
+MOST_TOLD = 6
+"""Persons of whom the cases are named; their identifiers are no business of a log."""
 
 
 def shared_labels(inspected: Sequence[Inspected]) -> Iterator[Problem]:
@@ -61,12 +65,34 @@ def swapped_labels(inspected: Sequence[Inspected]) -> Iterator[Problem]:
                 )
 
 
-def misspelt_persons(dataset: Dataset) -> Iterator[Problem]:
+def crossed_persons(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
+    """Yield persons who by their PatientID have scans on two sides, where nobody said who the persons are."""
+    scans: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for one in inspected:
+        if one.origin.patient and not one.case.subject_given:
+            scans[one.origin.patient].append((one.case.name, side_of(one.row.role)))
+    if len(scans) == 1 and max(map(len, scans.values())) > FEW:
+        return  # one identifier for all tells nothing: whoever removed the names gave it
+    crossed = [group for group in scans.values() if len({side for _, side in group}) > 1]
+    if crossed:
+        groups = [some_text([f"{name} ({side})" for name, side in group], MOST_TOLD) for group in crossed]
+        yield Problem(
+            "warning",
+            dataset.place,
+            f"{count_text(len(crossed), 'person has', 'persons have')} scans on two sides, by PatientID: "
+            f"{some_text(groups, MOST_TOLD, separator='; ')}",
+            "move all scans of a person to one side, or say who is who, under subjects in splits.json or in a table's "
+            "column subject",
+        )
+
+
+def misspelt_persons(dataset: Dataset, inspected: Sequence[Inspected]) -> Iterator[Problem]:
     """Yield persons on two sides whose names differ in capitals or in zeros at the beginning alone."""
     spelt: defaultdict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for case, side in _sided(dataset):
-        if case.subject_given:
-            spelt[case.subject.casefold().lstrip("0")][case.subject].add(side)
+    for one in inspected:
+        person = one.case.subject
+        if one.case.subject_given:
+            spelt[person.casefold().lstrip("0")][person].add(side_of(one.row.role))
     odd = [names for names in spelt.values() if len(names) > 1 and len(set().union(*names.values())) > 1]
     if odd:
         told = some_text([" and ".join(sorted(names)) for names in odd])
@@ -76,10 +102,3 @@ def misspelt_persons(dataset: Dataset) -> Iterator[Problem]:
             f"{count_text(len(odd), 'person is', 'persons are')} on two sides if these are one: {told}",
             "spell each person in one way",
         )
-
-
-def _sided(dataset: Dataset) -> Iterator[tuple[Case, str]]:
-    for case in dataset.train:
-        yield case, "holdout" if case.name in dataset.holdout else "train"
-    for case in dataset.test:
-        yield case, "test"

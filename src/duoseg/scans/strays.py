@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 
 from duoseg.errors import InputError
@@ -16,6 +16,9 @@ from duoseg.scans.formats import format_suffix, source_files
 from duoseg.scans.texts import count_text
 
 FOLDERS = ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs", "images", "labels")
+
+Spellings = Mapping[tuple[str, ...], str]
+"""Names by their spelling: see `by_spelling`."""
 
 NEAR = 0.9
 """How alike the names of two folders are of which one is a slip; `difflib`'s measure."""
@@ -38,9 +41,9 @@ class StrayLabel(Problem):
     expected: str = ""
 
 
-def stray_label(file: Path, name: str, cases: Collection[str], folder: Path) -> StrayLabel:
-    """Return the problem of a label called ``name`` that is none of the ``cases`` in ``folder``."""
-    meant = _meant_case(name, cases)
+def stray_label(file: Path, name: str, cases: Collection[str], spelt: Spellings, folder: Path) -> StrayLabel:
+    """Return the problem of a label called ``name`` that is none of the ``cases``, ``spelt`` so, in ``folder``."""
+    meant = _meant_case(name, cases, spelt)
     expected = f"{meant}{format_suffix(file)}" if meant else ""
     return StrayLabel(
         "warning",
@@ -106,7 +109,7 @@ def nearest_key(key: str, known: Sequence[str], *, cutoff: float = 0.75) -> str 
     return plain[nearest[0]] if nearest else None
 
 
-def _meant_case(name: str, cases: Collection[str]) -> str:
+def _meant_case(name: str, cases: Collection[str], spelt: Spellings) -> str:
     """Take words for a label off the name's ends until a case is left, or one spelled alike; empty where none is."""
     whole = name
     while name:
@@ -116,16 +119,22 @@ def _meant_case(name: str, cases: Collection[str]) -> str:
         if shorter == name:
             break
         name = shorter
-    return like_name(whole, cases) or like_name(name, cases)
+    return like_name(whole, spelt) or like_name(name, spelt)
 
 
-def like_name(name: str, names: Collection[str]) -> str:
+def by_spelling(names: Iterable[str]) -> Spellings:
+    """Return names by what they are without capitals, separators and leading zeros; none that two of them are."""
+    found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        found[_spelling(name)].append(name)
+    return {spelling: alike[0] for spelling, alike in found.items() if len(alike) == 1}
+
+
+def like_name(name: str, spelt: Spellings) -> str:
     """Return the one of some names that differs from ``name`` in capitals, separators and leading zeros alone."""
-    found = [other for other in names if _spelling(other) == _spelling(name)]
-    return found[0] if len(found) == 1 else ""
+    return spelt.get(_spelling(name), "")
 
 
-@lru_cache(maxsize=2**16)  # each label without an image asks all cases
 def _spelling(name: str) -> tuple[str, ...]:
     parts = re.findall("[a-z]+|[0-9]+", name.lower())
     return tuple(part.lstrip("0") for part in parts)

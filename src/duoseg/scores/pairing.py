@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from duoseg.scans.formats import can_read, exists, read_grid, stem
 from duoseg.scans.inputs import is_table
 from duoseg.scans.misplacement import misplacement_text
 from duoseg.scans.names import has_control, shown
-from duoseg.scans.strays import like_name
+from duoseg.scans.strays import Spellings, by_spelling, like_name
 from duoseg.scans.texts import count_text, some_text
 
 DESCRIPTION = "dataset.json"
@@ -71,7 +71,8 @@ def pair_masks(prediction: Path, reference: Path) -> tuple[list[Pair], list[Prob
         )
     pairs = [Pair(case, predictions.get(case), path) for case, path in references.items()]
     unpaired = predictions.keys() - references.keys()
-    problems = [_missing(pair, prediction, unpaired) for pair in pairs if pair.prediction is None]
+    spelt = by_spelling(unpaired)
+    problems = [_missing(pair, prediction, spelt) for pair in pairs if pair.prediction is None]
     extra = sorted(unpaired) if reference.is_dir() or table else []
     if extra:
         remedy = "they are not scored; give their references to score them"
@@ -171,7 +172,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _missing(pair: Pair, folder: Path, unpaired: Set[str]) -> Problem:
+def _missing(pair: Pair, folder: Path, unpaired: Spellings) -> Problem:
     near = like_name(pair.case, unpaired)
     meant = f"rename that of '{near}' if it is meant" if near else "predict it"
     return Problem(

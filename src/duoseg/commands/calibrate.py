@@ -27,7 +27,16 @@ from duoseg.commands.predicting.calibrated import (
 from duoseg.commands.predicting.manifest import Manifest, holds_predictions, read_finished
 from duoseg.commands.predicting.outputs import absolute
 from duoseg.commands.report import REPORT, write_run_page
-from duoseg.commands.runs import CASES, PLAN, load_model, load_plan, require_file, steps_before, write_json
+from duoseg.commands.runs import (
+    CASES,
+    PLAN,
+    load_model,
+    load_plan,
+    require_file,
+    require_plan_of,
+    steps_before,
+    write_json,
+)
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
@@ -39,7 +48,6 @@ from duoseg.prediction.typical import Impression, Typical, impression_of
 from duoseg.progress import Progress, named
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
-from duoseg.scans.description import require_channels, require_classes
 from duoseg.scans.texts import some_text
 from duoseg.scores.results import Scores
 from duoseg.study.folds import Part, divide, person_texts
@@ -116,8 +124,7 @@ def calibrate(
     require_file(run, WEIGHTS)
     plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
     dataset = _trained_on(run, load_dataset(data, splits=splits))
-    require_channels(dataset.channels, plan.channels, dataset.place, str(run))
-    require_classes(dataset.classes, plan.classes, dataset.place, str(run))
+    require_plan_of(dataset, plan, run)
     parts = _dealt(dataset, run, folds)
     if steps is None:
         steps = max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))

@@ -7,7 +7,7 @@ from pathlib import Path
 from duoseg.commands.hours import warn_of_memory
 from duoseg.commands.plan import plan_dataset, warn_of_problems, warn_of_unused
 from duoseg.commands.preparing import looks_at_unlabelled
-from duoseg.commands.runs import PLAN, load_plan
+from duoseg.commands.runs import PLAN, load_plan, require_plan_of
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.files import StrPath
@@ -18,7 +18,6 @@ from duoseg.planning.sizing import Device
 from duoseg.progress import Progress, counted
 from duoseg.scans.copies import require_apart
 from duoseg.scans.dataset import Dataset, Split
-from duoseg.scans.description import require_channels, require_classes
 
 
 def choose_plan(
@@ -86,12 +85,6 @@ def _given_plan(dataset: Dataset, settings: Config, plan: StrPath | None, out: P
         return None
     chosen = load_plan(Path(plan))
     if given is not None:
-        _require_plan_of(dataset, chosen, Path(given))
+        require_plan_of(dataset, chosen, given)
         warn_of_unused(given, chosen, settings)
     return override(chosen, {"steps": settings.steps} if settings.steps else {})
-
-
-def _require_plan_of(dataset: Dataset, plan: Plan, path: Path) -> None:
-    """Refuse a plan for other classes or channels than the data set declares."""
-    require_channels(dataset.channels, plan.channels, dataset.place, str(path))
-    require_classes(dataset.classes, plan.classes, dataset.place, str(path))

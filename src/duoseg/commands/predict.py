@@ -8,8 +8,9 @@ from pathlib import Path
 
 from duoseg.commands.predicting.calibrated import judge_of, weights_of
 from duoseg.commands.predicting.manifest import Manifest, known_predictions
-from duoseg.commands.predicting.outputs import Outputs, state_of
+from duoseg.commands.predicting.outputs import Outputs
 from duoseg.commands.predicting.overlap import bytes_to_hold, overlapped
+from duoseg.commands.predicting.states import state_of
 from duoseg.commands.runs import load_model
 from duoseg.config import CONFIG
 from duoseg.errors import InputError

@@ -23,6 +23,8 @@ from duoseg.methods.registry import find_method
 from duoseg.model.networks import NetworkFactory
 from duoseg.planning.plan import Plan
 from duoseg.prediction.model import Model, PredictionSettings
+from duoseg.scans.dataset import Dataset
+from duoseg.scans.description import require_channels, require_classes
 from duoseg.scans.limits import memory_limit
 from duoseg.scans.texts import shape_text
 from duoseg.training.checkpoint import WEIGHTS, load_weights
@@ -54,6 +56,12 @@ def load_plan(path: Path) -> Plan:
         InputError: the file is missing, too large, no JSON, or no plan; unknown keys are named.
     """
     return parse(Plan, read_json(path), source=str(path))
+
+
+def require_plan_of(dataset: Dataset, plan: Plan, of: StrPath) -> None:
+    """Refuse a plan, that of ``of``, for other channels or classes than a data set declares; ``InputError``."""
+    require_channels(dataset.channels, plan.channels, dataset.place, str(of))
+    require_classes(dataset.classes, plan.classes, dataset.place, str(of))
 
 
 def save_plan(path: Path, plan: Plan) -> None:

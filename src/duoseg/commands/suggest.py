@@ -12,7 +12,7 @@ import numpy as np
 
 from duoseg.commands.looking import look_at
 from duoseg.commands.replacing import require_replaceable_json
-from duoseg.commands.runs import load_model, require_file, write_json
+from duoseg.commands.runs import load_model, require_file, require_plan_of, write_json
 from duoseg.config import CONFIG, load_config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, require_writable
@@ -25,7 +25,6 @@ from duoseg.prediction.suggesting import Seen, choose, reason_for
 from duoseg.progress import Progress
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.scans.description import require_channels, require_classes
 from duoseg.scans.formats import OutputFormat, mask_suffix, write_like, written_files
 from duoseg.study.folds import person_texts
 from duoseg.training.devices import DeviceName, use_threads
@@ -101,8 +100,7 @@ def suggest(
     use_threads(threads)
     model = load_model(run, device=device)
     dataset = load_dataset(data, splits=splits)
-    require_channels(dataset.channels, model.plan.channels, data, str(run))
-    require_classes(dataset.classes, model.plan.classes, data, str(run))
+    require_plan_of(dataset, model.plan, run)
     if labelled is None:
         before = load_config(require_file(Path(run), CONFIG)).labelled
         there = sum(case.label is not None for case in dataset.train)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.commands.predicting.manifest import PROBABILITIES, UNCERTAINTY, Entry, Manifest
+from duoseg.commands.predicting.states import digest_of, files_of, state_of
 from duoseg.errors import InputError
 from duoseg.files import StrPath, located
 from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.model import Model
 from duoseg.prediction.result import Prediction
 from duoseg.scans.cases import Case
-from duoseg.scans.copies import sample_of, visible_files
 from duoseg.scans.formats import (
     OutputFormat,
     map_suffix,
     mask_suffix,
     read_scan,
-    source_files,
     write_like,
     written_files,
 )
-from duoseg.scans.leaks import folder_of
 from duoseg.scans.texts import some_text
 
 LONGEST_CLASS = 40
@@ -178,7 +175,7 @@ class Outputs:
             return False
         try:
             if STATE not in entry:  # an earlier version's, by which it is newer than the images
-                images = max(file.stat().st_mtime_ns for file in _files_of(case))
+                images = max(file.stat().st_mtime_ns for file in files_of(case))
                 return images < min(file.stat().st_mtime_ns for file in files)
             if entry[STATE] != state_of(case):
                 return False
@@ -227,51 +224,6 @@ class Outputs:
                 file.unlink(missing_ok=True)
         for file in (file for one in maps_of(self.out, entry) for file in written_files(one)):
             file.unlink(missing_ok=True)
-
-
-def state_of(case: Case) -> str:
-    """What is another text once a file of a case is another: a digest of their sizes and times, and of pieces of some.
-
-    An older file can replace a newer one, as from a backup, so the digest is of the time itself, and not of which is
-    the newer one. Files that were unpacked together may have one size and time, and two of them may change places: so
-    of one file, or of the first, the middle and the last of a series, some of the content counts, too.
-
-    Raises:
-        InputError: one of them is missing, or cannot be read.
-    """
-    try:
-        files = _files_of(case)
-        states = [(file, file.stat()) for file in files]
-        middle = len(files) // 2
-        pieces = map(sample_of, dict.fromkeys([*files[:1], *files[middle : middle + 1], *files[-1:]]))
-        content = b"".join(pieces)
-    except OSError as fault:
-        raise InputError(f"{fault.filename or case.images[0]}: cannot be read ({fault.strerror}).") from fault
-    seen = repr([(located(file), state.st_size, state.st_mtime_ns) for file, state in states])
-    return hashlib.sha256(seen.encode() + content).hexdigest()[:32]
-
-
-def _files_of(case: Case) -> list[Path]:
-    """The files that a case's content lies in.
-
-    Of series in folders all visible files there, so that not all headers have to be read for this.
-    """
-    found: list[Path] = []
-    for image in case.images:
-        place = folder_of(image)
-        if place is None:
-            found += source_files(image)
-        else:
-            found += sorted(visible_files(place[0]))
-    return found
-
-
-def digest_of(mask: Path) -> str:
-    """That of a mask's content, of both its files where it has two."""
-    content = hashlib.sha256()
-    for file in written_files(mask):
-        content.update(file.read_bytes())
-    return content.hexdigest()[:32]
 
 
 def maps_of(folder: Path, entry: Entry) -> list[Path]:

@@ -308,7 +308,7 @@ def test_what_a_killed_process_had_done_counts(trained, scans, tmp_path):
     for index in range(40):
         shutil.copy(min(scans.iterdir()), scans / f"copy{index:02d}_0000.nii.gz")
     killed = process(trained, scans, out)
-    while not list(out.glob("copy*.nii.gz")):
+    while len(list(out.glob("copy*.nii.gz"))) < 2:
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
@@ -318,7 +318,7 @@ def test_what_a_killed_process_had_done_counts(trained, scans, tmp_path):
     (out / ".0123abcd.copy00.nii.gz").write_bytes(b"half")  # in case that the end came between two masks
     (out / ".0123abcd.mine.nii.gz").write_bytes(b"of somebody else")
     rest = predicted(trained, scans, out, resume=True)
-    assert done and rest and not done & set(rest)
+    assert rest and len(done & set(rest)) <= 1  # the end can come between a mask and the record that it is complete
     assert listed(out) == set(names(scans))
     assert [path.name for path in out.glob(".*")] == [".0123abcd.mine.nii.gz"]
 

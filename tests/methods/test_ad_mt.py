@@ -22,7 +22,7 @@ from method_cases import (
 )
 from torch.nn import functional as F
 
-from duoseg.methods.ad_mt import AdMt, intensity_view, pasted_view
+from duoseg.methods.ad_mt import AdMt
 from duoseg.methods.base import Batch
 from duoseg.model.draws import SampleGenerator
 
@@ -114,12 +114,12 @@ def test_the_terms_are_those_of_the_published_code(turn, classes):
     method = unlike(turn, classes, threshold={1: 0.6, 3: 0.4}[classes])
     terms = method(a_batch(classes), 1.0)
     batch = a_batch(classes)
-    image, carry = (intensity_view, pasted_view)[turn](batch)
+    view = batch.pasted_view() if turn else batch.strong_view(first=batch.labelled)
     networks = (*method.teachers, method.student)
     label = method.combat(*(torch.softmax(network(batch.image[2:]), dim=1) for network in networks))
-    target = carry(label)
+    target = view.apply(label)
     assert 0 < (target < 0).double().mean() < 1
-    logits = method.student(image)
+    logits = method.student(view.image)
     right = F.one_hot(target.clamp(min=0), classes + 1).movedim(-1, 1).double()
     losses = -(torch.log_softmax(logits, dim=1) * right).sum(dim=1)
     torch.testing.assert_close(terms["unlabelled"], 2 * losses[target >= 0].mean())
@@ -149,35 +149,6 @@ def test_only_the_teacher_whose_turn_it_is_drops_out():
 
 def test_the_weight_is_full_after_6000_of_15000_steps():
     check_ramp(unlike(1, threshold=0.5), "unlabelled", steps=15_000)
-
-
-def test_the_first_view_changes_intensities_and_carries_labels_along():
-    batch = a_batch(labelled=1, total=4)
-    place = torch.arange(3 * 8**3).view(3, 8, 8, 8)
-    image, carry = intensity_view(batch)
-    assert image.shape == (3, 1, 8, 8, 8)
-    for item, own in zip(carry(place), place, strict=True):
-        assert torch.equal(item.flatten().sort().values, own.flatten())
-    # what was carried still correlates with the changed image, voxel by voxel
-    carried = carry(batch.image[1:])
-    for changed, original in zip(image, carried, strict=True):
-        assert np.corrcoef(changed.flatten(), original.flatten())[0, 1] > 0.3
-
-
-def test_the_second_view_pastes_a_box_of_the_next_patch_with_its_label():
-    batch = a_batch(labelled=1, total=4)
-    unlabelled = batch.image[1:]
-    image, carry = pasted_view(batch)
-    number = torch.arange(3).view(3, 1, 1, 1).expand(3, 8, 8, 8)
-    source = carry(number)
-    for item in range(3):
-        assert set(source[item].unique().tolist()) <= {item, (item - 1) % 3}
-        foreign = source[item] != item
-        assert foreign.any() and not foreign.all()
-        assert torch.equal(image[item, 0][foreign], unlabelled[(item - 1) % 3, 0][foreign])
-        assert torch.equal(image[item, 0][~foreign], unlabelled[item, 0][~foreign])
-        filled = foreign.nonzero()
-        assert (filled.amax(dim=0) - filled.amin(dim=0) + 1).prod() == len(filled)  # a box
 
 
 def test_without_unlabelled_patches_only_the_labelled_loss_is_left():

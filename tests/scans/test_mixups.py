@@ -118,12 +118,17 @@ def test_a_label_whose_only_value_no_other_label_has_is_told(data):
     )
 
 
-def test_a_class_that_counts_from_0_is_told_and_the_background_is_not(data):
-    (data / "dataset.json").write_text(json.dumps({"labels": {"liver": 0, "spleen": 1, "kidney": 2}}))
-    assert any("the label 'liver' has the value 0, which is the background's" in one for one in told(data))
+@pytest.mark.parametrize("decathlon", [False, True])
+def test_a_class_that_counts_from_0_is_told_and_the_background_is_not(data, decathlon):
+    def told_of(name):
+        labels = {name: 0, "spleen": 1, "kidney": 2}
+        labels = {str(value): name for name, value in labels.items()} if decathlon else labels
+        (data / "dataset.json").write_text(json.dumps({"labels": labels}))
+        return told(data)
+
+    assert any("the label 'liver' has the value 0, which is the background's" in one for one in told_of("liver"))
     for name in ("background", "Clear Label", "bg", "Hintergrund"):
-        (data / "dataset.json").write_text(json.dumps({"labels": {name: 0, "spleen": 1, "kidney": 2}}))
-        assert told(data) == []
+        assert told_of(name) == []
 
 
 @pytest.mark.parametrize(

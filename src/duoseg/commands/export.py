@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from duoseg.commands.replacing import require_replaceable
 from duoseg.commands.runs import load_model
 from duoseg.errors import InputError
-from duoseg.files import StrPath, listed, require_writable
+from duoseg.files import StrPath, listed
 from duoseg.prediction.exporting.monai_bundle import is_bundle, write_bundle
 from duoseg.prediction.exporting.onnx_model import is_own_model, require_onnx, write_onnx
 from duoseg.training.devices import use_threads
 
 ExportFormat = Literal["onnx", "monai"]
 ENDINGS = {"onnx": ".onnx", "monai": ".zip"}
+WHAT = {"onnx": "model", "monai": "bundle"}
 
 
 def export(
@@ -52,11 +54,9 @@ def export(
         raise InputError(f"{out}: give a name that ends in {ENDINGS[format]}{hint}.")
     if format == "onnx":
         require_onnx()
-    if out.exists() and not (is_bundle(out) if format == "monai" else is_own_model(out)):
-        raise InputError(f"{out}: is there, and nothing that duoseg wrote: give another name.")
+    require_replaceable(out, what=WHAT[format], is_own=is_own_model if format == "onnx" else is_bundle)
     use_threads(threads)
     model = load_model(*listed(runs), device="cpu")
-    require_writable(out)
     if format == "onnx":
         write_onnx(out, model.network, model.plan)
     else:

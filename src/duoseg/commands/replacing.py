@@ -12,17 +12,24 @@ from duoseg.files import read_json, require_writable
 _HEAD_BYTES = 1024
 
 
-def require_replaceable_json(path: Path, *, what: str, keys: set[str]) -> None:
-    """Refuse a place where something else is than a JSON object with these keys.
+def require_replaceable(path: Path, *, what: str, is_own: Callable[[Path], bool]) -> None:
+    """Refuse a place where something else is than what duoseg wrote.
 
     Args:
         path: the file to be written.
         what: what it is to hold, for the message.
-        keys: of what an earlier call wrote.
+        is_own: whether a file that is not empty was written by an earlier call.
 
     Raises:
         InputError: names the file.
     """
+    require_writable(path)
+    if path.is_file() and path.stat().st_size and not is_own(path):
+        raise InputError(f"{path}: is there, and holds no {what} that duoseg wrote: choose another name.")
+
+
+def require_replaceable_json(path: Path, *, what: str, keys: set[str]) -> None:
+    """The same for a JSON object with at least these keys."""
 
     def is_own(file: Path) -> bool:
         try:
@@ -31,7 +38,7 @@ def require_replaceable_json(path: Path, *, what: str, keys: set[str]) -> None:
             return False
         return isinstance(content, dict) and keys <= content.keys()
 
-    _require(path, what, is_own)
+    require_replaceable(path, what=what, is_own=is_own)
 
 
 def require_replaceable_text(path: Path, *, what: str, begins: str, holds: str = "") -> None:
@@ -42,7 +49,7 @@ def require_replaceable_text(path: Path, *, what: str, begins: str, holds: str =
             head = opened.read(_HEAD_BYTES)
         return head.lstrip().startswith(begins.encode()) and holds.encode() in head
 
-    _require(path, what, is_own)
+    require_replaceable(path, what=what, is_own=is_own)
 
 
 def require_no_run(path: Path) -> None:
@@ -55,9 +62,3 @@ def require_no_run(path: Path) -> None:
         raise InputError(
             f"{path}: lies in the folder of a run, whose plan is that of its weights: choose another place."
         )
-
-
-def _require(path: Path, what: str, is_own: Callable[[Path], bool]) -> None:
-    require_writable(path)
-    if path.is_file() and path.stat().st_size and not is_own(path):
-        raise InputError(f"{path}: is there, and holds no {what} that duoseg wrote: choose another name.")

@@ -21,7 +21,6 @@ Dice is that of the harness, over foreground classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -29,7 +28,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from duoseg.methods.base import Batch, Method, Settings
-from duoseg.model.boxes import cutmix_boxes, pasted
 from duoseg.model.losses import IGNORE, class_probabilities, cross_entropy, entropy, gaussian_ramp, region_loss
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.teacher import Teacher
@@ -85,12 +83,12 @@ class AdMt(Method):
         with torch.no_grad():
             networks = (*self.teachers, self.student)
             label = self.combat(*(class_probabilities(network(batch.image[n:])) for network in networks))
-        image, carry = pasted_view(batch) if turn else intensity_view(batch)
-        logits = self.student(torch.cat([batch.image[:n], image]))
+        view = batch.pasted_view() if turn else batch.strong_view(first=n)
+        logits = self.student(torch.cat([batch.image[:n], view.image]))
         weight = self.settings.weight * gaussian_ramp(progress / self.settings.ramp_share, self.settings.ramp_levels)
         return {
             "region": region_loss(logits[:n], batch.label),
-            "unlabelled": weight * cross_entropy(logits[n:], carry(label)),
+            "unlabelled": weight * cross_entropy(logits[n:], view.apply(label)),
         }
 
     def combat(self, first: Tensor, second: Tensor, student: Tensor) -> Tensor:
@@ -123,23 +121,3 @@ class AdMt(Method):
     def members(self, image: Tensor) -> list[Tensor]:
         """The student's probabilities."""
         return [class_probabilities(self.student(image))]
-
-
-def intensity_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The unlabelled patches with changed intensities, and how to carry their labels to that view."""
-    view = batch.strong_view(first=batch.labelled)
-    return view.image, view.apply
-
-
-def pasted_view(batch: Batch) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The unlabelled patches with a box of the one before pasted into each, and how to carry their labels.
-
-    A lone one gets its box from an annotated patch, with the annotation.
-    """
-    n, image = batch.labelled, batch.image[batch.labelled :]
-    inside, spare = cutmix_boxes(batch.generator.select(range(n, len(batch.image))), image.shape[2:]), slice(n - 1, n)
-
-    def carry(label: Tensor) -> Tensor:
-        return pasted(label, inside, batch.label[spare])
-
-    return pasted(image, inside, batch.image[spare]), carry

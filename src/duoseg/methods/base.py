@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from duoseg.model.augment import View, strong_view, weak_view
+from duoseg.model.boxes import PastedView, cutmix_boxes, pasted
 from duoseg.model.draws import SampleGenerator
 from duoseg.model.networks import NetworkFactory
 from duoseg.planning.plan import Plan, Spacing
@@ -95,6 +96,15 @@ class Batch:
         return strong_view(
             self.image[first:], plan=self._plan.augmentation, generator=streams, spacing=self._plan.spacing
         )
+
+    def pasted_view(self) -> PastedView:
+        """The unlabelled images with a box of the one before pasted into each (CutMix).
+
+        A lone one gets its box from an annotated patch, with the annotation.
+        """
+        n, image = self.labelled, self.image[self.labelled :]
+        inside = cutmix_boxes(self.generator.select(range(n, len(self.image))), image.shape[2:])
+        return PastedView(pasted(image, inside, self.image[n - 1 : n]), inside, self.label[n - 1 : n])
 
 
 class Method(nn.Module):

@@ -28,7 +28,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from duoseg.methods.base import Batch, Method, Settings, Stage
-from duoseg.model.boxes import cutmix_boxes, pasted
 from duoseg.model.distance import (
     bounded,
     logits_from_distance,
@@ -134,17 +133,12 @@ class Duo(Method):
     def changed(self, batch: Batch, label: Tensor) -> tuple[Tensor, Tensor]:
         """V of the unlabelled patches, and their label carried to it; one kind of change for all that are here."""
         n, views = batch.labelled, self.settings.views
-        image = batch.image[n:]
         if not views:
-            return image, label
+            return batch.image[n:], label
         streams = batch.generator.select(range(n, len(batch.image)))
         turn = views[int(streams.host.uniform(0.0, 1.0)[0] * len(views))]
-        if turn == "strong":
-            view = batch.strong_view(first=n)
-            return view.image, view.apply(label)
-        inside = cutmix_boxes(streams, image.shape[2:])
-        spare = slice(n - 1, n)  # an annotated patch
-        return pasted(image, inside, batch.image[spare]), pasted(label, inside, batch.label[spare])
+        view = batch.strong_view(first=n) if turn == "strong" else batch.pasted_view()
+        return view.image, view.apply(label)
 
     def begin_with_weights(self) -> None:
         """The average begins with them."""

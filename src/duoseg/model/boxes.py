@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -65,6 +66,25 @@ def pasted(patches: Tensor, inside: Tensor, spare: Tensor) -> Tensor:
     """
     donors = patches.roll(1, dims=0) if len(patches) > 1 else spare
     return torch.where(inside.unflatten(0, (len(inside), *[1] * (patches.ndim - inside.ndim))), donors, patches)
+
+
+@dataclass(frozen=True)
+class PastedView:
+    """Patches with a box of the one before pasted into each, and how to carry what is said of their voxels.
+
+    Attributes:
+        image: (B, C, *shape).
+        inside: (B, *shape) bool, True in the boxes.
+        spare: (1, *shape), the classes of the patch from which a lone one has its box.
+    """
+
+    image: Tensor
+    inside: Tensor
+    spare: Tensor
+
+    def apply(self, label: Tensor) -> Tensor:
+        """The classes (B, *shape) of the patches as they were, with those of the boxes pasted in."""
+        return pasted(label, self.inside, self.spare)
 
 
 def _between(first: Tensor, last: Tensor, shape: Sequence[int]) -> Tensor:

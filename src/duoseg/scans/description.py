@@ -133,13 +133,14 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         return Description()
     content = read_json_object(path)
-    classes, ignore_value = _labels(path, _object(path, content, "labels"))
+    labels = _by_name(path, _object(path, content, "labels"))
+    classes, ignore_value = _labels(path, labels)
     ending = content.get("file_ending")
     if ending is not None and not isinstance(ending, str):
         raise InputError(f'{path}: "file_ending" must be text such as ".nii.gz", not {shown(ending)}.')
     # "modality" is what nnU-Net's first version and the Medical Segmentation Decathlon call the channels.
     channels = _channels(path, _object(path, content, "channel_names") or _object(path, content, "modality"))
-    problems = (*_slips(path, content), *_unlearned(path, _object(path, content, "labels")))
+    problems = (*_slips(path, content), *_unlearned(path, labels))
     return Description(channels, classes, ignore_value, ending, problems)
 
 
@@ -194,12 +195,17 @@ def _channels(path: Path, names: Mapping[str, Any]) -> tuple[str, ...]:
     return channels
 
 
+def _by_name(path: Path, labels: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values by their names; the Decathlon has the names by their values."""
+    if not labels or not all(_integer(key) is not None and _is_name(value) for key, value in labels.items()):
+        return labels
+    names = [*labels.values()]
+    if len({*names}) < len(names):
+        raise InputError(f"{path}: two values of 'labels' have one name ({some_text(names)}); name each apart.")
+    return {name: key for key, name in labels.items()}
+
+
 def _labels(path: Path, labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
-    if labels and all(_integer(key) is not None and _is_name(value) for key, value in labels.items()):
-        names = [*labels.values()]
-        if len({*names}) < len(names):
-            raise InputError(f"{path}: two values of 'labels' have one name ({some_text(names)}); name each apart.")
-        labels = {name: key for key, name in labels.items()}  # the Decathlon's order: value -> name
     regions = [name for name, value in labels.items() if isinstance(value, list) and len(value) != 1]
     if regions:
         raise InputError(

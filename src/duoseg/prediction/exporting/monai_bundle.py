@@ -72,7 +72,7 @@ def is_bundle(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             readmes = [name for name in archive.namelist() if name.endswith(f"/{README}")]
             return any(EXPORTED.encode() in archive.read(name) for name in readmes)
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # whatever the reader says of a file that is no archive, or a damaged or locked one
         return False
 
 

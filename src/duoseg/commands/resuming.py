@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duoseg.commands.runs import ORIGIN, origin_of, with_all_settings
+import torch
+
+from duoseg.commands.runs import ENVIRONMENT, ORIGIN, environment, origin_of, with_all_settings, write_json
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, located, read_json
@@ -53,14 +55,26 @@ def warn_of_changed_code(runs: Mapping[Path, tuple[str, Mapping[str, Any]]]) -> 
     """
     now = {method: code_of(method) for method in {method for method, _ in runs.values()}}
     changed: dict[str, Path] = {}
-    for run, (method, environment) in runs.items():
-        if environment.get(METHOD_CODE, now[method]) != now[method]:
+    for run, (method, before) in runs.items():
+        if before.get(METHOD_CODE, now[method]) != now[method]:
             changed.setdefault(method, run)
     for method, run in changed.items():
         logger.warning(
             f"{run}: was begun with other code of the method '{method}' than there is now, by its revision the same. "
             "Where it learns otherwise now, raise its revision, and train anew."
         )
+
+
+def note_environment(run: Path, method: str, device: str, *, resumed: bool) -> None:
+    """Write where a run is trained now, with the digest of the method's code with which it began.
+
+    A run that goes on with other code is told in the log.
+    """
+    before = read_json(run / ENVIRONMENT) if resumed and (run / ENVIRONMENT).is_file() else {}
+    if before:
+        warn_of_changed_code({run: (method, before)})
+    code = before.get(METHOD_CODE) or code_of(method)
+    write_json(run / ENVIRONMENT, {**environment(device, torch.get_num_threads()), METHOD_CODE: code})
 
 
 def settings_identity(settings: Config, plan: Plan, precision: str) -> dict[str, Any]:

@@ -17,20 +17,17 @@ from duoseg.commands.live import LivePage
 from duoseg.commands.preparing import prepare_training
 from duoseg.commands.report import REPORT, write_run_page
 from duoseg.commands.resuming import (
-    METHOD_CODE,
     Beginning,
+    note_environment,
     origin_asked_for,
     scans_identity,
     settings_identity,
-    warn_of_changed_code,
 )
 from duoseg.commands.runs import (
     CASES,
-    ENVIRONMENT,
     ORIGIN,
     PLAN,
     build_method,
-    environment,
     require_file,
     save_plan,
     with_all_settings,
@@ -38,8 +35,7 @@ from duoseg.commands.runs import (
 )
 from duoseg.config import CONFIG, Config, load_checked_config, load_config, save_config
 from duoseg.errors import InputError
-from duoseg.files import CACHE, StrPath, held, read_json, require_writable
-from duoseg.methods.registry import code_of
+from duoseg.files import CACHE, StrPath, held, require_writable
 from duoseg.pictures.html import framed
 from duoseg.planning.plan import Plan
 from duoseg.progress import Progress
@@ -56,7 +52,7 @@ from duoseg.training.log import JsonLinesLog, Logger, ProgressLog, TensorBoardLo
 from duoseg.training.loop import Trainer
 from duoseg.training.memory import is_out_of_memory
 from duoseg.training.patches import PatchSampler
-from duoseg.training.ranks import find_launch, require_divisible
+from duoseg.training.ranks import Ranks, find_launch, require_divisible
 
 LOCK = ".training.lock"
 
@@ -198,38 +194,25 @@ def train(
             if state is not None:
                 _restore(trainer, state, out)
             elif ranks.first:
-                save_plan(out / PLAN, chosen)
-                write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
-                (out / ORIGIN).unlink(missing_ok=True)
-                if origin is not None:
-                    write_json(out / ORIGIN, origin)
-                trainer.begin()
-                save_config(out / CONFIG, settings)  # last: it is what makes the folder a run that can be resumed
+                _begin(trainer, Run(out, settings, chosen, split), origin)
             if ranks.first:
-                resumed = state is not None and (out / ENVIRONMENT).is_file()
-                before = read_json(out / ENVIRONMENT) if resumed else {}
-                if before:
-                    warn_of_changed_code({out: (settings.method, before)})
-                code = before.get(METHOD_CODE) or code_of(settings.method)  # that with which it began
-                surroundings = environment(resolve_device(device), torch.get_num_threads())
-                write_json(out / ENVIRONMENT, {**surroundings, METHOD_CODE: code})
-            try:
-                trainer.run()
-            except BaseException as fault:
-                # Where another process has ended, the launcher soon ends this one: words come first.
-                if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
-                    with suppress(Exception):  # what ended the training is what is to be told
-                        write_run_page(out, out / REPORT)  # as far as it came, and no more to be loaded anew
-                if is_out_of_memory(fault):
-                    parts = "".join(f"--accumulate {number}, " for number in more_parts(chosen)[:1])
-                    raise InputError(
-                        f"{out}: a step needs more memory than there is. Start anew in another folder with {parts}"
-                        "a plan of a smaller --patch, or fewer patches in [plan.batch]."
-                    ) from fault
-                raise
+                note_environment(out, settings.method, resolve_device(device), resumed=state is not None)
+            _run_to_the_end(trainer, out, chosen, ranks)
         if ranks.first:
             write_run_page(out, out / REPORT)
         return Run(out, settings, chosen, split)
+
+
+def _begin(trainer: Trainer, run: Run, origin: Mapping[str, Any] | None) -> None:
+    """Write what a new run is."""
+    out, split = run.folder, run.split
+    save_plan(out / PLAN, run.plan)
+    write_json(out / CASES, {"labelled": _names(split.labelled), "unlabelled": _names(split.unlabelled)})
+    (out / ORIGIN).unlink(missing_ok=True)
+    if origin is not None:
+        write_json(out / ORIGIN, origin)
+    trainer.begin()
+    save_config(out / CONFIG, run.config)  # last: it is what makes the folder a run that can be resumed
 
 
 def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
@@ -239,6 +222,24 @@ def _restore(trainer: Trainer, state: dict[str, Any], out: Path) -> None:
         raise InputError(
             f"{out}: its checkpoint does not fit its plan; start the run anew in another folder."
         ) from fault
+
+
+def _run_to_the_end(trainer: Trainer, out: Path, plan: Plan, ranks: Ranks) -> None:
+    """Train; where that ends early, its page tells how far it came."""
+    try:
+        trainer.run()
+    except BaseException as fault:
+        # Where another process has ended, the launcher soon ends this one: words come first.
+        if ranks.first and (ranks.count == 1 or isinstance(fault, (InputError, Interrupted))):
+            with suppress(Exception):  # what ended the training is what is to be told
+                write_run_page(out, out / REPORT)  # no more to be loaded anew
+        if is_out_of_memory(fault):
+            parts = "".join(f"--accumulate {number}, " for number in more_parts(plan)[:1])
+            raise InputError(
+                f"{out}: a step needs more memory than there is. Start anew in another folder with {parts}"
+                "a plan of a smaller --patch, or fewer patches in [plan.batch]."
+            ) from fault
+        raise
 
 
 def _settings(out: Path, config: StrPath | Config | None, resume: bool) -> Config:

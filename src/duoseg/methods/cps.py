@@ -34,7 +34,7 @@ class CpsSettings(Settings):
         weight: the largest weight of what the networks teach each other.
         rises: whether the weight rises, or is full from the first step on.
         ramp_levels: it rises in so many equal intervals of the training; 0 makes it rise at every step.
-        cross: on which patches they teach each other.
+        cross: on which patches they teach each other: ``all`` or the ``unlabelled``.
         predict: ``first`` reads the first network alone, as published; ``mean`` averages both.
     """
 

@@ -33,7 +33,7 @@ class MeanTeacherSettings(Settings):
         weight: largest weight of the consistency.
         noise: standard deviation of the noise on the teacher's images, whose own is about 1; cut at twice that.
         ramp_levels: the weight rises in so many equal intervals; 0 makes it rise at every step.
-        predict: whose prediction counts.
+        predict: who predicts, ``teacher`` or ``student``.
     """
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99

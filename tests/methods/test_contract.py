@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from torch import nn
 import duoseg.methods
 from duoseg.errors import InputError
 from duoseg.methods import method_names
-from duoseg.methods._contract import require_labelled_term, require_opinions, require_terms, require_whole
+from duoseg.methods._contract import (
+    require_kept,
+    require_labelled_term,
+    require_lasting,
+    require_opinions,
+    require_terms,
+    require_whole,
+    state_shapes,
+)
 from duoseg.methods.base import Method, Settings, Stage
 from duoseg.methods.registry import code_of, find_method
 from duoseg.model.losses import class_probabilities, region_loss
@@ -41,14 +50,17 @@ def test_what_is_right_passes():
     assert require_terms(method, terms) == terms
     require_labelled_term(method, terms)
     require_opinions(method, batch.image, 1)
+    require_kept(method, batch.image)
     require_whole(method)
+    require_lasting(method, state_shapes(method))
 
 
 @pytest.mark.parametrize(
     ("terms", "words"),
     [
         (None, "gives back nothing, not a dict"),
-        ({}, "gives back a dict, not a dict of named loss terms"),
+        ({}, "gives back no loss term"),
+        ([], "gives back a list, not a dict of named loss terms"),
         (torch.ones(()), r"gives back a tensor of shape \(\)"),
         ({"region": torch.ones(2)}, r"'region' is a tensor of shape \(2,\), not a tensor of one number"),
         ({"region": 1.0}, "'region' is a float"),
@@ -99,9 +111,67 @@ def test_networks_in_a_plain_list_are_refused_since_they_would_neither_learn_nor
     require_whole(method)
 
 
+@pytest.mark.parametrize("held", [torch.ones(2), [torch.ones(2)], {"a": torch.ones(2)}, deque([torch.ones(2)])])
+def test_tensors_that_are_no_state_are_refused_since_resume_would_lose_them(held):
+    method = mine()
+    method.memory = held
+    with pytest.raises(InputError, match=r"Mine\.memory: is a plain .*which --resume loses; register"):
+        require_whole(method)
+    del method.memory
+    method.register_buffer("memory", torch.ones(2))
+    require_whole(method)
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, nn.Buffer])
+def test_what_predicts_and_would_not_be_kept_is_refused_before_a_training(kind):
+    """As a bias beside the networks: the run would predict by its initial value."""
+
+    def members(self, image):
+        logits = self.region(image)
+        return [class_probabilities(torch.cat([logits[:, :1], logits[:, 1:] + self.bias], dim=1))]
+
+    method, image = mine(members=members), a_batch(dtype=torch.float32).image
+    method.eval()
+    method.bias = kind(torch.zeros(()))
+    with pytest.raises(InputError, match=r"Mine\.inference_modules: leaves out what .* \(some of bias\)"):
+        require_kept(method, image)
+    method.head = nn.Module()
+    method.head.bias = method.bias
+    require_kept(method, image)  # what a module keeps is kept, whatever else names it
+    assert method.bias == 0
+
+
+def test_state_that_grows_or_comes_late_is_refused_since_no_run_could_go_on_from_it():
+    method = mine()
+    method.register_buffer("queue", torch.zeros(0))
+    before = state_shapes(method)
+    require_lasting(method, before)
+    method.queue = torch.zeros(3)
+    with pytest.raises(InputError, match=r"Mine\.queue: was of shape \(0,\) .* is of shape \(3,\) now.* in __init__"):
+        require_lasting(method, before)
+    method.queue, method.head = torch.zeros(0), nn.Conv3d(1, 1, 1)
+    with pytest.raises(InputError, match=r"Mine\.head\.bias: was not there .* is of shape \(1,\) now"):
+        require_lasting(method, before)
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        ("after_step", r"Mine\.after_step: has to take \(progress\), and does not"),
+        ("start_stage", r"Mine\.start_stage: has to take \(stage\)"),
+        ("forward", r"Mine\.forward: has to take \(batch, progress\)"),
+    ],
+)
+def test_hooks_that_take_other_things_are_refused(hook, words):
+    with pytest.raises(InputError, match=words):
+        require_whole(mine(**{hook: lambda self: {}}))
+
+
 def test_stages_of_no_known_kind_or_that_are_no_whole_are_refused():
     with pytest.raises(ValueError, match="batch is one of mixed, labelled, images, not 'unlabelled'"):
         Stage("a", batch="unlabelled")
+    with pytest.raises(InputError, match=r"Mine\.stages: holds what is no Stage"):
+        require_whole(mine(stages=("a", "b")))
     with pytest.raises(InputError, match=r"Mine\.stages: their shares add up to 0\.7, not 1"):
         require_whole(mine(stages=(Stage("a", 0.5), Stage("b", 0.2))))
 
@@ -132,6 +202,12 @@ def test_a_package_brings_its_own_methods_by_an_entry_point(tmp_path, monkeypatc
         find_method("duo")
     points.write_text("[duoseg.methods]\nmine_here = mine_here:Mine\n")
     with pytest.raises(InputError, match=r"stands for a .*, not for a module; name the module alone"):
+        find_method("mine_here")
+    points.write_text("[duoseg.methods]\nmine_here = mine_here\n")
+    (tmp_path / "theirs-1.0.dist-info").mkdir()
+    (tmp_path / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (tmp_path / "theirs-1.0.dist-info" / "entry_points.txt").write_text("[duoseg.methods]\nmine_here = json\n")
+    with pytest.raises(InputError, match=r"2 packages bring a method 'mine_here' \(.*json.*\)"):
         find_method("mine_here")
 
 

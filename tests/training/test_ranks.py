@@ -121,7 +121,7 @@ def test_alone_everything_stays_as_it_is():
     terms = {"a": torch.tensor(1.0)}
     assert Ranks().mean(terms) is terms
     agreement = Agreement(Ranks())
-    assert [agreement.stop(wanted) for wanted in (False, True)] == [False, True]
+    assert [agreement.on(wanted, True) for wanted in (False, True)] == [(False, True), (True, True)]
     agreement.settle()
 
 

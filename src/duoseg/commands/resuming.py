@@ -22,7 +22,8 @@ from duoseg.training.checkpoint import refuse_another_version, refuse_changes
 logger = logging.getLogger("duoseg")
 
 METHOD_CODE = "method_code"
-"""In a run's ``environment.json``: the digest of the method's file."""
+"""In a run's ``environment.json``: the digest of the method's file; several where it went on with others."""
+CODES_APART = "+"
 
 
 def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | None) -> dict[str, Any] | None:
@@ -48,7 +49,7 @@ def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | 
 
 
 def warn_of_changed_code(runs: Mapping[Path, tuple[str, Mapping[str, Any]]]) -> None:
-    """Log, once a method, where a run was begun with other code of it than there is now and the same revision.
+    """Log, once a method, where a run was trained with other code of it than there is now and the same revision.
 
     Args:
         runs: by folder, the name of the method and the run's environment.
@@ -60,20 +61,22 @@ def warn_of_changed_code(runs: Mapping[Path, tuple[str, Mapping[str, Any]]]) -> 
             changed.setdefault(method, run)
     for method, run in changed.items():
         logger.warning(
-            f"{run}: was begun with other code of the method '{method}' than there is now, by its revision the same. "
+            f"{run}: was trained with other code of the method '{method}' than there is now, by its revision the same. "
             "Where it learns otherwise now, raise its revision, and train anew."
         )
 
 
 def note_environment(run: Path, method: str, device: str, *, resumed: bool) -> None:
-    """Write where a run is trained now, with the digest of the method's code with which it began.
+    """Write where a run is trained now, with the digest of the method's code.
 
-    A run that goes on with other code is told in the log.
+    A run that goes on with other code is told in the log, and has the digests of both.
     """
     before = read_json(run / ENVIRONMENT) if resumed and (run / ENVIRONMENT).is_file() else {}
     if before:
         warn_of_changed_code({run: (method, before)})
-    code = before.get(METHOD_CODE) or code_of(method)
+    code = code_of(method)
+    begun = before.get(METHOD_CODE) or code
+    code = begun if code in begun.split(CODES_APART) else begun + CODES_APART + code
     write_json(run / ENVIRONMENT, {**environment(device, torch.get_num_threads()), METHOD_CODE: code})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,6 +168,7 @@ def train(
             if beginning is not None:  # before the work of preparing scans, and again with their contents
                 beginning.require_same(identity)
 
+            until_the_end.enter_context(_own_draws(fabric.device))
             torch.manual_seed(settings.training.seed)
             learner = build_method(settings, chosen)
             origin = origin_asked_for(start_from, chosen, resumed=out if state is not None else None)
@@ -201,6 +202,11 @@ def train(
         if ranks.first:
             write_run_page(out, out / REPORT)
         return Run(out, settings, chosen, split)
+
+
+def _own_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Draws from torch's global generators that change nothing for the caller."""
+    return torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else [])
 
 
 def _begin(trainer: Trainer, run: Run, origin: Mapping[str, Any] | None) -> None:

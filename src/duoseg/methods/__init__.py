@@ -20,6 +20,9 @@ def own_names() -> set[str]:
     return {name for name in modules if not name.startswith("_") and name not in ("base", "registry")}
 
 
-def brought() -> dict[str, EntryPoint]:
-    """Those that other packages bring, by name; each stands for a module."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+def brought() -> dict[str, list[EntryPoint]]:
+    """Those that other packages bring, by name: each stands for a module, one if no two packages are at odds."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for point in entry_points(group=GROUP):  # a package can be found twice, as on two paths
+        found.setdefault(point.name, {})[point.value] = point
+    return {name: [*points.values()] for name, points in found.items()}

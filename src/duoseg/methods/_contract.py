@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
 from duoseg.errors import InputError
-from duoseg.methods.base import Method
+from duoseg.methods.base import Method, Stage
 
 SUM_TOLERANCE = 1e-2
 """Of probabilities, which half precision rounds."""
+HOOKS = {
+    "forward": ("batch", "progress"),
+    "members": ("image",),
+    "start_stage": ("stage",),
+    "after_step": ("progress",),
+}
+"""What the training calls, and with what."""
 ALIKE = 0.8
 """How alike two names are of which one is a slip; `difflib`'s measure."""
 
@@ -28,7 +37,9 @@ def require_terms(method: Method, terms: object) -> dict[str, Tensor]:
     Raises:
         InputError: names the method's file, the term, and what is wrong with it.
     """
-    if not isinstance(terms, Mapping) or not terms:
+    if isinstance(terms, Mapping) and not terms:
+        raise _fault(method, "forward", "gives back no loss term")
+    if not isinstance(terms, Mapping):
         raise _fault(method, "forward", f"gives back {_kind(terms)}, not a dict of named loss terms")
     for name, term in terms.items():
         if not isinstance(name, str):
@@ -79,26 +90,109 @@ def require_opinions(method: Method, image: Tensor, classes: int) -> None:
             )
 
 
-def require_whole(method: Method) -> None:
-    """Refuse a method that keeps networks where they are neither trained nor saved, or whose stages are no whole.
+@torch.no_grad()
+def require_kept(method: Method, image: Tensor) -> None:
+    """Refuse a method whose members depend on what ``inference_modules`` leaves out: prediction would not have it.
+
+    Args:
+        method: as it predicts; all that it would not keep is spoilt in a copy, which must predict the same.
+        image: (B, C, *spatial), any patches.
+
+    Raises:
+        InputError: names the method's file and what is left out.
+    """
+    before = [*method.members(image)]
+    twin = copy.deepcopy(method)
+    kept = {id(value) for module in twin.inference_modules().values() for value in _state(module).values()}
+    left = {name: value for name, value in _state(twin).items() if id(value) not in kept}
+    for value in left.values():
+        if value.is_floating_point():
+            value.data.fill_(torch.nan)
+    after = [*twin.members(image)]
+    if not all(torch.allclose(one, other, atol=SUM_TOLERANCE) for one, other in zip(before, after, strict=True)):
+        raise _fault(
+            method,
+            "inference_modules",
+            f"leaves out what members predict by (some of {', '.join(sorted(left))}), and nothing else is kept for "
+            "prediction; put that into a module which it names",
+        )
+
+
+def require_lasting(method: Method, before: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a method whose state has grown or changed its shape: no run could go on from a checkpoint of it.
+
+    Args:
+        method: after some steps.
+        before: `state_shapes` of it as it was built.
+
+    Raises:
+        InputError: names the method's file and the first such parameter or buffer.
+    """
+    require_registered(method)
+    now = state_shapes(method)
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            was, is_now = (
+                "not there" if shape is None else f"of shape {shape}" for shape in (before.get(name), now.get(name))
+            )
+            raise _fault(
+                method,
+                name,
+                f"was {was} as the method was built and is {is_now} now, so that no run could go on from a checkpoint; "
+                "make all parameters and buffers in __init__, each of its final shape",
+            )
+
+
+def state_shapes(method: Method) -> dict[str, tuple[int, ...]]:
+    """The shapes of all that a checkpoint keeps of a method, by name."""
+    return {name: tuple(value.shape) for name, value in _state(method).items()}
+
+
+def require_registered(method: Method) -> None:
+    """Refuse a method that keeps networks or tensors where they are neither trained nor saved.
 
     Raises:
         InputError: names the method's file and the attribute.
     """
     for name, value in vars(method).items():
-        if name == "_modules":  # where torch keeps those that are
+        if name in ("_modules", "_parameters", "_buffers"):  # where torch keeps those that are
             continue
         held = [*value.values()] if isinstance(value, Mapping) else value
-        if isinstance(held, Sequence) and any(isinstance(one, nn.Module) for one in held):
+        several = [*held] if isinstance(held, Sequence | Set | deque) and not isinstance(held, str) else [held]
+        kind = "" if several == [held] else f"a plain {type(value).__name__} of "
+        if kind and any(isinstance(one, nn.Module) for one in several):
             raise _fault(
                 method,
                 name,
-                f"is a plain {type(value).__name__} of networks, which are neither trained nor saved; make it a "
-                "ModuleList or ModuleDict",
+                f"is {kind}networks, which are neither trained nor saved; make it a ModuleList or ModuleDict",
             )
+        if any(isinstance(one, Tensor) for one in several):
+            what = f"is {kind}tensors, which --resume loses" if kind else "is a plain tensor, which --resume loses"
+            raise _fault(method, name, f"{what}; register each as a buffer or parameter")
+
+
+def require_whole(method: Method) -> None:
+    """Refuse a method of which a training would lose a part, whose hooks take other things, or whose stages are none.
+
+    Raises:
+        InputError: names the method's file and the attribute.
+    """
+    require_registered(method)
+    for name, given in HOOKS.items():
+        try:
+            inspect.signature(getattr(method, name)).bind(*given)
+        except TypeError as fault:
+            raise _fault(method, name, f"has to take ({', '.join(given)}), and does not ({fault})") from fault
+    if not all(isinstance(stage, Stage) for stage in method.stages):
+        raise _fault(method, "stages", "holds what is no Stage")
     shares = sum(stage.share for stage in method.stages)
     if abs(shares - 1) > 1e-6:
         raise _fault(method, "stages", f"their shares add up to {shares:.3g}, not 1")
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """Its parameters and buffers that are saved, themselves and no copies."""
+    return module.state_dict(keep_vars=True)
 
 
 def _fault(method: Method, part: str, what: str) -> InputError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from duoseg.model.augment import View, strong_view, weak_view
@@ -24,6 +24,14 @@ class Settings(BaseModel):
     """A method's own constants: what its paper introduces, with the published values as defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes true for 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation in (int, float):
+            raise ValueError("is true or false, and should be a number")
+        return value
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,14 @@ class Batch:
         image: (B, C, *spatial), float32.
         label: (labelled, *spatial), class indices with -1 where there is no annotation.
         generator: the only source of randomness; a sample's draws depend on seed, step and its index alone.
+        notes: what the method has noted of this step.
     """
 
     def __init__(self, image: Tensor, label: Tensor, *, generator: SampleGenerator, plan: Plan) -> None:
         self.image = image
         self.label = label
         self.generator = generator
+        self.notes: dict[str, Tensor] = {}
         self._plan = plan
 
     @property
@@ -79,6 +89,15 @@ class Batch:
     def spacing(self) -> Spacing:
         """Voxel sides in mm."""
         return self._plan.spacing
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Keep a number for the log and the page of which nothing is learned, such as the share of sure voxels.
+
+        Args:
+            name: of its own; in ``log.jsonl`` with ``noted/`` before it.
+            value: one number, the same name in each step of a stage; where it is undefined the log has a gap.
+        """
+        self.notes[name] = value.detach().float().reshape(())
 
     def noise(self, deviation: float, *, first: int = 0) -> Tensor:
         """Gaussian noise for the images from ``first`` on, cut at twice its deviation: (B - first, C, *spatial)."""

@@ -62,14 +62,19 @@ def _module(name: str) -> ModuleType:
         near = get_close_matches(name, method_names(), n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise InputError(f"There is no method '{name}'.{hint} Methods: {', '.join(method_names())}.")
-    elsewhere = brought().get(name)
-    if elsewhere is not None and name in own_names():
+    elsewhere = brought().get(name, [])
+    if elsewhere and name in own_names():
         raise InputError(
-            f"The method '{name}' of {elsewhere.value} has the name of one of duoseg's own; give it another in the "
+            f"The method '{name}' of {elsewhere[0].value} has the name of one of duoseg's own; give it another in the "
             "package's entry points."
         )
+    if len(elsewhere) > 1:
+        raise InputError(
+            f"{len(elsewhere)} packages bring a method '{name}' ({', '.join(point.value for point in elsewhere)}); "
+            "give one of them another name in its entry points, or uninstall it."
+        )
     try:
-        found = importlib.import_module(f"duoseg.methods.{name}") if elsewhere is None else elsewhere.load()
+        found = elsewhere[0].load() if elsewhere else importlib.import_module(f"duoseg.methods.{name}")
     except Exception as fault:  # whatever a file may do that somebody is just writing
         at = traceback.extract_tb(fault.__traceback__)[-1]
         where = "" if isinstance(fault, SyntaxError) else f" ({at.filename}, line {at.lineno})"

@@ -46,7 +46,7 @@ class Model:
 
     Args:
         plan: how scans are prepared and windows laid.
-        methods: with their weights loaded.
+        methods: with their weights loaded; they are taken over, to the device and for evaluation.
         settings: mirroring, largest component.
         device: where to compute.
 

@@ -80,6 +80,7 @@ def render(
         strips=[chart for metric in ("dice", "hd95_mm") if (chart := _strips(runs, metric))],
         losses=[(run, names, chart) for run in runs for names, chart in [_losses(run)] if chart],
         learned=[(run, names, chart) for run in runs for names, chart in [_learned(run)] if chart],
+        noted=[(run, names, chart) for run in runs for names, chart in [_noted(run)] if chart],
         line_styles=LINE_STYLES,
         warnings=[(run, text) for run in runs for text in run_progress.warnings(run)],
         refresh_seconds=refresh_seconds,
@@ -205,6 +206,12 @@ def _learned(run: RunSummary) -> tuple[list[str], Markup]:
     lines = run_progress.dice_curves(run.records)
     title = f"Dice of {run.name} on training patches by step"
     return [line.name for line in lines], line_chart(lines, title=title)
+
+
+def _noted(run: RunSummary) -> tuple[list[str], Markup]:
+    """What the run's method has noted, and its curves."""
+    lines = run_progress.noted_curves(run.records)
+    return [line.name for line in lines], line_chart(lines, title=f"Notes of {run.name} by step")
 
 
 def _strips(runs: Sequence[RunSummary], metric: str) -> Markup:

@@ -8,7 +8,7 @@ from statistics import mean, median
 from duoseg.reporting.charts import Line
 from duoseg.reporting.records import RunSummary
 from duoseg.scans.texts import duration_text
-from duoseg.training.log import TRAINING_DICE, is_loss
+from duoseg.training.log import NOTED, TRAINING_DICE, is_loss
 
 YOUNG = 100
 """Steps before which nothing is said of a training."""
@@ -40,8 +40,17 @@ def curve(records: Records, name: str, title: str = "") -> Line:
 
 def dice_curves(records: Records) -> list[Line]:
     """Dice of each class on training patches, by step."""
-    names = dict.fromkeys(name for record in records for name in record if name.startswith(TRAINING_DICE))
-    return [curve(records, name, name.removeprefix(TRAINING_DICE)) for name in names]
+    return _curves(records, TRAINING_DICE)
+
+
+def noted_curves(records: Records) -> list[Line]:
+    """What the method has noted, by step."""
+    return _curves(records, NOTED)
+
+
+def _curves(records: Records, prefix: str) -> list[Line]:
+    names = dict.fromkeys(name for record in records for name in record if name.startswith(prefix))
+    return [curve(records, name, name.removeprefix(prefix)) for name in names]
 
 
 def progress_sentences(run: RunSummary) -> list[str]:

@@ -83,11 +83,13 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
 
 def save_weights(folder: Path, method: Method) -> None:
     """Write what prediction needs, and no more, to ``model.safetensors``."""
-    tensors = {
-        f"{name}.{key}": value.detach().cpu().contiguous()
-        for name, module in sorted(method.inference_modules().items())
-        for key, value in module.state_dict().items()
-    }
+    tensors, seen = dict[str, Tensor](), set[int]()
+    for name, module in sorted(method.inference_modules().items()):
+        for key, value in module.state_dict().items():
+            plain = value.detach().cpu().contiguous()
+            # The format has no tensors that share memory, such as those of a network with two names.
+            tensors[f"{name}.{key}"] = plain.clone() if plain.data_ptr() in seen else plain
+            seen.add(plain.data_ptr())
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors))  # not save_file, whose files only their owner can read
 

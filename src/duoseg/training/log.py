@@ -16,13 +16,15 @@ CIRCUMSTANCES = ("step", "learning_rate", "seconds", "waited_seconds")
 """What a record holds besides loss terms."""
 TRAINING_DICE = "training_dice/"
 """Before the name of a class: its Dice on patches that were learned from; see `looks`."""
+NOTED = "noted/"
+"""Before the name of a number that the method notes and does not learn from."""
 MOST_LOG_BYTES = 2**30
 Record = dict[str, float]
 
 
 def is_loss(name: str) -> bool:
     """Whether a value of a record is a loss term, or their sum."""
-    return name not in CIRCUMSTANCES and not name.startswith(TRAINING_DICE)
+    return name not in CIRCUMSTANCES and not name.startswith((TRAINING_DICE, NOTED))
 
 
 class Logger(Protocol):

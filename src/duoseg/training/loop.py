@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from duoseg.errors import InputError
-from duoseg.methods._contract import require_labelled_term
+from duoseg.methods._contract import require_labelled_term, require_lasting, state_shapes
 from duoseg.methods.base import Method
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import save_checkpoint, save_weights, to_plain
@@ -29,6 +29,8 @@ from duoseg.training.spans import Span, spans
 from duoseg.training.steps import Steps
 
 REPORT_SECONDS = 0.5
+STEPS_AHEAD = 3
+"""What must still fall within the time between two checkpoints: agreeing on it, the next step, and the saving."""
 FADING = 0.9
 """Of what the slowest step took, with each further one: a stall of the machine says little of the next step."""
 
@@ -69,6 +71,7 @@ class Trainer:
         self._settings = settings
         self._folder = folder
         self._agreement = Agreement(self._ranks)
+        self._shapes = state_shapes(method)
         self._recorder = Recorder(loggers, run=str(folder))
         self._identity = identity
         self._step = 0
@@ -137,11 +140,15 @@ class Trainer:
             self._recorder.add({**self._circumstances(rate), **looked}, terms)
             if self._step == 1:
                 require_labelled_term(self._method, terms)
-            stop = self._agreement.stop(interruption.requested)  # once: a later request ends a later step
+                require_lasting(self._method, self._shapes)
+            # One answer for all processes: what is found wrong while reporting and saving, all of them find.
+            stop, due, report = self._agreement.on(
+                interruption.requested,  # once: a later request ends a later step
+                now - saved + STEPS_AHEAD * longest >= self._settings.checkpoint_seconds,
+                now - reported >= REPORT_SECONDS,
+            )
             last = self._step == span.last or stop
-            # The next step and the saving itself must still fall within the limit.
-            due = now - saved + 2 * longest >= self._settings.checkpoint_seconds
-            if last or due or now - reported >= REPORT_SECONDS:
+            if last or due or report:
                 self._recorder.report()
                 reported = now
             if last or due:
@@ -164,12 +171,14 @@ class Trainer:
         }
 
     def _save(self, optimiser_state: dict[str, Any]) -> None:
-        finite = torch.stack([weight.isfinite().all() for weight in self._method.parameters()])
-        if not bool(finite.all()):
+        finite = [weight.isfinite().all() for weight in self._method.parameters()]
+        finite += [~buffer.isnan().any() for buffer in self._method.buffers() if buffer.is_floating_point()]
+        if not bool(torch.stack(finite).all()):
             raise InputError(
                 f"{self._folder}: weights became infinite or undefined at step {self._step} or shortly before. "
                 "Training stopped; the last checkpoint is untouched. Lower the learning rate, or clip the gradients."
             )
+        require_lasting(self._method, self._shapes)
         if not self._ranks.first:
             return
         save_checkpoint(

@@ -150,7 +150,7 @@ class Ranks:
 
 
 class Agreement:
-    """All processes stop after the same step, soon after one of them was asked to.
+    """All processes stop, report and save after the same steps, soon after one of them finds that it is time.
 
     Each step's question is answered in the next one, so that nobody waits for the answer. It travels through the
     hosts, so that no accelerator is waited for either.
@@ -161,19 +161,22 @@ class Agreement:
         self._group = dist.new_group(backend="gloo") if self._several else None
         self._asked: tuple[Tensor, dist.Work] | None = None
 
-    def stop(self, wanted: bool) -> bool:
-        """Whether to stop after this step; called by every process once a step."""
+    def on(self, *wanted: bool) -> tuple[bool, ...]:
+        """What any process wanted done after its last step; called by every process once a step, with as many wishes.
+
+        A single process has its wishes at once.
+        """
         if not self._several:
             return wanted
-        answer = False
+        answer = tuple(False for _ in wanted)
         if self._asked is not None:
-            flag, work = self._asked
+            flags, work = self._asked
             work.wait()
-            answer = bool(flag)
-        flag = torch.tensor(int(wanted))
-        work = dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+            answer = tuple(map(bool, flags.tolist()))
+        flags = torch.tensor(wanted, dtype=torch.uint8)
+        work = dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
         assert work is not None
-        self._asked = flag, work
+        self._asked = flags, work
         return answer
 
     def settle(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from duoseg.errors import InputError
-from duoseg.training.log import CIRCUMSTANCES, TRAINING_DICE, Logger, Record
+from duoseg.training.log import CIRCUMSTANCES, NOTED, TRAINING_DICE, Logger, Record
 
 LOSS = "loss"
 """What a record calls the sum of all terms."""
@@ -34,7 +34,7 @@ class Recorder:
         self._pending: list[tuple[Record, dict[str, Tensor]]] = []
 
     def add(self, circumstances: Record, terms: dict[str, Tensor]) -> None:
-        """Take over a finished step: its number, learning rate, clock and scores, and its detached loss terms.
+        """Take over a finished step: its number, learning rate, clock and scores; its loss terms and notes, detached.
 
         Raises:
             InputError: a term has the name of something else in the log.
@@ -65,6 +65,8 @@ class Recorder:
             logger.write(records)
 
     def _record(self, circumstances: Record, terms: dict[str, float]) -> Record:
+        noted = {name: value for name, value in terms.items() if name.startswith(NOTED)}
+        terms = {name: value for name, value in terms.items() if name not in noted}
         for name, value in terms.items():
             if not math.isfinite(value):
                 early = circumstances["step"] <= YOUNG
@@ -72,10 +74,12 @@ class Recorder:
                     "So early it is the mean of nothing, which `masked_mean` takes for 0, or of odd intensities, which "
                     "`duoseg check` finds."
                     if early
-                    else "Lower the learning rate, or look for odd intensities with `duoseg check`."
+                    else "Lower the learning rate, or look for odd intensities with `duoseg check`; in a new method "
+                    "for gradients that are undefined, as that of a root at 0, which ruin all other terms."
                 )
                 raise InputError(
                     f"{self._run}: the loss term '{name}' became {value} at step {circumstances['step']}. Training "
                     f"stopped; the last checkpoint is untouched. {remedy}"
                 )
-        return {"step": circumstances["step"], LOSS: sum(terms.values()), **terms, **circumstances}
+        defined = {name: value for name, value in noted.items() if math.isfinite(value)}
+        return {"step": circumstances["step"], LOSS: sum(terms.values()), **terms, **defined, **circumstances}

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from duoseg.methods._contract import require_opinions, require_terms
+from duoseg.methods._contract import require_kept, require_opinions, require_terms
 from duoseg.methods.base import Batch, Method
 from duoseg.model.augment import augment
 from duoseg.model.draws import MOST_SEED, SampleGenerator
@@ -17,7 +17,7 @@ from duoseg.model.transfer import moved
 from duoseg.planning.plan import Plan
 from duoseg.training.devices import memory_format
 from duoseg.training.engine import ranks_of
-from duoseg.training.log import Record
+from duoseg.training.log import NOTED, Record
 from duoseg.training.looks import as_it_predicts, training_dice
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
@@ -68,7 +68,7 @@ class Steps:
         set_learning_rate(self._optimisers[0], rate)
 
     def take(self, raw: RawBatch, *, step: int, progress: float) -> dict[str, Tensor]:
-        """Learn from one batch; return the loss terms, detached, of all processes.
+        """Learn from one batch; return the loss terms and notes, detached, of all processes.
 
         Args:
             raw: patches as read.
@@ -99,21 +99,23 @@ class Steps:
 
     @torch.no_grad()
     def require_opinions(self) -> None:
-        """Refuse a method that does not predict probabilities, before it learns: its masks would be empty."""
+        """Refuse, before it learns, a method that does not predict probabilities, or not by what is kept of it."""
         shape = (PATCHES, len(self._plan.channels), *self._plan.patch)
         image = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self._fabric.device)
         image = image.contiguous(memory_format=memory_format(self._fabric.device))
         with self._fabric.autocast(), as_it_predicts(self._method):
             require_opinions(self._method, image, len(self._plan.classes))
+            require_kept(self._method, image)
 
     def _learn(self, part: RawBatch, step: int, progress: float, *, share: float, last: bool) -> dict[str, Tensor]:
-        """Go forward and backward with a part of the batch; return its loss terms."""
+        """Go forward and backward with a part of the batch; return its loss terms and notes."""
         batch = self._batch(part, step)
         self._learned = (batch.image[: batch.labelled], batch.label) if batch.labelled else None
         with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
             terms = require_terms(self._method, self._module(batch, progress))
             self._fabric.backward(share * torch.stack(list(terms.values())).sum())
-        return {name: term.detach() for name, term in terms.items()}
+        notes = {NOTED + name: value for name, value in batch.notes.items()}
+        return {name: term.detach() for name, term in terms.items()} | notes
 
     def _batch(self, raw: RawBatch, step: int) -> Batch:
         """The patches on the device, augmented."""

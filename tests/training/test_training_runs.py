@@ -194,6 +194,12 @@ def test_a_second_run_in_the_same_folder_is_refused(phantoms, tiny_protocol, cac
     assert weights(out) == before
 
 
+def test_a_training_that_is_refused_leaves_no_folder(phantoms, tiny_protocol, cache, tmp_path):
+    with pytest.raises(InputError, match="no method"):
+        train(phantoms, tmp_path / "run", tiny_protocol, cache, method="dtlm")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_nothing_is_refused(phantoms, tiny_protocol, cache, tmp_path):
     with pytest.raises(InputError, match="no run to resume"):
         train(phantoms, tmp_path / "none", tiny_protocol, cache, resume=True)

@@ -135,6 +135,7 @@ def train(
         require_file(Path(start_from), WEIGHTS)  # before the work of planning
     with ExitStack() as until_the_end:
         if launch.first:
+            until_the_end.callback(_remove_empty, out)
             words = f"{out}: another process is training in this folder; wait for its end, or choose another folder."
             until_the_end.enter_context(held(out / LOCK, words))
         settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)
@@ -202,6 +203,12 @@ def train(
         if ranks.first:
             write_run_page(out, out / REPORT)
         return Run(out, settings, chosen, split)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Where a training was refused before it wrote anything, nothing is left of it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _own_draws(device: torch.device) -> AbstractContextManager[None]:

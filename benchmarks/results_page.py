@@ -6,8 +6,10 @@ A page that tells of many trainings grows by one study after another, made on da
 PAGE.md lie PAGE.csv, every score of every scan, and PAGE-costs.csv, what each training took. The combinations of the
 studies are added to both, or replace what they had of them; then all that follows the page's marker is written anew
 from them, by the code that writes a study's own tables. Without a study the tables alone are made again. Unfinished
-combinations are left out. Refused is what would not be comparable: other scored scans than the page's, and seeds of one
-row that differ in steps, training scans or the method's revision, as where only one of three was computed anew.
+combinations are left out. Refused is what would not be comparable: other scored scans than the page's, another
+precision, another plan for one number of labelled scans, and seeds of one row that differ in steps, training scans,
+settings or the method's revision, as where only one of three was computed anew. Rows that were added before a page
+noted precision, plan and settings are taken as they are.
 
 `--methods` are the first rows of the tables, in that order. `--study OUT` writes everything as a study, too, which
 `duoseg report OUT` makes a page of. The marker may say what the differences are from, and which scans were scored:
@@ -39,8 +41,12 @@ MARKER = re.compile(
 )
 COSTS = ("train_wall_s", "train_cpu_s", "peak_mib", "parameters", "steps")
 """Of a combination, as far as tables show them."""
-MADE_OF = ("revision", "scans")
+ROW = ("revision", "scans")
 """Of a combination: the method's revision, and a hash of the training scans; empty where it was not noted."""
+MADE_OF = (*ROW, "settings", "plan", "precision")
+"""And hashes of the method's settings and of the plan without its steps, and the precision."""
+OF_A_ROW = ("steps", "reasons")
+"""What of a plan may differ on a page."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class Page:
             row["combination"]: Cost.model_validate(unknown | {name: row[name] or None for name in COSTS})
             for row in rows
         }
-        return {row["combination"]: (costs[row["combination"]], {name: row[name] for name in MADE_OF}) for row in rows}
+        made_of = {row["combination"]: {name: row.get(name, "") for name in MADE_OF} for row in rows}
+        return {name: (cost, made_of[name]) for name, cost in costs.items()}
 
 
 def main() -> None:
@@ -123,7 +130,7 @@ def main() -> None:
     page = Page(asked.page)
     found = {result.combination.name: result for result in page.results()}
     for study in asked.studies:
-        found |= {result.combination.name: _noted(result, page, study) for result in read_results(study)}
+        found |= {result.combination.name: noted(result, page, study) for result in read_results(study)}
     require_comparable(found.values())
     results = _in_order(found.values(), asked.methods.split(","))
     page.write(results, asked.against)
@@ -136,31 +143,49 @@ def require_comparable(results: Iterable[Result]) -> None:
     """Refuse rows of other scans, and seeds of one row that were not computed alike."""
     scored: dict[frozenset[str], str] = {}
     rows: dict[tuple[str, int], dict[tuple[object, ...], str]] = {}
+    noted: dict[tuple[str, object], dict[str, str]] = {}
     for result in results:
         about = result.combination
         scored.setdefault(frozenset(row.case for row in result.rows), about.name)
-        made_of = (result.cost.steps, *(result.config.get(name, "") for name in MADE_OF))
+        made_of = (result.cost.steps, *(result.config.get(name, "") for name in ROW))
         rows.setdefault((about.method, about.labelled), {}).setdefault(made_of, about.name)
+        alike = {"settings": (about.method, about.labelled), "plan": about.labelled, "precision": ""}
+        for part, among in alike.items():
+            if value := result.config.get(part):
+                noted.setdefault((part, among), {}).setdefault(value, about.name)
     if len(scored) > 1:
         raise SystemExit(f"{', '.join(scored.values())} were not scored on the same scans")
     for others in rows.values():
         if len(others) > 1:
             told = "; ".join(f"{name}: {', '.join(map(str, made_of))}" for made_of, name in others.items())
-            raise SystemExit(
-                f"seeds of one row differ in steps, {' or '.join(MADE_OF)}: {told}. Give all of them anew."
-            )
+            raise SystemExit(f"seeds of one row differ in steps, {' or '.join(ROW)}: {told}. Give all of them anew.")
+    for (part, _), others in noted.items():
+        if len(others) > 1:
+            told = "; ".join(f"{name}: {value}" for value, name in others.items())
+            where = "seeds of one row" if part == "settings" else "combinations of one page"
+            raise SystemExit(f"{where} differ in {part}: {told}. Give all of them anew, or make another page.")
 
 
-def _noted(result: Result, page: Page, study: Path) -> Result:
+def noted(result: Result, page: Page, study: Path) -> Result:
     """A study's result as a page keeps it."""
     on = result.config.get("on", page.on)
     if on != page.on:
         raise SystemExit(f"{study}: was scored on {on} scans, and {page.path} is of {page.on} scans")
-    scans = result.config.get("scans", {})
+    scans, plan = result.config.get("scans", {}), result.config.get("plan", {})
     trained_on = sorted((name, used) for name, used in scans.items() if not used.startswith("scored"))
-    digest = hashlib.sha256(json.dumps(trained_on).encode()).hexdigest()[:8] if scans else ""
-    made_of = {"revision": str(result.config.get("revision", "")), "scans": digest}
+    settings = result.config.get("settings")
+    made_of = {
+        "revision": str(result.config.get("revision", "")),
+        "scans": _digest(trained_on) if scans else "",
+        "settings": "" if settings is None else _digest(settings),
+        "plan": _digest({key: value for key, value in plan.items() if key not in OF_A_ROW}) if plan else "",
+        "precision": str(result.config.get("precision", "")),
+    }
     return result.model_copy(update={"config": made_of})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _in_order(results: Iterable[Result], first: Sequence[str]) -> list[Result]:

@@ -4,12 +4,13 @@
     python benchmarks/trust.py RUN DATA [RUN DATA ...] --raw 60
 
 Each RUN is calibrated (`duoseg calibrate`), each DATA the set that it was trained on, whose test or holdout scans it
-has not seen. Prints for each run Spearman's correlation of trust and true Dice with a 95% bootstrap interval over
-persons, and how many ordinary scans are told as unlike the training scans; over all runs the share of true Dice values
-within their 90% interval, of those scans of which a Dice is expected, with its exact binomial interval. Of unusual
-scans, made of the first five: mirrored head to foot, noise of the same mean and spread, and, where there are two runs,
-scans of the other set resampled to the shape and spacing of this one. Ends with status 1 unless every correlation is at
-least 0.6, the binomial interval holds 90%, all unusual scans are told of and at most 5% of the ordinary ones.
+has not seen: one that was trained on any of them is refused. Prints for each run Spearman's correlation of trust and
+true Dice with a 95% bootstrap interval over persons, and how many ordinary scans are told as unlike the training scans;
+over all runs the share of true Dice values within their 90% interval, of those scans of which a Dice is expected, with
+its exact binomial interval. Of unusual scans, made of the first five: mirrored head to foot, noise of the same mean and
+spread, and, where there are two runs, scans of the other set resampled to the shape and spacing of this one. Ends with
+status 1 unless every correlation is at least 0.6, the binomial interval holds 90%, all unusual scans are told of and at
+most 5% of the ordinary ones.
 
 With --raw it compares so many raw training scans (whose labels the run did not see) with as many that the run has not
 seen at all, which needs no calibration: the mean of log(1 - Dice) - log(1 - trust) / 2 with its standard error.
@@ -29,6 +30,7 @@ from _common import made_with
 from scipy import ndimage, stats
 
 import duoseg
+from duoseg.commands.runs import CASES
 from duoseg.planning.orient import from_canonical, to_canonical
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.judgement import Judgement
@@ -38,7 +40,7 @@ from duoseg.scans.cases import Case
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid
-from duoseg.scores.overlap import count_overlap
+from duoseg.scores.overlap import count_overlap, mean_dice
 from duoseg.study.folds import person_texts
 
 UNUSUAL = 5
@@ -48,7 +50,7 @@ LEAST_CORRELATION, COVERAGE, MOST_UNLIKE = 0.6, 0.9, 0.05
 
 @dataclass(frozen=True)
 class Judged:
-    """A scan: what the run said of its mask, and the mask's Dice, mean over classes."""
+    """A scan: what the run said of its mask, and the mask's Dice, mean over the classes in it or in the truth."""
 
     judgement: Judgement
     dice: float
@@ -70,25 +72,25 @@ def main() -> None:
     asked = parser.parse_args()
     if len(asked.pairs) % 2:
         parser.error("give a data set after each run")
-    runs = list(zip(asked.pairs[::2], asked.pairs[1::2], strict=True))
+    runs, sets = asked.pairs[::2], [load_dataset(data) for data in asked.pairs[1::2]]
+    chosen = [unseen(run, dataset, asked.on) for run, dataset in zip(runs, sets, strict=True)]
     if asked.raw:
-        for run, data in runs:
-            compare_raw(run, load_dataset(data), asked.on, asked.raw)
+        for run, dataset, cases in zip(runs, sets, chosen, strict=True):
+            compare_raw(run, dataset, cases, asked.raw)
         return
     print(
         f"{made_with()}\n\n| run | scans | Dice | trust against Dice (Spearman, 95%) | within 90% interval | unlike |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     everything: list[Judged] = []
-    models, sets, missed = [], [], list[str]()
-    for run, data in runs:
-        model, dataset = duoseg.load(run), load_dataset(data)
+    models, missed = list[Model](), list[str]()
+    for run, cases in zip(runs, chosen, strict=True):
+        model = duoseg.load(run)
         if model.judge.calibration is None:
             parser.error(f"{run} is not calibrated")
-        found = [judged(model, case) for case in scored(dataset, asked.on)]
+        found = [judged(model, case) for case in cases]
         everything += found
         models.append(model)
-        sets.append(dataset)
         unlike = sum(bool(one.judgement.unlike) for one in found)
         expected = [one.inside for one in found if one.inside is not None]
         dice, within = np.mean([one.dice for one in found]), f"{sum(expected)} of {len(expected)}"
@@ -108,25 +110,42 @@ def main() -> None:
         others = [other for index, other in enumerate(sets) if index != position]
         for name, scans in unusual(dataset, others, asked.on):
             told = [predicted(model, *scan)[1].unlike or () for scan in scans]
-            print(f"{runs[position][0]}: {name}: {sum(map(bool, told))} of {len(told)} told; {'; '.join(told[0])}")
-            missed += [] if all(told) else [f"{runs[position][0]}: {name}: not all are told as unlike"]
+            print(f"{runs[position]}: {name}: {sum(map(bool, told))} of {len(told)} told; {'; '.join(told[0])}")
+            missed += [] if all(told) else [f"{runs[position]}: {name}: not all are told as unlike"]
     if missed:
         sys.exit("missed: " + "; ".join(missed))
 
 
-def compare_raw(run: Path, dataset: Dataset, on: str, count: int) -> None:
+def compare_raw(run: Path, dataset: Dataset, others: list[Case], count: int) -> None:
     """Print whether trust promises more of raw training scans than of scans that the run has not seen."""
     model = duoseg.load(run)
-    trained = set(json.loads((run / "cases.json").read_text())["unlabelled"])
+    trained = set(json.loads((run / CASES).read_text())["unlabelled"])
     raw = [case for case in dataset.train if case.name in trained and case.label is not None]
-    for name, cases in (("raw training scans", raw), ("not seen", scored(dataset, on))):
+    for name, cases in (("raw training scans", raw), ("not seen", others)):
         found = [judged(model, case) for case in cases[:count]]
         apart = np.array([np.log(1 - one.dice) - np.log(1 - one.judgement.trust) / 2 for one in found])
         print(f"{run}: {name}: {apart.mean():.3f} ± {apart.std(ddof=1) / np.sqrt(len(apart)):.3f} ({len(apart)})")
 
 
+def unseen(run: Path, dataset: Dataset, on: str) -> list[Case]:
+    """The scans with labels to score.
+
+    Raises:
+        SystemExit: the run was trained on one of them.
+    """
+    used, cases = json.loads((run / CASES).read_text()), scored(dataset, on)
+    seen = [case.name for case in cases if case.name in {*used["labelled"], *used["unlabelled"]}]
+    if seen:
+        sys.exit(
+            f"{run}: was trained on {seen[0]}, one of the {on} scans of {dataset.place}, so that their scores tell "
+            "nothing of others; give a run that has not seen them (`duoseg compare --on holdout` trains without the "
+            "holdout scans)."
+        )
+    return cases
+
+
 def scored(dataset: Dataset, on: str) -> list[Case]:
-    """The scans with labels that the run has not seen."""
+    """The scans with labels that are no training scans."""
     cases = dataset.test if on == "test" else [case for case in dataset.train if case.name in dataset.holdout]
     return [case for case in cases if case.label is not None]
 
@@ -137,9 +156,8 @@ def judged(model: Model, case: Case) -> Judged:
     prediction, judgement = predicted(model, *read_channels(case))
     truth = read_scan(case.label).onto(prediction.grid)
     assert truth is not None
-    overlaps = [count_overlap(prediction.mask == v, truth.voxels == v) for v in prediction.classes.values()]
-    dice = [one.dice for one in overlaps if one.prediction or one.reference]  # undefined where a class is in neither
-    return Judged(judgement, float(np.mean(dice)), person_texts([case])[case.name])
+    dice = mean_dice(count_overlap(prediction.mask == v, truth.voxels == v) for v in prediction.classes.values())
+    return Judged(judgement, float("nan") if dice is None else dice, person_texts([case])[case.name])
 
 
 def predicted(model: Model, voxels: np.ndarray, grid: Grid) -> tuple[Prediction, Judgement]:

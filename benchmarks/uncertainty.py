@@ -2,11 +2,12 @@
 
     python benchmarks/uncertainty.py RUN DATA [--on holdout] [--scans 60]
 
-For each voxel of the prepared scan, from the opinions of all students, each on the scan and on its mirror image:
-*doubt* is what the mean opinion leaves to other classes, *entropy* that of the mean opinion, *disagreement* how much of
-it is between the opinions and not in each (mutual information), *variance* that of the opinions. *both* are the
-students' opinions of the plain scan, *all* with the mirrored ones, *first* the first student's alone. A map that
-ranked all wrong voxels above all right ones would have 1; one that ranked by chance the share of wrong voxels.
+For each voxel of the prepared scan, from the opinions of all students, each on the scan and, where the plan mirrors, on
+its mirror image: *doubt* is what the mean opinion leaves to other classes, *entropy* that of the mean opinion,
+*disagreement* how much of it is between the opinions and not in each (mutual information), *variance* that of the
+opinions. *both* are the students' opinions of the plain scan, *all* with the mirrored ones, *first* the first student's
+alone. A map that ranked all wrong voxels above all right ones would have 1; one that ranked by chance the share of
+wrong voxels. A run that was trained on any of the scans is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from statistics import mean
 import numpy as np
 import torch
 from torch import Tensor
+from trust import unseen
 
 import duoseg
 from duoseg.methods.base import Method
@@ -40,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = load_dataset(options.data)
-    cases = data.test if options.on == "test" else [case for case in data.train if case.name in data.holdout]
+    cases = unseen(options.run, data, options.on)
     model = duoseg.load(options.run, device="cpu")
     method, plan = model._methods[0], model.plan
     precisions: dict[str, list[float]] = {}
@@ -49,11 +51,13 @@ def main() -> None:
         voxels, grid = read_channels(case)
         image, placement = prepare_image(voxels, grid, plan)
         label = prepare_label(read_label(case, grid, plan.classes), placement, plan)
-        opinions = all_opinions(method, plan, torch.from_numpy(image))
-        students = len(opinions) // 2
-        wrong = (opinions[:students].mean(dim=0).argmax(dim=0).numpy() != label) & (label >= 0)
+        plain, mirrored = all_opinions(method, plan, torch.from_numpy(image))
+        wrong = (plain.mean(dim=0).argmax(dim=0).numpy() != label) & (label >= 0)
         wrong_share.append(wrong.mean())
-        for name, chosen in {"first": opinions[:1], "both": opinions[:students], "all": opinions}.items():
+        compared = {"first": plain[:1], "both": plain}
+        if mirrored is not None:
+            compared["all"] = torch.cat([plain, mirrored])
+        for name, chosen in compared.items():
             for title, values in maps(chosen).items():
                 precisions.setdefault(f"{title}, {name}", []).append(average_precision(values.numpy(), wrong))
     print(f"{len(wrong_share)} scans, {mean(wrong_share):.2%} of their voxels wrong\n")
@@ -63,20 +67,26 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def all_opinions(method: Method, plan: Plan, image: Tensor) -> Tensor:
-    """Each student's probabilities of the image, then of its mirror image, (opinions, K + 1, x, y, z)."""
-    axis = plan.augmentation.mirror_axes[0]
+def all_opinions(method: Method, plan: Plan, image: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Each student's probabilities of the image, (students, K + 1, x, y, z), and as many of its mirror image.
+
+    The second is None where the plan has no axis along which training mirrors.
+    """
     classes = len(plan.classes) + 1
+    axes = [2 + axis for axis in plan.augmentation.mirror_axes[:1]]
 
-    def both(patches: Tensor) -> Tensor:
-        turned = [one.flip(2 + axis) for one in method.members(patches.flip(2 + axis))]
-        return torch.cat([*method.members(patches), *turned], dim=1)
+    def asked(patches: Tensor) -> Tensor:
+        plain = [*method.members(patches)]
+        mirrored = [one.flip(axis) for axis in axes for one in method.members(patches.flip(axis))]
+        return torch.cat([*plain, *mirrored], dim=1)
 
-    count = 2 * len([*method.members(torch.zeros(1, len(plan.channels), *plan.patch))])
+    students = len([*method.members(torch.zeros(1, len(plan.channels), *plan.patch))])
+    count = students * (1 + len(axes))
     slabs = predict_slabs(
-        image, both, classes=count * classes, patch=plan.patch, window=plan.window, device=torch.device("cpu")
+        image, asked, classes=count * classes, patch=plan.patch, window=plan.window, device=torch.device("cpu")
     )
-    return slabs.whole().unflatten(0, (count, classes))
+    opinions = slabs.whole().unflatten(0, (count, classes))
+    return opinions[:students], opinions[students:] if axes else None
 
 
 def maps(opinions: Tensor) -> dict[str, Tensor]:

@@ -16,13 +16,15 @@ import duoseg
 from duoseg.commands.looking import look_at
 from duoseg.console import Console
 from duoseg.errors import InputError
-from duoseg.files import read_json
+from duoseg.files import held, read_json
 from duoseg.planning.reading import read_channels
 from duoseg.prediction.judge import Judge
 from duoseg.prediction.judgement import Judgement
 from duoseg.prediction.typical import Typical, impression_of
 from duoseg.scans.dataset import load_dataset
 from duoseg.scans.phantoms import write_phantom_dataset
+from duoseg.scores.policy import BOTH_EMPTY
+from duoseg.scores.results import CaseScores
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_each_annotated_scan_is_predicted_once_by_a_model_that_had_not_seen_it(c
 
 def test_its_scores_are_those_of_the_cross_predicted_masks(calibrated, phantoms):
     scores = duoseg.evaluate(calibrated / "calibration" / "masks", phantoms / "labelsTr")
-    dice = {case.case: np.mean([values["dice"] for values in case.labels.values()]) for case in scores.cases}
+    dice = {case.case: case.dice_of_present for case in scores.cases}
     for scan in read_json(calibrated / "calibration.json")["scans"]:
         assert scan["dice"] == pytest.approx(dice[scan["case"]])
 
@@ -328,3 +330,53 @@ def test_it_goes_on_where_it_stopped(trained, phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "train", lambda *a, **o: went_on.append(o["resume"]) or train(*a, **o))
     duoseg.calibrate(folder, phantoms, **asked)
     assert went_on == [True, True] and (folder / "calibration.json").is_file()
+
+
+def test_a_class_in_neither_mask_nor_truth_raises_no_dice_to_expect(trained, phantoms, tmp_path, monkeypatch):
+    from duoseg.commands import calibrate as command
+
+    folder = shutil.copytree(trained, tmp_path / "run")
+    evaluate, organ = command.evaluate, dict[str, float | None]()
+
+    def with_an_absent_tumour(*arguments, **options):
+        scores = evaluate(*arguments, **options)
+        organ.update({case.case: case.dice for case in scores.cases})
+        absent = {"tumour": {**BOTH_EMPTY, "volume_ml": 0.0, "reference_volume_ml": 0.0}}
+        return replace(scores, cases=tuple(CaseScores(case.case, case.labels | absent) for case in scores.cases))
+
+    monkeypatch.setattr(command, "evaluate", with_an_absent_tumour)
+    duoseg.calibrate(folder, phantoms, folds=2, steps=2, cache=tmp_path / "cache", device="cpu", threads=1)
+    for scan in read_json(folder / "calibration.json")["scans"]:
+        assert scan["dice"] == pytest.approx(organ[scan["case"]])
+
+
+def test_a_calibration_that_counted_absent_classes_as_found_is_not_used(calibrated, phantoms, tmp_path, caplog):
+    folder = shutil.copytree(calibrated, tmp_path / "run")
+    content = read_json(folder / "calibration.json")
+    del content["dice_of"]
+    (folder / "calibration.json").write_text(json.dumps(content))
+    (scan, *_) = duoseg.predict(folder, phantoms / "imagesTs", tmp_path / "masks", uncertainty=True, device="cpu")
+    assert scan.judgement is not None and scan.judgement.expected is None
+    assert "by an earlier version; `duoseg calibrate` renews it" in caplog.text
+
+
+def test_one_process_at_a_time_calibrates_a_run(trained, phantoms, tmp_path, monkeypatch):
+    from duoseg.commands import calibrate as command
+
+    folder = shutil.copytree(trained, tmp_path / "run")
+    asked = {"steps": 2, "cache": tmp_path / "cache", "device": "cpu", "threads": 1}
+    train, refused = command.train, []
+
+    def second_call_meanwhile(*arguments, **options):
+        begun = {path.name for path in (folder / "calibration").glob("fold*")}
+        with pytest.raises(InputError, match=f"{folder}: another process is calibrating this run") as refusal:
+            duoseg.calibrate(folder, phantoms, **(asked | {"steps": 3}), folds=3)
+        refused.append(refusal)
+        assert {path.name for path in (folder / "calibration").glob("fold*")} == begun
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(command, "train", second_call_meanwhile)
+    duoseg.calibrate(folder, phantoms, **asked, folds=2)
+    assert len(refused) == 2 and not (folder / command.LOCK).exists()
+    with held(folder / command.LOCK, "in use"), pytest.raises(InputError, match="another process"):
+        duoseg.calibrate(folder, phantoms, **asked)

@@ -152,7 +152,8 @@ def test_a_combination_is_the_run_that_train_makes_by_hand_and_such_a_run_is_ado
 
 def test_study_json_says_what_was_compared_and_what_it_took(study, phantoms, protocol):
     told = content(study)
-    assert told["data"] == {"path": str(phantoms), "on": "test", "folds": None, "cases": 2, "persons": 2}
+    data = {"path": str(phantoms), "on": "test", "folds": None, "cases": 2, "persons": 2, "unscored": []}
+    assert told["data"] == data
     assert (told["steps"], told["labelled"], told["seeds"], told["against"]) == (6, [2], [0], "supervised")
     assert told["entries"]["longer"] == {"method": "supervised", "steps": {"2": 9}, "settings": {}}
     assert told["entries"]["soft"]["settings"]["k"] == 100.0 and told["entries"]["soft"]["settings"]["weight"] == 1.0

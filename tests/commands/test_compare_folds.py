@@ -91,6 +91,19 @@ def test_the_holdout_is_scored_and_the_test_scans_are_out_of_reach(phantoms, pro
     assert sorted([*used["labelled"], *used["unlabelled"]]) == sorted(set(splits["train"]) - {held})
 
 
+def test_test_scans_without_a_label_are_told_by_name(phantoms, protocol, tmp_path, caplog):
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    first, second = sorted((data / "labelsTs").iterdir())
+    second.unlink()
+    options = {"methods": "supervised", "labelled": 2, "seeds": 0, "config": protocol, "cache": tmp_path / "cache"}
+    duoseg.compare(data, tmp_path / "study", threads=1, device="cpu", **options)
+    name = second.name.split(".")[0]
+    assert f"{data}: 1 of 2 test scans cannot be scored, for want of a label: {name}. Add it" in caplog.text
+    assert f"scored on 1 test scan; 1 more has no label ({name})." in (tmp_path / "study" / "tables.md").read_text()
+    assert {row["case"] for row in rows(tmp_path / "study")} == {first.name.split(".")[0]}
+
+
 def test_train_takes_a_splits_file(phantoms, protocol, tmp_path, run):
     splits = json.loads((phantoms / "splits.json").read_text())
     chosen = tmp_path / "chosen.json"

@@ -15,6 +15,7 @@ import pytest
 
 import duoseg
 from duoseg.commands.comparing.asked import COMBINATION_SECONDS, Measured, Work
+from duoseg.commands.comparing.attempts import Attempts
 from duoseg.commands.comparing.children import Ended, Task, run_children
 from duoseg.commands.comparing.hours import stored_choice
 from duoseg.commands.comparing.steps import choose_steps
@@ -99,7 +100,33 @@ def test_a_study_that_is_killed_three_times_gives_the_table_of_one_that_is_not(p
     assert last.wait(timeout=240) == 0
     assert (out / "results.csv").read_bytes() == (tmp_path / "whole" / "results.csv").read_bytes()
     costs = [one["cost"] for one in json.loads((out / "study.json").read_text())["combinations"]]
-    assert any(cost["resumed"] and cost["train_wall_s"] > 0 for cost in costs)
+    assert any(cost["resumed"] for cost in costs)
+    assert all(cost["train_wall_s"] is None or cost["train_wall_s"] > 0 for cost in costs)
+
+
+def test_an_attempt_that_was_killed_before_its_first_step_was_not_timed(tmp_path):
+    def noted() -> list[dict]:
+        return json.loads((tmp_path / "attempts.json").read_text())
+
+    Attempts(tmp_path)
+    assert noted() == [{**dict.fromkeys(("wall_s", "cpu_s", "peak_mib", "gpu_peak_mib")), "resumed": False}]
+    (tmp_path / "config.toml").touch()  # what a begun training has
+    second = Attempts(tmp_path)
+    second.noting(lambda *told: None)("train", 7, 20)
+    assert [one["wall_s"] is None for one in noted()] == [True, False] and noted()[1]["resumed"]
+    total = second.total
+    assert total is not None and (total.wall_s, total.cpu_s, total.peak_mib, total.resumed) == (None, None, None, True)
+
+
+def test_the_times_of_all_attempts_that_were_timed_are_added(tmp_path):
+    first = Attempts(tmp_path)
+    first.noting(lambda *told: None)("train", 1, 20)
+    (tmp_path / "config.toml").touch()
+    second = Attempts(tmp_path)
+    second.note()
+    total, before = second.total, json.loads((tmp_path / "attempts.json").read_text())
+    assert total is not None and total.wall_s == sum(one["wall_s"] for one in before) > 0
+    assert total.resumed and total.peak_mib is not None
 
 
 @pytest.mark.slow

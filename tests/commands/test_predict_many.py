@@ -554,3 +554,11 @@ def test_scans_of_one_size_and_time_that_change_places_are_predicted_again(train
     other.rename(one)
     (tmp_path / "aside.nii").rename(other)
     assert predicted(trained, scans, tmp_path / "masks", resume=True) == [one.stem, other.stem]
+
+
+def test_scans_beside_a_damaged_list_of_predictions_are_predicted_with_a_warning(trained, scans, tmp_path, caplog):
+    everyone = names(scans)
+    assert predicted(trained, scans, tmp_path / "masks") == everyone and PREDICTIONS not in caplog.text
+    (scans / PREDICTIONS).write_text("{")
+    assert predicted(trained, scans, tmp_path / "others") == everyone
+    assert caplog.text.count(f"{scans / PREDICTIONS}: cannot be read as a list of predictions") == 1

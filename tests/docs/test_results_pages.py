@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,17 @@ COSTS = sorted((REPOSITORY / "docs" / "results").glob("*-costs.csv"))
 PAGES = [path.with_name(path.name.replace("-costs.csv", ".md")) for path in COSTS]
 
 
-def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
-    spec = importlib.util.spec_from_file_location("performance", SCRIPT.with_name("performance.py"))
+def load(name: str) -> Any:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
-    performance = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(performance)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
+    performance = load("performance")
     places = re.findall(r"<!-- (\w+) -->\n.*?<!-- end -->", performance.PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert places == list(performance.BENCHMARKS)
     assert all(SCRIPT.with_name(f"{name}.py").is_file() for name in places)
@@ -87,7 +94,39 @@ def test_what_would_not_be_comparable_is_no_part_of_a_page(tmp_path: Path) -> No
     assert "not scored on the same scans" in add("fewer", scored(1, "abc", revision=1))
     assert page.read_text(encoding="utf-8") == before
     assert add("all", scored(0, revision=2), scored(1, revision=2)) == ""
-    assert (tmp_path / "page-costs.csv").read_text().splitlines()[1].endswith(",2,")
+    assert (tmp_path / "page-costs.csv").read_text().splitlines()[1].endswith(",2,,,,")
+
+
+@pytest.mark.parametrize(
+    ("second", "change", "told"),
+    [
+        (("duo", 4), {"settings": {"k": 2}}, "seeds of one row differ in settings"),
+        (("dtml", 4), {"plan": {"patch": [9, 8, 8], "steps": 5}}, "combinations of one page differ in plan"),
+        (("dtml", 8), {"precision": "16-mixed"}, "combinations of one page differ in precision"),
+        (("dtml", 4), {"settings": {"k": 2}, "plan": {"patch": [8, 8, 8], "steps": 9}}, ""),
+        (("dtml", 8), {"plan": {"patch": [9, 8, 8], "steps": 5}}, ""),
+    ],
+)
+def test_settings_of_a_row_and_plan_and_precision_of_a_page_are_one(
+    tmp_path: Path, second: tuple[str, int], change: dict[str, object], told: str
+) -> None:
+    results_page = load("results_page")
+    page = results_page.Page(tmp_path / "page.md")
+    page.path.write_text("<!-- Below: benchmarks/results_page.py --against duo -->\n", encoding="utf-8")
+    alike = {"settings": {"k": 1}, "plan": {"patch": [8, 8, 8], "steps": 5}, "precision": "32-true"}
+
+    def noted(method: str, labelled: int, seed: int, config: dict[str, object]) -> Result:
+        result = make_result(method, [make_row("a", 0.8)], labelled=labelled, seed=seed)
+        return results_page.noted(result.model_copy(update={"config": config}), page, tmp_path)
+
+    found = [noted("duo", 4, 0, {}), noted("duo", 4, 1, alike), noted(*second, 2, alike | change)]
+    if told:
+        with pytest.raises(SystemExit, match=told):
+            results_page.require_comparable(found)
+        return
+    results_page.require_comparable(found)
+    page.write(found, None)
+    assert [one.config for one in page.results()] == [one.config for one in found]
 
 
 def test_a_page_says_what_its_differences_are_from_and_which_scans_were_scored(tmp_path: Path) -> None:

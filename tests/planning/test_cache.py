@@ -202,3 +202,28 @@ def test_patch_is_read_without_the_rest_of_the_scan(tmp_path: Path) -> None:
     except RuntimeError:
         noticed = True
     assert noticed
+
+
+def test_sheared_scans_alone_are_prepared_anew_where_the_way_of_preparing_them_changes(
+    cases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make.write_case(tmp_path / "data", "sheared")
+    for path in (*case.images, case.label):
+        image = nib.nifti1.load(path)
+        affine = make.affine()
+        affine[1, 2] = 0.3
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
+    folder, both = tmp_path / "cache", [cases[0], case]
+    upright, sheared = prepare_cases(both, make.plan(), folder)
+    assert sheared.placement.shear is not None
+    before = files(folder)
+    assert [one.image_path for one in prepare_cases(both, make.plan(), folder)] == [
+        upright.image_path,
+        sheared.image_path,
+    ]
+    assert files(folder) == before
+    monkeypatch.setattr(cache, "SHEARED_FORMAT", cache.SHEARED_FORMAT + 1)
+    kept, anew = prepare_cases(both, make.plan(), folder)
+    assert kept == upright
+    assert anew.image_path != sheared.image_path and anew.label_path != sheared.label_path
+    assert len(files(folder)) == len(before) + 2

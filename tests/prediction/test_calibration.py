@@ -93,3 +93,23 @@ def test_perfect_agreement_and_scans_that_are_all_alike_stay_within_bounds():
     assert 0.99 < expected.low <= expected.dice <= expected.high <= 1
     assert str(expected).startswith("1.00 (1.00 to 1.00)")
     assert 0 <= alike.expected(0.0).low <= 1
+
+
+@pytest.mark.parametrize("persons", [4, 12])
+def test_an_interval_that_reaches_errors_too_small_to_tell_apart_holds_a_perfect_mask(persons):
+    perfect = Calibration(tuple(Evidence(str(index), str(index), 1.0, 1.0) for index in range(persons)))
+    expected = perfect.expected(1.0)
+    assert expected.high == 1.0 and expected.low <= 0.999 <= expected.dice
+    nearly = Calibration(tuple(Evidence(str(index), str(index), 0.9995, 0.9992) for index in range(persons)))
+    assert nearly.expected(1.0) == expected  # as far as errors are told apart
+    worse = Calibration(tuple(Evidence(str(index), str(index), 0.9, 0.9) for index in range(persons)))
+    assert worse.expected(0.9).high < 1.0
+
+
+def test_errors_too_small_to_tell_apart_are_never_below_their_interval():
+    steep = [
+        Evidence(str(index), str(index), 1 - math.exp(x), 1 - math.exp(1.5 * x + 1))
+        for index, x in enumerate(np.linspace(-5, -1, 40))
+    ]
+    expected = Calibration(tuple(steep)).expected(1.0)
+    assert expected.low <= 0.999 <= expected.dice <= expected.high == 1.0

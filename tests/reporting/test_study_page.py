@@ -172,6 +172,19 @@ def test_a_study_without_any_result_says_so(tmp_path: Path) -> None:
     assert "no memory" in text
 
 
+def test_a_study_of_an_earlier_version_has_its_page(tmp_path: Path) -> None:
+    results = [of("a", BASE, seed=seed) for seed in (0, 1)]
+    results += [of("b", [value + 0.03 for value in BASE], seed=seed) for seed in (0, 1)]
+    content = study_content(results, against="a")
+    write_study(tmp_path, content, results)
+    assert "the difference has one sign with every seed. Cost is that" in read(report(tmp_path))[1]
+    for row in content["comparisons"]:
+        del row["seed_differences"]
+    write_study(tmp_path, content, results)
+    _, text = read(report(tmp_path))
+    assert "on 6 persons or more. Cost is that" in text and "better: b (+3.00 points" in text
+
+
 def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     results = [of("a", BASE), of("b", BASE)]
     content = study_content(results, against="a", failed={"b-4-seed0": HOSTILE})

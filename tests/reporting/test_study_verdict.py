@@ -41,6 +41,15 @@ def test_the_verdict_calls_a_difference_that_the_correction_does_not_bear_a_hint
     )
 
 
+def test_the_verdict_names_what_one_seed_contradicts_and_nothing_else() -> None:
+    gains = [0.05, 0.04, -0.01]
+    results = [of("base", BASE, seed=seed) for seed in range(3)]
+    results += [of("torn", [value + gain for value in BASE], seed=seed) for seed, gain in enumerate(gains)]
+    text = " ".join(verdict(parse_study(study_content(results, against="base"))))
+    assert "better: none; worse: none; not with each seed: torn (+2.67 points, −1.00 with seed 2, p 0.008)." in text
+    assert "hint" not in text and "lean" not in text
+
+
 def test_the_verdict_leaves_incomplete_entries_out_of_the_highest() -> None:
     up = [value + 0.03 for value in BASE]
     results = [of("base", BASE, seed=seed) for seed in (0, 1)] + [of("lucky", up, seed=0)]

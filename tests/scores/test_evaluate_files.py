@@ -13,10 +13,11 @@ import pytest
 
 import duoseg
 from duoseg.errors import InputError
+from duoseg.files import MOST_TEXT_BYTES
 from duoseg.scans.formats import write
 from duoseg.scans.scan import Grid
 from duoseg.scores.evaluate import FEWEST_CASES, PROCESS_BYTES, VOXEL_BYTES, evaluate
-from duoseg.scores.output import to_json, write_csv, write_json
+from duoseg.scores.output import read_scores, to_json, write_csv, write_json
 
 METRICS = ["dice", "jaccard", "hd95_mm", "assd_mm", "nsd", "volume_ml", "reference_volume_ml"]
 AFFINE = np.diag([0.5, 1.0, 2.0, 1.0])
@@ -438,3 +439,25 @@ def test_a_mask_of_nearly_the_name_of_a_reference_is_offered(tmp_path):
         one for one in duoseg.evaluate(tmp_path / "masks", tmp_path / "truth").problems if one.severity == "error"
     ]
     assert "rename that of 'pat_1' if it is meant" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["{", "[]", '{"scans": 5}', '{"scans": [{"case": "a", "runs": null}]}', '{"scans": [{"case": "a", "classes": 1}]}'],
+)
+def test_masks_beside_a_damaged_list_of_predictions_are_scored_with_a_warning(folders, damaged: str) -> None:
+    plain = duoseg.evaluate(*folders)
+    assert not any("predictions.json" in str(problem) for problem in plain.problems)  # which is not there
+    (folders[0] / "predictions.json").write_text(damaged)
+    scores = duoseg.evaluate(*folders)
+    assert scores.cases == plain.cases
+    (problem,) = [one for one in scores.problems if one.file == folders[0] / "predictions.json"]
+    assert problem.severity == "warning" and "unknown of which classes and scans" in problem.message
+
+
+def test_scores_of_very_many_scans_and_classes_are_read_again(folders, tmp_path: Path) -> None:
+    scores = evaluate(*folders)
+    write_json(scores, tmp_path / "scores.json")
+    with (tmp_path / "scores.json").open("a") as file:
+        file.write(" " * MOST_TEXT_BYTES)  # as long as hundreds of thousands of rows, and read in less time
+    assert read_scores(tmp_path / "scores.json") == scores

@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from duoseg.scores.evaluate import score_masks
+from duoseg.scores.overlap import count_overlap, mean_dice
+from duoseg.scores.results import CaseScores
 from duoseg.scores.surface import surface, surface_distances
 
 SPACING = (0.5, 1.25, 3.0)
@@ -191,3 +193,16 @@ def test_memory_order_and_views_change_nothing() -> None:
     for store in (np.ascontiguousarray, np.asfortranarray):
         one, other = (store(mask)[::-1, :, ::-1] for mask in (first, second))
         assert score(one, other) == pytest.approx(score(first, second))
+
+
+def test_the_dice_of_what_is_there_leaves_out_classes_that_are_in_neither_mask() -> None:
+    prediction, reference = np.zeros((2, 10, 1, 1), np.uint8)
+    prediction[:7], reference[3:10] = 1, 1  # four of seven voxels meet, so the Dice is 4/7
+    reference[0] = 3  # which was missed
+    labels = {"organ": 1, "tumour": 2, "cyst": 3}
+    case = CaseScores("a", score_masks(prediction, reference, (1.0, 1.0, 1.0), labels))
+    counts = [count_overlap(prediction == value, reference == value) for value in labels.values()]
+    assert case.dice_of_present == pytest.approx((4 / 7 + 0) / 2) == mean_dice(counts)
+    assert case.dice == pytest.approx((4 / 7 + 1 + 0) / 3)  # the tables', in which nothing found is right
+    nothing = CaseScores("b", score_masks(0 * prediction, 0 * reference, (1.0, 1.0, 1.0), labels))
+    assert nothing.dice_of_present is None and mean_dice([]) is None

@@ -70,8 +70,15 @@ def test_the_holdout_is_scored_and_not_trained_on():
 def test_the_test_scans_with_labels_are_scored():
     data = dataset([case(name) for name in "ab"], [case("t"), case("u", label=False)], ["a"])
     (part,) = divide(data)
-    assert [one.name for one in part.scored] == ["t"]
+    assert [one.name for one in part.scored] == ["t"] and [one.name for one in part.unscored] == ["u"]
     assert [one.name for one in part.train] == ["a", "b"]
+
+
+def test_what_the_holdout_cannot_score_for_want_of_a_label_is_kept_apart():
+    data = dataset([case("a"), case("b"), case("c", label=False), case("d", label=False)], [], ["b", "c"])
+    (part,) = divide(data, on="holdout")
+    assert [one.name for one in part.scored] == ["b"] and [one.name for one in part.unscored] == ["c"]
+    assert [one.name for one in part.train] == ["a", "d"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,39 @@ def test_a_method_better_on_every_scan_is_better_in_overlap_and_distance() -> No
     assert {row["verdict"] for row in turned} == {"worse"}
 
 
+def seeds_of(gains: list[float]) -> list[Result]:
+    """Two methods with a seed for each gain of the second, which is alike on all scans but for their order."""
+    results = [of("a", BASE, seed=seed) for seed in range(len(gains))]
+    for seed, gain in enumerate(gains):
+        results.append(of("b", [value + gain + 0.001 * place for place, value in enumerate(BASE)], seed=seed))
+    return results
+
+
+def test_a_difference_that_one_seed_contradicts_is_not_shown() -> None:
+    found = summarise_study(seeds_of([0.05, 0.04, -0.01]), against="a")["comparisons"]
+    row = only(found, metric="dice")
+    assert row["low"] > 0 and row["p_holm"] < 0.05
+    assert row["seed_differences"] == pytest.approx({"0": 0.0535, "1": 0.0435, "2": -0.0065})
+    assert row["difference"] == pytest.approx(np.mean(list(row["seed_differences"].values())))
+    assert {one["verdict"] for one in found} == {"no difference shown"}
+    agreeing = summarise_study(seeds_of([0.05, 0.04, 0.001]), against="a")["comparisons"]
+    assert {one["verdict"] for one in agreeing} == {"better"}
+
+
+def test_one_seed_alone_may_give_a_verdict_and_a_seed_without_any_difference_agrees_with_none() -> None:
+    one = only(summarise_study(seeds_of([0.05]), against="a")["comparisons"], metric="dice")
+    assert list(one["seed_differences"]) == ["0"] and one["verdict"] == "better"
+    two = [*seeds_of([0.05]), of("a", BASE, seed=1), of("b", BASE, seed=1)]
+    assert only(summarise_study(two, against="a")["comparisons"], metric="dice")["verdict"] == "no difference shown"
+
+
+def test_a_seed_that_only_one_has_finished_whole_has_no_say() -> None:
+    results = [*seeds_of([0.05, 0.04]), of("b", [value - 0.1 for value in BASE], seed=2)]
+    results += [make_result("a", [make_row("scan-0", 0.9)], seed=2)]
+    row = only(summarise_study(results, against="a")["comparisons"], metric="dice")
+    assert list(row["seed_differences"]) == ["0", "1"] and row["seeds"] == [0, 1]
+
+
 @pytest.mark.parametrize(("persons", "expected"), [(5, "no difference shown"), (6, "better")])
 def test_no_verdict_is_given_on_fewer_than_six_persons(persons: int, expected: str) -> None:
     higher = [value + 0.02 + 0.001 * index for index, value in enumerate(BASE)]

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from duoseg.errors import InputError
+from duoseg.files import MOST_TEXT_BYTES
 from duoseg.study.grid import Combination
 from duoseg.study.records import (
     COLUMNS,
@@ -15,6 +16,7 @@ from duoseg.study.records import (
     EntryRecord,
     Result,
     Row,
+    computed_with,
     read_result,
     read_results,
     write_result,
@@ -69,6 +71,17 @@ def test_the_table_gives_the_very_numbers_back_and_empty_cells_for_the_undefined
     assert [one["fold"] for one in rows] == ["", "", "2", "2"]
 
 
+def test_several_codes_of_one_method_are_told_with_what_results_were_computed():
+    def made(seed: int, code: str, threads: int = 1) -> Result:
+        environment = {"duoseg": "1", "packages": {"torch": "2"}, "device": "cpu", "threads": threads}
+        return result(seed).model_copy(update={"environment": {**environment, "method_code": code}})
+
+    assert computed_with([made(0, "a"), made(1, "a"), result(2)]) == ["duoseg 1, torch 2, cpu, 1 thread"]
+    assert computed_with([made(0, "a"), made(1, "b", threads=2)]) == [
+        *("duoseg 1, torch 2, cpu, 1 thread", "duoseg 1, torch 2, cpu, 2 threads", "2 codes of dtml")
+    ]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -86,3 +99,11 @@ def test_a_damaged_result_is_refused_by_name(tmp_path, damage, told):
     with pytest.raises(InputError) as refusal:
         read_result(folder)
     assert str(path) in str(refusal.value) and told in str(refusal.value)
+
+
+def test_a_result_of_very_many_scans_and_classes_is_read_again(tmp_path):
+    folder = tmp_path / "dtml-4-seed0"
+    write_result(folder, result(0))
+    with (folder / "result.json").open("a") as file:
+        file.write(" " * MOST_TEXT_BYTES)  # as long as hundreds of thousands of rows, and read in less time
+    assert read_result(folder) == result(0)

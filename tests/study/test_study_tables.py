@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from duoseg.errors import InputError
+from duoseg.methods.registry import find_method
 from duoseg.study.markup import Heading, PaperTable, escape_latex, escape_markdown, latex_table, markdown_table
 from duoseg.study.reading import parse_study
-from duoseg.study.sentences import definitions, marked, p_text, scope, unfinished
+from duoseg.study.sentences import definitions, entries_text, marked, p_text, scope, unfinished
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import latex, markdown, tables, write_tables
 from study_cases import NAMES, make_cost, make_field, make_result, make_row, study_content
@@ -120,6 +121,49 @@ def test_more_rivals_than_so_few_persons_can_tell_apart_are_told_of() -> None:
     assert all(row.p_holm >= 0.05 for row in study.comparisons if row.metric == "dice")
     study = parse_study(study_content(results[:2], against="a"))
     assert "after Holm:" not in " ".join(definitions(study))
+
+
+def test_one_training_each_is_told_of_and_who_has_no_more() -> None:
+    rows = [make_row(f"s{i}", 0.8) for i in range(6)]
+    results = [make_result("a", rows), make_result("b", rows)]
+    told = "One training each does not show how much chance in training matters"
+    content = study_content(results, against="a")
+    assert told in markdown(content) and told in latex(content)
+    results += [make_result("a", rows, seed=1), make_result("b", rows, seed=1), make_result("c", rows)]
+    assert "One training each (c with 4 labelled) does not show" in markdown(study_content(results, against="a"))
+    assert "One training each" not in markdown(study_content(results[:-1], against="a"))
+
+
+def test_a_study_of_an_earlier_version_is_read_and_its_marks_are_explained_as_they_were_given() -> None:
+    content = study_content(make_field(NAMES[:2], labelled=(4,), seeds=2, cases=6), against="supervised")
+    assert "and the difference has one sign with every seed" in markdown(content)
+    for row in content["comparisons"]:
+        del row["seed_differences"]
+    assert "one sign with every seed" not in markdown(content) and "One training each" not in markdown(content)
+
+
+def test_settings_that_are_not_the_methods_own_are_told() -> None:
+    results = [make_result(name, [make_row("s", 0.8)]) for name in ("dtml", "soft", "dtc")]
+    content = study_content(results, against="dtc")
+    usual = {name: find_method(name).Settings().model_dump(mode="json") for name in ("dtml", "dtc")}
+    content["entries"]["dtml"]["settings"] = usual["dtml"] | {"k": 7.0, "predict": "mean"}
+    content["entries"]["soft"] |= {"method": "dtml", "settings": usual["dtml"] | {"k": 3.0}}
+    content["entries"]["dtc"]["settings"] = usual["dtc"]
+    told = "dtml was set to k = 7.0 and predict = mean. soft is dtml with k = 3.0."
+    assert entries_text(parse_study(content)) == f"Each training took 200 steps. {told}"
+
+
+def test_scans_that_could_not_be_scored_are_told_beside_the_number_of_those_that_were() -> None:
+    content = study_content([make_result("a", [make_row("s", 0.8)])], against="a")
+    content["data"]["unscored"] = ["x", "y"]
+    assert "scored on 1 test scan; 2 more have no label (x, y)." in markdown(content)
+
+
+def test_several_codes_of_a_method_are_told() -> None:
+    content = study_content([make_result("a", [make_row("s", 0.8)])], against="a")
+    content["computed_with"] = ["duoseg 1, torch 2, cpu, 1 thread", "2 codes of mtcps"]
+    text = " ".join(definitions(parse_study(content)))
+    assert "cpu, 1 thread and 2 codes of mtcps: figures may differ in their last digits, and by more between" in text
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0497, "0.0497"), (0.0503, "0.0503"), (0.049, "0.049"), (0.0004, "<0.001")])

@@ -16,6 +16,7 @@ from duoseg.commands.evaluate import evaluate
 from duoseg.commands.looking import look_at
 from duoseg.commands.predict import predict
 from duoseg.commands.predicting.calibrated import (
+    CALIBRATION,
     CROSSED,
     FEWEST,
     HELD,
@@ -40,7 +41,7 @@ from duoseg.commands.runs import (
 from duoseg.commands.train import train
 from duoseg.config import CONFIG, Config, load_config
 from duoseg.errors import InputError
-from duoseg.files import CACHE, StrPath, read_json
+from duoseg.files import CACHE, StrPath, held, read_json, require_writable
 from duoseg.planning.prepare import Prepared
 from duoseg.prediction.calibration import Calibration, Evidence
 from duoseg.prediction.result import Prediction
@@ -62,6 +63,7 @@ MOST_TYPICAL = 300
 """Training scans that others are compared with; of more, all annotated ones and evenly chosen others."""
 KEY = "fold.json"
 """In a fold's folder: what its model is made from."""
+LOCK = ".calibration.lock"
 
 
 @dataclass(frozen=True)
@@ -115,69 +117,72 @@ def calibrate(
 
     Raises:
         InputError: the run is not finished, its scans are no longer in the data set, it has one annotated person,
-            nothing is found in any other's scans, or several processes were started together.
+            nothing is found in any other's scans, another process calibrates it, or several were started together.
     """
     run = Path(run)
     use_threads(threads)
     if find_launch().count > 1:
         raise InputError("duoseg calibrate trains several models one after the other: start it once, without torchrun.")
     require_file(run, WEIGHTS)
-    plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
-    dataset = _trained_on(run, load_dataset(data, splits=splits))
-    require_plan_of(dataset, plan, run)
-    parts = _dealt(dataset, run, folds)
-    if steps is None:
-        steps = max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))
-    if steps < 1:
-        raise InputError(f"--steps: {steps} are too few to train a model of a fold.")
-    own = run / CROSSED
-    held = [case for part in parts for case in part.scored]
-    _forget_others(own / MASKS, held)
-    write_table(own / HELD, held, plan, side="test")
-    prepared = Path(cache) if cache else dataset.root / CACHE
-    models = [own / f"fold{number}" for number in range(1, len(parts) + 1)]
-    weights = weights_of([run])[0]
-    for fold, part in zip(models, parts, strict=True):
-        _begin_or_go_on(
-            fold,
-            {"weights": weights, "steps": steps, "train": _files(part.train), "held": _files(part.scored)},
+    require_writable(run / CALIBRATION)
+    # another call with other --folds or --steps would remove the folds in which this one trains
+    with held(run / LOCK, f"{run}: another process is calibrating this run; wait for its end."):
+        plan, config = load_plan(require_file(run, PLAN)), load_config(require_file(run, CONFIG))
+        dataset = _trained_on(run, load_dataset(data, splits=splits))
+        require_plan_of(dataset, plan, run)
+        parts = _dealt(dataset, run, folds)
+        if steps is None:
+            steps = max(1, round(SHARE_OF_STEPS * (plan.steps + steps_before(run))))
+        if steps < 1:
+            raise InputError(f"--steps: {steps} are too few to train a model of a fold.")
+        own = run / CROSSED
+        scored = [case for part in parts for case in part.scored]
+        _forget_others(own / MASKS, scored)
+        write_table(own / HELD, scored, plan, side="test")
+        prepared = Path(cache) if cache else dataset.root / CACHE
+        models = [own / f"fold{number}" for number in range(1, len(parts) + 1)]
+        weights = weights_of([run])[0]
+        for fold, part in zip(models, parts, strict=True):
+            _begin_or_go_on(
+                fold,
+                {"weights": weights, "steps": steps, "train": _files(part.train), "held": _files(part.scored)},
+            )
+            write_table(fold / TRAINING, part.train, plan, side="train")
+            write_table(fold / HELD, part.scored, plan, side="test")
+            _train(fold, run / PLAN, config, steps, prepared, device, progress)
+            predict(
+                fold / "run",
+                fold / HELD,
+                own / MASKS,
+                uncertainty=True,
+                resume=True,
+                format="nii.gz",  # of any scan: a DICOM series that no SEG can be made of is calibrated, too
+                device=device,
+                progress=named(progress, fold.name),
+            )
+        scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
+        evidence = _evidence(scores, own / MASKS, scored)
+        if len({one.person for one in evidence}) < FEWEST:
+            for fold in models:
+                shutil.rmtree(fold)  # so that they are trained otherwise next time
+            raise InputError(
+                f"{run}: the models of the folds found something in {len(evidence)} of {len(scored)} annotated scans, "
+                "which tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
+            )
+        calibration = Calibration(evidence)
+        model = load_model(run, device=device)
+        impressions = look_at(_compared(dataset.train), model, _impression, progress, agreement=True)
+        seen = [case for case in dataset.train if case.name in impressions]
+        typical = Typical.of(
+            [impressions[case.name] for case in seen],
+            [case.label is not None for case in seen],
+            [case.person for case in seen],
         )
-        write_table(fold / TRAINING, part.train, plan, side="train")
-        write_table(fold / HELD, part.scored, plan, side="test")
-        _train(fold, run / PLAN, config, steps, prepared, device, progress)
-        predict(
-            fold / "run",
-            fold / HELD,
-            own / MASKS,
-            uncertainty=True,
-            resume=True,
-            format="nii.gz",  # of any scan: a DICOM series that no SEG can be made of is calibrated, too
-            device=device,
-            progress=named(progress, fold.name),
-        )
-    scores = evaluate(own / MASKS, own / HELD, json=own / SCORES)
-    evidence = _evidence(scores, own / MASKS, held)
-    if len({one.person for one in evidence}) < FEWEST:
+        made = {"folds": len(parts), "steps": steps}
+        save_calibration(run, calibration, typical, weights=weights, settings=model.settings, made=made)
         for fold in models:
-            shutil.rmtree(fold)  # so that they are trained otherwise next time
-        raise InputError(
-            f"{run}: the models of the folds found something in {len(evidence)} of {len(held)} annotated scans, which "
-            "tells nothing of other masks; train the run for longer, give more --steps, or annotate more."
-        )
-    calibration = Calibration(evidence)
-    model = load_model(run, device=device)
-    impressions = look_at(_compared(dataset.train), model, _impression, progress, agreement=True)
-    seen = [case for case in dataset.train if case.name in impressions]
-    typical = Typical.of(
-        [impressions[case.name] for case in seen],
-        [case.label is not None for case in seen],
-        [case.person for case in seen],
-    )
-    made = {"folds": len(parts), "steps": steps}
-    save_calibration(run, calibration, typical, weights=weights, settings=model.settings, made=made)
-    for fold in models:
-        shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
-    return Calibrated(run, calibration, typical, scores, write_run_page(run, run / REPORT))
+            shutil.rmtree(fold)  # what they told is kept, and they are as large as the run
+        return Calibrated(run, calibration, typical, scores, write_run_page(run, run / REPORT))
 
 
 def _trained_on(run: Path, dataset: Dataset) -> Dataset:
@@ -206,9 +211,9 @@ def _dealt(dataset: Dataset, run: Path, folds: int) -> tuple[Part, ...]:
     return divide(dataset, folds=min(folds, persons))
 
 
-def _forget_others(masks: Path, held: Sequence[Case]) -> None:
+def _forget_others(masks: Path, scored: Sequence[Case]) -> None:
     """Remove an earlier calibration's masks where they are of other scans, or of the same ones in another place."""
-    images = {case.name: absolute(case.images) for case in held}
+    images = {case.name: absolute(case.images) for case in scored}
     if not holds_predictions(masks):
         return
     with Manifest(masks) as manifest:
@@ -244,13 +249,13 @@ def _train(
     )
 
 
-def _evidence(scores: Scores, masks: Path, held: Sequence[Case]) -> tuple[Evidence, ...]:
+def _evidence(scores: Scores, masks: Path, scored: Sequence[Case]) -> tuple[Evidence, ...]:
     """What the scans tell in which something was found."""
-    entries, persons = read_finished(masks), person_texts(held)
+    entries, persons = read_finished(masks), person_texts(scored)
     return tuple(
-        Evidence(one.case, persons[one.case], float(entries[one.case]["trust"]), one.dice)
+        Evidence(one.case, persons[one.case], float(entries[one.case]["trust"]), one.dice_of_present)
         for one in scores.cases
-        if one.dice is not None and any(entries[one.case]["volume_ml"].values())
+        if one.dice_of_present is not None and any(entries[one.case]["volume_ml"].values())
     )
 
 

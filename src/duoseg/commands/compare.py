@@ -10,6 +10,7 @@ from pathlib import Path
 
 from duoseg.commands.comparing.asked import Asked
 from duoseg.commands.comparing.children import Ended, Event, Task, run_children
+from duoseg.commands.comparing.given import counts_given, names_given, seeds_given
 from duoseg.commands.comparing.hours import fit, refit, stored_choice
 from duoseg.commands.comparing.known import read_known
 from duoseg.commands.comparing.locks import LOCK, Claims, locked
@@ -24,7 +25,8 @@ from duoseg.files import CACHE, StrPath, require_writable
 from duoseg.planning.requests import checked_request
 from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
-from duoseg.study.folds import Labelled, On, Scored, divide, label_counts
+from duoseg.scans.texts import count_text, some_text
+from duoseg.study.folds import Labelled, On, Part, Scored, divide, label_counts
 from duoseg.study.grid import Combination, find_entries, make_grid
 from duoseg.study.records import read_result, read_results
 from duoseg.training.devices import DeviceName, resolve_device
@@ -40,9 +42,9 @@ def compare(
     data: StrPath,
     out: StrPath,
     *,
-    methods: Sequence[str],
-    labelled: Sequence[Labelled] | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
+    methods: str | Sequence[str],
+    labelled: Labelled | Sequence[Labelled] | None = None,
+    seeds: int | Sequence[int] = (0, 1, 2),
     on: On = "test",
     folds: int | None = None,
     steps: int | None = None,
@@ -65,9 +67,9 @@ def compare(
     Args:
         data: data set folder or CSV table.
         out: the study's folder, to create or to go on with.
-        methods: methods, or entries that ``config`` defines.
+        methods: methods, or entries that ``config`` defines; one, or several.
         labelled: numbers of labelled training scans, or "all"; those of ``config`` where absent, else all.
-        seeds: of initial weights and draws.
+        seeds: of initial weights and draws; one, or several.
         on: score the test scans, or the holdout scans, which are then left out of training.
         folds: score the labelled training scans instead, in so many parts, each by models that have not seen it.
         steps: training steps; times the factor of each entry.
@@ -89,18 +91,20 @@ def compare(
     """
     began = time.monotonic()
     out = Path(out)
+    asked_counts, asked_seeds = counts_given(labelled), seeds_given(seeds)
     settings = (load_checked_config(Path(config)) if config else Config()).with_options(steps=steps)
-    entries = find_entries(methods, settings.entries)
+    entries = find_entries(names_given(methods), settings.entries)
     dataset = load_dataset(data)
     warn_of_problems(dataset)
     parts = divide(dataset, on=on, folds=folds)
+    _warn_of_unscored(dataset, parts, on)
     scored: Scored = on if folds is None else "folds"
     counts = label_counts(
-        labelled or ([settings.labelled] if settings.labelled else None),
+        asked_counts or ([settings.labelled] if settings.labelled else None),
         parts,
-        source="--labelled" if labelled or config is None else f"{config}: labelled =",
+        source="--labelled" if asked_counts or config is None else f"{config}: labelled =",
     )
-    grid = make_grid(entries, counts, seeds, [part.fold for part in parts])
+    grid = make_grid(entries, counts, asked_seeds, [part.fold for part in parts])
     checked_request(steps=steps, spacing=None, patch=None, hours=hours)
     where = resolve_device(device)
     _require_own_folder(out, dataset)
@@ -149,6 +153,7 @@ def compare(
             on=scored,
             folds=folds,
             persons=asked.persons,
+            unscored=asked.unscored,
             config=config,
             # Those it began with stay: further calls take them, too, where nothing else is asked for.
             environment={**environment(where, known.threads or machine.threads), "jobs": machine.jobs},
@@ -226,6 +231,17 @@ def _baseline(against: str | None, before: str | None, names: Sequence[str]) -> 
     if against not in names:
         raise InputError(f"--against {against}: is not compared. Compared are {', '.join(dict.fromkeys(names))}.")
     return against
+
+
+def _warn_of_unscored(dataset: Dataset, parts: Sequence[Part], on: On) -> None:
+    """Log which scans of those to be scored have no label to score them by."""
+    out = [case.name for part in parts for case in part.unscored]
+    if out:
+        scans = count_text(len(out) + sum(len(part.scored) for part in parts), f"{on} scan")
+        logger.warning(
+            f"{dataset.place}: {len(out)} of {scans} cannot be scored, for want of a label: {some_text(out)}. Add "
+            f"{'it' if len(out) == 1 else 'them'}, or read the scores as those of the others."
+        )
 
 
 def _require_own_folder(out: Path, dataset: Dataset) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, known_predictions
+from duoseg.commands.predicting.manifest import PREDICTIONS, Entry, find_predictions
 from duoseg.commands.replacing import require_replaceable_json, require_replaceable_text
 from duoseg.commands.runs import labelled_scans_of
 from duoseg.errors import InputError
@@ -58,7 +58,7 @@ def evaluate(
     if csv is not None:
         require_replaceable_text(Path(csv), what="scores", begins="case,label,")
     masks = Path(prediction)
-    entries = known_predictions(masks)
+    entries, unreadable = find_predictions(masks)
     _require_same_classes(masks, entries, Path(reference), Path(dataset) if dataset else None)
     scores = scoring.evaluate(
         masks,
@@ -68,7 +68,7 @@ def evaluate(
         threads=threads,
         progress=counted(progress, "evaluate"),
     )
-    scores = replace(scores, problems=(*scores.problems, *_trained_on(masks, entries, scores)))
+    scores = replace(scores, problems=(*scores.problems, *unreadable, *_trained_on(masks, entries, scores)))
     if json is not None:
         write_json(scores, Path(json))
     if csv is not None:

@@ -10,6 +10,8 @@ from duoseg.errors import InputError
 from duoseg.files import read_json, require_writable
 
 _HEAD_BYTES = 1024
+_MOST_BYTES = 2**31
+"""Of scores: 350 bytes for a scan and a class."""
 
 
 def require_replaceable(path: Path, *, what: str, is_own: Callable[[Path], bool]) -> None:
@@ -33,7 +35,7 @@ def require_replaceable_json(path: Path, *, what: str, keys: set[str]) -> None:
 
     def is_own(file: Path) -> bool:
         try:
-            content = read_json(file)
+            content = read_json(file, limit=_MOST_BYTES)
         except InputError:
             return False
         return isinstance(content, dict) and keys <= content.keys()

@@ -34,6 +34,7 @@ from duoseg.scans.segments import with_ignored
 from duoseg.scans.side_by_side import Room, in_threads, voxels_to_hold
 
 FORMAT = 3  # raise it when the same sources and settings give other voxels or another layout
+SHEARED_FORMAT = 1  # the same, where it is sheared scans alone that come out otherwise
 FOREGROUND_VOXELS = 5000
 VOXEL_BYTES = 12  # three indices of 32 bits
 STALE_SECONDS = 3600  # no file takes so long to write
@@ -134,14 +135,16 @@ def prepare_case(case: Case, plan: Plan, folder: Path, known: Known, room: Room 
         known: what is known of files.
         room: memory that those who prepare side by side share.
     """
-    image_bytes = [known_hash(path, known) for path in case.images]
-    image_key = _key("image", image_bytes, plan.spacing, [_rule(r) for r in plan.normalisation])
+    files = [source_files(path) for path in case.images]
+    image_bytes = [_known_hash(path, own, known) for path, own in zip(case.images, files, strict=True)]
+    how = [SHEARED_FORMAT] if _is_sheared(case.images[0], files[0], known) else []
+    image_key = _key("image", image_bytes, plan.spacing, [_rule(r) for r in plan.normalisation], *how)
     image_path = folder / f"{case.name}.image.{image_key[:16]}.prepared"
     label_key, label_path = "", None
     if case.label is not None:
         label_bytes = known_hash(case.label, known)
         classes = list(plan.classes.items())  # names, too: a label may tell its values by them
-        label_key = _key("label", image_bytes, plan.spacing, label_bytes, classes, plan.ignore_value)
+        label_key = _key("label", image_bytes, plan.spacing, label_bytes, classes, plan.ignore_value, *how)
         label_path = folder / f"{case.name}.label.{label_key[:16]}.prepared"
 
     placement = _held_placement(image_path, image_key, known, channels=len(case.images))
@@ -193,7 +196,16 @@ def hash_source(path: Path) -> str:
 
 def known_hash(path: Path, known: Known) -> str:
     """`hash_source` of a scan that has not changed since it was last hashed, without reading it."""
-    return known.recall("sha256", source_files(path), lambda: hash_source(path), parse=_hexadecimal)
+    return _known_hash(path, source_files(path), known)
+
+
+def _known_hash(path: Path, files: Sequence[Path], known: Known) -> str:
+    return known.recall("sha256", files, lambda: hash_source(path), parse=_hexadecimal)
+
+
+def _is_sheared(path: Path, files: Sequence[Path], known: Known) -> bool:
+    """Whether a scan is sheared, from its header; where it has not changed since, without reading that."""
+    return known.recall("sheared", files, lambda: read_grid(path).is_sheared, parse=bool)
 
 
 def _hexadecimal(kept: Any) -> str:

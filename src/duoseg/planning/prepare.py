@@ -118,21 +118,26 @@ def prepare_image(
         )
     require_finite(voxels, name)
     upright = upright_grid(grid)
-    shear = None
+    shear = within = None
     if upright is not grid:
         shear = Shear.between(grid, upright)
-        require_memory(Path(name), 4 * len(voxels) * math.prod(upright.shape))
-        voxels = straighten(np.asarray(voxels, np.float32), shear, upright.shape)
+        require_memory(Path(name), (4 * len(voxels) + 1) * math.prod(upright.shape))
+        voxels, within = straighten(np.asarray(voxels, np.float32), shear, upright.shape)
     permutation, flips = upright.canonical()
     canonical = to_canonical(voxels, permutation, flips)
-    crop = content_box(canonical)
+    if within is None:
+        crop = content_box(canonical)
+    else:
+        within = to_canonical(within, permutation, flips)
+        crop = content_box((canonical != 0) & within)
     # a copy in C order: sums then run in the same order however the scan was stored
-    inner = laid_out(canonical[(slice(None), *(slice(*pair) for pair in crop))], np.float32)
+    box = tuple(slice(*pair) for pair in crop)
+    inner = laid_out(canonical[(slice(None), *box)], np.float32)
     prepared = target_shape(inner.shape[1:], canonical_spacing(upright), plan.spacing)
     require_memory(Path(name), inner.itemsize * len(inner) * math.prod(prepared))
     placement = Placement(tuple(upright.shape), permutation, flips, crop, prepared, shear)
     for channel, rule in zip(inner, plan.normalisation, strict=True):
-        _normalise(channel, rule)
+        _normalise(channel, rule, None if within is None else within[box])
     return resample(torch.from_numpy(inner), prepared).numpy(), placement
 
 
@@ -240,15 +245,15 @@ def _upright_to_prepared(placement: Placement) -> np.ndarray:
     return matrix
 
 
-def _normalise(channel: np.ndarray, rule: Normalisation) -> None:
-    """Bring one channel to a common scale, in place; statistics in float64."""
+def _normalise(channel: np.ndarray, rule: Normalisation, within: np.ndarray | None) -> None:
+    """Bring one channel to a common scale, in place; statistics in float64, of what lies ``within`` a sheared scan."""
     if rule.scheme == "ct":
         if rule.window is None or rule.mean is None or rule.std is None:
             raise InputError(f"Plan: channel {rule.channel!r} has scheme 'ct' but lacks a window, mean or std.")
         np.clip(channel, *rule.window, out=channel)
         mean, std = rule.mean, rule.std
     else:
-        content = channel[channel != 0]
+        content = channel[channel != 0] if within is None else channel[(channel != 0) & within]
         mean = float(content.mean(dtype=np.float64)) if content.size else 0.0
         std = float(content.std(dtype=np.float64)) if content.size else 1.0
     # an even channel has no contrast: a floor keeps rounding noise from becoming an image

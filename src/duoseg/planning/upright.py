@@ -20,6 +20,9 @@ from duoseg.scans.scan import Grid
 Row = tuple[float, float, float, float]
 Matrix = tuple[Row, Row, Row, Row]
 
+ROUNDING = 1e-6
+"""Of the distance of a sample from a scan's middle."""
+
 
 @dataclass(frozen=True)
 class Shear:
@@ -72,15 +75,18 @@ def upright_grid(grid: Grid) -> Grid:
     return Grid((x, y, z), affine)
 
 
-def straighten(voxels: NDArray[np.float32], shear: Shear, shape: Triple) -> NDArray[np.float32]:
-    """Sample an image (C, X, Y, Z) of a sheared scan on its upright grid of ``shape``.
+def straighten(
+    voxels: NDArray[np.float32], shear: Shear, shape: Triple
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Sample an image (C, X, Y, Z) of a sheared scan on its upright grid of ``shape``, and say what lies within it.
 
-    Beyond the scan a channel has its lowest value, which is that of air.
+    Beyond the scan a channel has its lowest value, which is that of air. The second result, (X, Y, Z), is False there:
+    nobody has measured these voxels, so they must not count in what is measured of the scan.
     """
-    straight = np.empty((len(voxels), *shape), np.float32)
+    straight, within = np.empty((len(voxels), *shape), np.float32), np.ones(shape, bool)
     for source, target in zip(voxels, straight, strict=True):
-        sample(source, np.linalg.inv(shear.to_upright), target, outside=float(source.min()))
-    return straight
+        within = sample(source, np.linalg.inv(shear.to_upright), target, outside=float(source.min()))
+    return straight, within
 
 
 def straighten_mask(mask: NDArray[np.bool_], shear: Shear, shape: Triple, *, outside: float) -> NDArray[np.float32]:
@@ -90,14 +96,21 @@ def straighten_mask(mask: NDArray[np.bool_], shear: Shear, shape: Triple, *, out
     return share
 
 
-def sample(source: NDArray[np.float32], matrix: NDArray, target: NDArray[np.float32], *, outside: float) -> None:
+def sample(
+    source: NDArray[np.float32], matrix: NDArray, target: NDArray[np.float32], *, outside: float
+) -> NDArray[np.bool_]:
     """Fill ``target`` with linear samples of ``source`` at ``matrix @ (index, 1)``; beyond its voxels lies ``outside``.
 
     A voxel reaches half a side beyond its centre, as everywhere in preparation: there the border's value counts.
+    Returns which of the samples lie within a voxel.
     """
     place = (matrix[:3, :3], matrix[:3, 3])
     affine_transform(source, *place, output_shape=target.shape, output=target, order=1, mode="nearest")
     inside = np.empty(target.shape, np.uint8)
     whole = np.broadcast_to(np.uint8(1), source.shape)
-    affine_transform(whole, *place, output_shape=target.shape, output=inside, order=0, mode="grid-constant", cval=0)
+    # a sample on an outer face is inside on either side: it must not depend on the order in which axes are stored
+    middle = (np.array(source.shape) - 1) / 2
+    closer = ((1 - ROUNDING) * place[0], middle + (1 - ROUNDING) * (place[1] - middle))
+    affine_transform(whole, *closer, output_shape=target.shape, output=inside, order=0, mode="grid-constant", cval=0)
     target[inside == 0] = outside
+    return inside.view(np.bool_)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from duoseg.planning.slabs import Slabs
+from duoseg.scores.overlap import Overlap, mean_dice
 
 
 class Agreement:
@@ -39,13 +40,13 @@ class Agreement:
     @property
     def dice(self) -> float:
         """Mean Dice over pairs of members and the classes that one of them found; 0 where none found anything."""
-        found = []
-        for pair, (a, b) in enumerate(self._pairs):
-            size = self._sizes[a, 1:] + self._sizes[b, 1:]
-            there = size > 0
-            found.append(2 * self._shared[pair, 1:][there] / size[there])
-        dice = torch.cat(found)
-        return float(dice.mean()) if len(dice) else 0.0
+        sizes, shared = self._sizes[:, 1:].tolist(), self._shared[:, 1:].tolist()
+        overlaps = [
+            Overlap(*counts)
+            for (a, b), both in zip(self._pairs, shared, strict=True)
+            for counts in zip(sizes[a], sizes[b], both, strict=True)
+        ]
+        return mean_dice(overlaps) or 0.0
 
     def _count(self, opinions: Tensor) -> None:
         masks = opinions.unflatten(0, (-1, self._classes)).argmax(dim=1)

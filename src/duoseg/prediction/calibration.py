@@ -36,9 +36,11 @@ SPREAD, SPREAD_SCANS = 0.25, 8
 """The standard deviation of residuals, and how many scans' worth that is."""
 LEAST = 1e-3
 """Of 1 - Dice and 1 - agreement: two masks that are the same say no more than two that nearly are."""
+FLOOR = math.log(LEAST)
+"""The least error; a perfect mask has it, too."""
 ROUNDS = 20
 ROUNDING = 1e-9
-"""Of sums of shares."""
+"""Of sums."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Evidence:
         case: its name.
         person: whose it is.
         trust: how far the students agreed, 0 to 1.
-        dice: its true Dice, mean over classes.
+        dice: its true Dice, mean over the classes that are in its mask or in the truth.
     """
 
     case: str
@@ -63,7 +65,7 @@ class Expected:
     """What Dice to expect of a mask.
 
     Attributes:
-        dice: the median.
+        dice: the median, mean over the classes that are in the mask or in the truth, as agreement is taken.
         low: of the 90% interval.
         high: of it.
         modelled: whether the interval rests on a model of the residuals, for want of annotated persons.
@@ -110,8 +112,10 @@ class Calibration:
             half = float(stdtrit(SPREAD_SCANS + count - 1, (1 + COVERAGE) / 2)) * spread
         else:
             half = self._residual
-        low, dice, high = (1 - math.exp(min(value, 0.0)) for value in (middle + half, middle, middle - half))
-        return Expected(dice=dice, low=low, high=high, modelled=self.modelled)
+        low, dice, high = (_dice(error) for error in (max(middle + half, FLOOR), middle, middle - half))
+        # Errors below the floor were not told apart: an interval that reaches it holds all of them, down to none.
+        reached = middle - half <= FLOOR + ROUNDING
+        return Expected(dice=dice, low=low, high=1.0 if reached else high, modelled=self.modelled)
 
     @cached_property
     def _line(self) -> _Line:
@@ -170,3 +174,8 @@ def _fitted(evidence: Sequence[Evidence]) -> _Line:
 def _error(agreement: float) -> float:
     """The logarithm of what a Dice lacks of 1."""
     return math.log(max(1 - agreement, LEAST))
+
+
+def _dice(error: float) -> float:
+    """The Dice of which `_error` is such."""
+    return 1 - math.exp(min(error, 0.0))

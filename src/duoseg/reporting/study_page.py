@@ -24,7 +24,7 @@ from duoseg.reporting.study_figures import (
 from duoseg.reporting.study_verdict import verdict
 from duoseg.reporting.templating import asset, environment, script_hash
 from duoseg.study.reading import STUDY, Study, parse_study, read_scores
-from duoseg.study.sentences import definitions, scope
+from duoseg.study.sentences import definitions, marks_text, scope
 from duoseg.study.tables import latex, markdown, tables
 
 _WITH_INTERVAL = re.compile(r"(\S+) \((.+ to .+)\)")
@@ -67,6 +67,7 @@ def render(
         scope=scope(study),
         verdict=verdict(study),
         definitions=definitions(study),
+        marks=marks_text(study),
         methods=every[0],
         details=every[1:],
         differences=difference_figures(study, ("dice", "hd95_mm_ranked")),

@@ -18,7 +18,7 @@ from duoseg.study.sentences import (
     signed,
     unfinished,
 )
-from duoseg.study.statistics import LEVEL
+from duoseg.study.statistics import LEVEL, against_the_mean
 
 
 def verdict(study: Study) -> list[str]:
@@ -73,14 +73,18 @@ def _against(study: Study, mean: str, differences: Sequence[Difference]) -> str:
         for kind, rows in groups.items()
     ]
     unclear = [row for row in differences if row.verdict == "no difference shown"]
-    leaning = [row for row in unclear if row.p_holm < LEVEL]
     apart = [row for row in unclear if row.n_persons >= FEWEST_UNITS and _excludes_zero(row)]
-    if neither := [marked(study, row.method, row.labelled) for row in unclear if row not in [*leaning, *apart]]:
+    torn = [row for row in apart if row.p_holm < LEVEL]  # all that a verdict asks for but the seeds
+    apart = [row for row in apart if row not in torn]
+    leaning = [row for row in unclear if row.p_holm < LEVEL and row not in torn]
+    if neither := [marked(study, row.method, row.labelled) for row in unclear if row not in [*leaning, *torn, *apart]]:
         parts.append(f"no difference shown: {listed(neither)}")
     if leaning:
         names = [f"{marked(study, row.method, row.labelled)} (p {p_text(row.p_holm)})" for row in leaning]
         words = "no difference of means shown, though the ranks of the scans lean one way"
         parts.append(f"{words}: {listed(names)}")
+    if torn:
+        parts.append(f"not with each seed: {listed([_described(study, row, seeds=True) for row in torn])}")
     if apart:
         words = f"a hint at most, with an interval off 0 that does not stand the correction (p of {LEVEL} or more)"
         parts.append(f"{words}: {listed([_described(study, row) for row in apart])}")
@@ -92,9 +96,12 @@ def _excludes_zero(row: Difference) -> bool:
     return row.low is not None and row.high is not None and not row.low <= 0 <= row.high
 
 
-def _described(study: Study, row: Difference) -> str:
+def _described(study: Study, row: Difference, *, seeds: bool = False) -> str:
     name = marked(study, row.method, row.labelled)
-    return f"{name} ({signed(row.difference, row.metric)} points, p {p_text(row.p_holm)})"
+    by_seed = row.seed_differences or {}
+    others = against_the_mean(row.difference, by_seed) if seeds else []
+    told = [f"{signed(by_seed[seed], row.metric)} with seed {seed}" for seed in others]
+    return f"{name} ({', '.join([f'{signed(row.difference, row.metric)} points', *told, f'p {p_text(row.p_holm)}'])})"
 
 
 def _caution(study: Study) -> str:

@@ -13,6 +13,9 @@ from duoseg.scans.cases import Problem
 from duoseg.scores.policy import METRICS
 from duoseg.scores.results import CaseScores, Scores
 
+MOST_SCORES_BYTES = 2**31
+"""A case and a class have about 350 bytes."""
+
 
 def to_json(scores: Scores) -> dict[str, Any]:
     """Return the scores file's content: cases, mean, policy, problems; undefined values are ``None``."""
@@ -38,7 +41,7 @@ def read_scores(path: Path) -> Scores:
     Raises:
         InputError: the file is missing, or holds something else.
     """
-    content = read_json(path)
+    content = read_json(path, limit=MOST_SCORES_BYTES)
     try:
         cases = tuple(
             CaseScores(

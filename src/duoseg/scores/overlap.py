@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from duoseg.scores.statistics import defined_mean
 
 
 @dataclass(frozen=True)
@@ -33,3 +36,11 @@ def count_overlap(prediction: np.ndarray, reference: np.ndarray) -> Overlap:
         reference=int(np.count_nonzero(reference)),
         intersection=int(np.count_nonzero(prediction & reference)),
     )
+
+
+def mean_dice(overlaps: Iterable[Overlap]) -> float | None:
+    """Mean Dice of the classes that are in one of their two masks or in both; None where there is none.
+
+    How far masks agree, with each other or with the truth: a class that is in neither tells nothing of that.
+    """
+    return defined_mean([one.dice for one in overlaps if one.prediction or one.reference])

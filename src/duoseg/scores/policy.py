@@ -35,6 +35,11 @@ def is_undefined(values: Values) -> bool:
     return values["hd95_mm"] is None
 
 
+def is_absent(values: Values) -> bool:
+    """Whether a label is in neither mask of a case."""
+    return not (values["volume_ml"] or values["reference_volume_ml"])
+
+
 def describe(*, tolerance_mm: float, ignore_value: int | None) -> dict[str, Any]:
     """Return the policy as JSON values: definitions, edge cases, tolerance in mm and ignored value."""
     return {

@@ -45,6 +45,14 @@ class CaseScores:
         """Its mean Dice over labels, as far as defined."""
         return defined_mean([values["dice"] for values in self.labels.values()])
 
+    @property
+    def dice_of_present(self) -> float | None:
+        """Its mean Dice over the labels that are in the mask or in the reference; None where there is none.
+
+        What `duoseg.scores.overlap.mean_dice` makes of voxel counts.
+        """
+        return defined_mean([values["dice"] for values in self.labels.values() if not policy.is_absent(values)])
+
 
 @dataclass(frozen=True)
 class Scores:

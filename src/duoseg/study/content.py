@@ -58,6 +58,7 @@ class Difference(_Score):
     n_persons: int
     verdict: Verdict
     seeds: list[int] = []
+    seed_differences: dict[str, float | None] | None = None
 
 
 Status = Literal["done", "failed", "waiting"]
@@ -89,6 +90,7 @@ class Data(Part):
     folds: int | None = None
     cases: int
     persons: int
+    unscored: list[str] = []
 
 
 class Source(Part):

@@ -27,11 +27,13 @@ class Part:
         fold: its number, None where there are no folds.
         train: cases to train on, in order; of which with a label is up to the label count.
         scored: cases to score, all with labels.
+        unscored: cases that would be scored, too, if they had labels.
     """
 
     fold: int | None
     train: tuple[Case, ...]
     scored: tuple[Case, ...]
+    unscored: tuple[Case, ...] = ()
 
     @property
     def labels(self) -> int:
@@ -54,17 +56,17 @@ def divide(dataset: Dataset, *, on: On = "test", folds: int | None = None) -> tu
         return _folded(dataset, folds)
     if on == "holdout":
         held = [case for case in dataset.train if case.name in dataset.holdout]
-        scored = [case for case in held if case.label is not None]
+        scored, unscored = _by_label(held)
         if not scored:
             raise InputError(
                 f'{dataset.root}: has no holdout scans with labels. Name some training cases under "holdout" in '
                 "splits.json, or use --folds."
             )
-        return (Part(None, tuple(case for case in dataset.train if case not in held), tuple(scored)),)
-    scored = [case for case in dataset.test if case.label is not None]
+        return (Part(None, tuple(case for case in dataset.train if case not in held), scored, unscored),)
+    scored, unscored = _by_label(dataset.test)
     if not scored:
         raise InputError(f"{dataset.root}: has no test scans with labels to score. {_instead(dataset)}")
-    return (Part(None, dataset.train, tuple(scored)),)
+    return (Part(None, dataset.train, scored, unscored),)
 
 
 def label_counts(
@@ -104,6 +106,11 @@ def person_texts(cases: Iterable[Case]) -> dict[str, str]:
         case.name: case.subject if case.subject_given or case.subject not in given else f"{case.subject} (scan)"
         for case in cases
     }
+
+
+def _by_label(cases: Sequence[Case]) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases with a label, and those without."""
+    return tuple(case for case in cases if case.label is not None), tuple(case for case in cases if case.label is None)
 
 
 def _folded(dataset: Dataset, folds: int) -> tuple[Part, ...]:

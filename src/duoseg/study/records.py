@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,11 @@ from duoseg.study.grid import Combination
 
 RESULT = "result.json"
 RESULTS = "results.csv"
+MOST_RESULT_BYTES = 2**31
+"""A row of a scan and a class has about 350 bytes."""
+
+CODES = " codes of "
+"""In the words of `computed_with`: several codes of one."""
 
 COLUMNS = ("case", "person", "class", "method", "labelled", "seed", "fold", "diagonal_mm", *METRICS)
 """Of ``results.csv``."""
@@ -135,6 +140,18 @@ class Result(_Record):
         return sum(values) / len(values) if values else None
 
 
+def computed_with(results: Iterable[Result]) -> list[str]:
+    """With what results were computed, in words, each once; and of which methods several codes were used."""
+    words: set[str] = set()
+    codes: dict[str, set[str]] = {}
+    for result in results:
+        words.add(result.computed_with)
+        if code := (result.environment or {}).get("method_code"):
+            codes.setdefault(result.entry.method, set()).add(code)
+    mixed = [f"{len(own)}{CODES}{method}" for method, own in sorted(codes.items()) if len(own) > 1]
+    return [*sorted(words - {""}), *mixed]
+
+
 def with_persons(result: Result, persons: Mapping[str, str]) -> Result:
     """The same with the persons of a data set as it is now: who a scan is of changes no score.
 
@@ -162,7 +179,7 @@ def read_result(folder: Path) -> Result | None:
     if not path.is_file():
         return None
     try:
-        result = Result.model_validate(read_json(path))
+        result = Result.model_validate(read_json(path, limit=MOST_RESULT_BYTES))
     except ValidationError as fault:
         first = fault.errors()[0]
         where = ".".join(map(str, first["loc"]))

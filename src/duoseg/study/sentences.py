@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from duoseg.scans.texts import count_text
+from duoseg.methods.registry import find_method
+from duoseg.scans.texts import count_text, some_text
 from duoseg.scores.paired import smallest_p
 from duoseg.scores.policy import TOLERANCE_MM
 from duoseg.scores.statistics import FEWEST_UNITS
 from duoseg.study.content import Difference
 from duoseg.study.reading import Study
+from duoseg.study.records import CODES
 from duoseg.study.statistics import LEVEL
 
 PERCENT = frozenset({"dice", "jaccard", "nsd"})
@@ -71,6 +74,8 @@ def scope(study: Study) -> str:
         where = f"{folds} over the labelled scans, each scored once for each method and seed ({scans})"
     else:
         where = scans.replace(" ", f" {study.data.on} ", 1)
+    if out := study.data.unscored:
+        where += f"; {len(out)} more {'has' if len(out) == 1 else 'have'} no label ({some_text(out, _NAMED)})"
     parts: dict[str, list[int]] = {}
     for labelled in study.labelled:
         methods, seeds = study.extent(labelled)
@@ -91,11 +96,10 @@ def definitions(study: Study) -> list[str]:
         "seeds, which stand beside them.",
         f"Differences are from {study.against}, scan by scan, on the seeds that both have finished. p is that of "
         "Wilcoxon's two-sided signed-rank test over persons, corrected after Holm for the methods compared with one "
-        "number of labelled scans. ▲ better and ▼ worse: the 95% interval of the difference excludes 0 and p is below "
-        f"{LEVEL}, on {FEWEST_UNITS} persons or more.",
+        f"number of labelled scans. ▲ better and ▼ worse: {marks_text(study)}.",
     ]
-    if study.rivals and (few := few_persons(study)):
-        sentences.append(few)
+    if study.rivals:
+        sentences += filter(None, [few_persons(study), few_seeds(study)])
     if len(study.classes) > 1:
         sentences.append(f"A scan's score is the mean over its classes ({listed(study.classes)}).")
     undefined = study.undefined()
@@ -105,8 +109,10 @@ def definitions(study: Study) -> list[str]:
         f"{ranked}, and HD95 and ASSD found leave it out; {count}." if undefined else f"{ranked}; there is none here."
     )
     if len(study.computed_with) > 1:
+        more = ", and by more between the codes" if any(CODES in words for words in study.computed_with) else ""
         sentences.append(
-            f"Combinations were computed with {listed(study.computed_with)}: figures may differ in their last digits."
+            f"Combinations were computed with {listed(study.computed_with)}: figures may differ in their last digits"
+            f"{more}."
         )
     if lacking := unfinished(study):
         sentences.append(lacking)
@@ -114,7 +120,7 @@ def definitions(study: Study) -> list[str]:
 
 
 def entries_text(study: Study) -> str:
-    """How many steps each took, and what entries stand for that are no plain methods; empty where nobody knows."""
+    """How many steps each took, and what differs from a method as it comes; empty where nobody knows."""
     steps = {name: sorted({*entry.steps.values()}) for name, entry in study.entries.items() if entry.steps}
     every = {count for counts in steps.values() for count in counts}
     said = []
@@ -124,11 +130,20 @@ def entries_text(study: Study) -> str:
         told = [f"{name} {' or '.join(map(str, counts))}" for name, counts in steps.items()]
         said.append(f"Steps of a training: {listed(told)}.")
     for name, entry in study.entries.items():
+        usual = _defaults(entry.method)
+        own = [f"{key} = {value}" for key, value in entry.settings.items() if usual.get(key, ...) != value]
         if name != entry.method:
-            plain = study.entries[entry.method].settings if entry.method in study.entries else {}
-            own = [f"{key} = {value}" for key, value in entry.settings.items() if plain.get(key, ...) != value]
             said.append(f"{name} is {entry.method}{f' with {listed(own)}' if own else ''}.")
+        elif own:
+            said.append(f"{name} was set to {listed(own)}.")
     return " ".join(said)
+
+
+def marks_text(study: Study) -> str:
+    """What a mark asks for: of a study of an earlier version not yet what every seed says."""
+    asked = f"the 95% interval of the difference excludes 0 and p is below {LEVEL}, on {FEWEST_UNITS} persons or more"
+    earlier = any(row.seed_differences is None for row in study.comparisons)
+    return asked if earlier else f"{asked}, and the difference has one sign with every seed"
 
 
 def few_persons(study: Study) -> str:
@@ -159,6 +174,20 @@ def few_persons(study: Study) -> str:
     return " ".join(said)
 
 
+def few_seeds(study: Study) -> str:
+    """That one seed cannot show what chance in training does, where a difference rests on no more; empty otherwise."""
+    rows = [row for row in study.comparisons if (row.class_name, row.metric) == (study.main_class, "dice")]
+    few = [row for row in rows if len(_shared_seeds(study, row)) < 2]
+    if not few:
+        return ""
+    names = [f"{row.method} with {row.labelled} labelled" for row in few]
+    where = "" if len(few) == len(rows) else f" ({listed(names)})"
+    return (
+        f"One training each{where} does not show how much chance in training matters: a mark may be of that alone. "
+        "Compare with more seeds."
+    )
+
+
 def unfinished(study: Study) -> str:
     """Which combinations lack a result, and what that means for the figures; empty where none does."""
     groups = {
@@ -177,6 +206,21 @@ def unfinished(study: Study) -> str:
 def marked(study: Study, method: str, labelled: int) -> str:
     """A method's name, with a dagger where some of its combinations lack."""
     return f"{method} †" if study.is_incomplete(method, labelled) else method
+
+
+def _defaults(method: str) -> dict[str, Any]:
+    """A method's settings as they come; none where nobody knows, so that all that it was given are told."""
+    try:
+        return find_method(method).Settings().model_dump(mode="json")
+    except ValueError:  # there is no such method here, or it has settings without a default
+        return {}
+
+
+def _shared_seeds(study: Study, row: Difference) -> set[str]:
+    """The seeds that both have finished whole; the row itself does not tell in studies of earlier versions."""
+    means = [study.mean(method, row.labelled, row.metric, row.class_name) for method in (row.method, row.against)]
+    first, second = ({*mean.seeds} if mean else set() for mean in means)
+    return first & second
 
 
 def scaled(value: float, metric: str) -> float:

@@ -140,7 +140,8 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
             apart[:, :, -1] = mean_defined(apart[:, :, :-1], axis=2)
         # so that the mere order of summation makes no method better
         table = np.round(mean_defined(apart, axis=0)[..., chosen], DECIMALS)
-        seeds = [seed for seed, both in zip(cube.seeds, shared, strict=True) if both[asked].all()]
+        by_seed = np.round(mean_defined(apart, axis=1)[..., chosen], DECIMALS)
+        whole = [which for which, both in enumerate(shared) if both[asked].all()]
         summaries = summarise_columns(table.reshape(len(table), -1), units=cube.persons)
         for number, summary in enumerate(summaries):
             place, metric = divmod(number, len(COMPARED))
@@ -161,7 +162,10 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
                     "p": paired_p(units),
                     "p_holm": 1.0,
                     "n_persons": len(units),
-                    "seeds": seeds,
+                    "seeds": [cube.seeds[which] for which in whole],
+                    "seed_differences": {
+                        str(cube.seeds[which]): _number(by_seed[which, place, metric]) for which in whole
+                    },
                 }
             )
     for row in _correct(rows):
@@ -173,13 +177,22 @@ def verdict(row: Mapping[str, Any]) -> Verdict:
     """What a paired difference allows one to say.
 
     It is called better or worse where its 95% interval excludes 0 and so does the test after Holm's correction: of many
-    methods that are all equal, chance alone puts the interval of one or another off 0.
+    methods that are all equal, chance alone puts the interval of one or another off 0. Both are about persons, and know
+    nothing of chance in training; so all seeds must lie on one side, too.
     """
     if row["n_persons"] < FEWEST_UNITS or row["low"] is None or row["high"] is None:
         return "no difference shown"
     if row["low"] <= 0 <= row["high"] or row["p_holm"] >= LEVEL:
         return "no difference shown"
+    if against_the_mean(row["difference"], row["seed_differences"]):
+        return "no difference shown"
     return "better" if (row["low"] > 0) != (row["metric"] in LOWER_IS_BETTER) else "worse"
+
+
+def against_the_mean(difference: float, by_seed: Mapping[str, float | None]) -> list[str]:
+    """The seeds with which a difference does not have the sign of its mean over them; none where there is but one."""
+    each = {seed: value for seed, value in by_seed.items() if value is not None}
+    return [seed for seed, value in each.items() if value * difference <= 0] if len(each) > 1 else []
 
 
 def _correct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

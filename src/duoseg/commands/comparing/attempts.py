@@ -18,14 +18,16 @@ from duoseg.training.memory import process_peak_bytes
 
 ATTEMPTS = "attempts.json"
 NOTE_SECONDS = 5.0
+STEPS = "train"
+"""What progress calls the steps of a training."""
 
 
 class Attempt(BaseModel):
     """What an attempt at a training has taken.
 
     Attributes:
-        wall_s: wall time.
-        cpu_s: processor time.
+        wall_s: wall time; None where it was not timed, as when it was killed at its first step.
+        cpu_s: processor time; None likewise.
         peak_mib: the most memory that its process held; None where the system does not tell.
         gpu_peak_mib: the most memory of a GPU that its tensors took; None without one.
         resumed: whether the training had been begun before, and was not finished.
@@ -33,8 +35,8 @@ class Attempt(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
+    wall_s: float | None = None
+    cpu_s: float | None = None
     peak_mib: float | None = None
     gpu_peak_mib: float | None = None
     resumed: bool = False
@@ -58,7 +60,7 @@ class Attempts:
         self._all = [*(known or [])]
         if not self._finished:  # else all that is left is to score it
             self._all.append(Attempt(resumed=begun))
-        self.note()
+            self._write()
 
     def note(self) -> None:
         """Write down how long this attempt has taken so far."""
@@ -72,31 +74,41 @@ class Attempts:
             gpu_peak_mib=_mib(torch.cuda.max_memory_allocated()) if self._on_gpu else None,
             resumed=self._all[-1].resumed,
         )
-        if self.complete:  # else a later attempt would take this one for the first
-            write_json(self._path, [attempt.model_dump() for attempt in self._all])
+        self._write()
         self._noted = time.perf_counter()
 
+    def _write(self) -> None:
+        if self.complete:  # else a later attempt would take this one for the first
+            write_json(self._path, [attempt.model_dump() for attempt in self._all])
+
     def noting(self, progress: Callable[..., None]) -> Callable[..., None]:
-        """The same display, with a note every few seconds."""
+        """The same display, with a note after the first step, and every few seconds."""
 
         def report(what: str, done: int, total: int, detail: str = "") -> None:
             progress(what, done, total, detail)
-            if time.perf_counter() - self._noted > NOTE_SECONDS:
+            first = what == STEPS and done > 0 and not self._finished and self._all[-1].wall_s is None
+            if first or time.perf_counter() - self._noted > NOTE_SECONDS:
                 self.note()
 
         return report
 
     @property
     def total(self) -> Attempt | None:
-        """The time of all attempts and the most memory that one of them took; None where one of them is not known."""
+        """The time of all attempts and the most memory that one of them took; None where one of them is not known.
+
+        Where one of them was not timed, all that is known is whether the training was resumed.
+        """
         if not self.complete:
             return None
+        resumed = any(one.resumed for one in self._all)
+        if not all(one.wall_s for one in self._all):  # earlier versions wrote 0 for what had not been timed
+            return Attempt(resumed=resumed)
         return Attempt(
-            wall_s=sum(one.wall_s for one in self._all),
-            cpu_s=sum(one.cpu_s for one in self._all),
+            wall_s=sum(one.wall_s or 0.0 for one in self._all),
+            cpu_s=sum(one.cpu_s or 0.0 for one in self._all),
             peak_mib=_largest(one.peak_mib for one in self._all),
             gpu_peak_mib=_largest(one.gpu_peak_mib for one in self._all),
-            resumed=any(one.resumed for one in self._all),
+            resumed=resumed,
         )
 
 

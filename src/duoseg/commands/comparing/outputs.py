@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from duoseg.study.content import Status
 from duoseg.study.folds import Scored
 from duoseg.study.grid import Combination
 from duoseg.study.reading import STUDY
-from duoseg.study.records import RESULTS, Result, read_results, with_persons, write_results
+from duoseg.study.records import RESULTS, Result, computed_with, read_results, with_persons, write_results
 from duoseg.study.summary import summarise_study
 from duoseg.study.tables import write_tables
 from duoseg.version import __version__
@@ -130,7 +130,7 @@ class Board:
         content = {
             **self.about,
             "against": against,
-            "computed_with": sorted({words for result in ordered if (words := result.computed_with)}),
+            "computed_with": computed_with(ordered),
             "entries": entries,
             "labelled": sorted({one.labelled for one in listed}),
             "seeds": sorted({one.seed for one in listed}),
@@ -182,6 +182,7 @@ def describe(
     on: Scored,
     folds: int | None,
     persons: Mapping[str, str],
+    unscored: Sequence[str],
     config: StrPath | None,
     environment: Mapping[str, Any],
     steps: int | None,
@@ -199,6 +200,7 @@ def describe(
             "folds": folds,
             "cases": len(persons),
             "persons": len(set(persons.values())),
+            "unscored": list(unscored),
         },
         "config": {"file": None if config is None else str(config), "sha256": digest},
         "steps": steps,

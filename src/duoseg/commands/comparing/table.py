@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duoseg.study.reading import parse_study
-from duoseg.study.sentences import MISSING, interval, marked, number, p_text, signed, unfinished
+from duoseg.study.sentences import MISSING, few_seeds, interval, marked, number, p_text, signed, unfinished
 from duoseg.study.tables import cost_cells, cost_headings, entries
 
 METRIC = "dice"
@@ -16,7 +16,7 @@ TEXT_COLUMNS = 1
 def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]], str]:
     """Headings, rows (Dice with its interval, the difference to what is compared with, its verdict, cost), and a note.
 
-    The note says what is incomplete; it is empty where nothing is.
+    The note says what is incomplete, and what no mark can say; it is empty where there is nothing of the kind.
 
     Args:
         content: of ``study.json``.
@@ -38,7 +38,8 @@ def overview(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]], st
             [marked(study, method, labelled), str(labelled), score, *compared, *cost_cells(study, method, labelled)]
         )
     lacking = unfinished(study)
-    return headings, rows, f"{lacking} Differences are on the seeds that both have." if lacking else ""
+    notes = [f"{lacking} Differences are on the seeds that both have." if lacking else "", few_seeds(study)]
+    return headings, rows, " ".join(filter(None, notes))
 
 
 def _with_bounds(value: str, bounds: str) -> str:

@@ -26,6 +26,8 @@ from duoseg.training.checkpoint import WEIGHTS
 
 CALIBRATION, TYPICAL = "calibration.json", "typical.safetensors"
 ANNOTATED, PERSON = "annotated", "person"
+DICE_OF, PRESENT = "dice_of", "present"
+"""Over which classes the Dice is a mean: over those that are in mask or truth; earlier versions took all."""
 CROSSED = "calibration"
 """The folder of what the annotated scans were predicted as, by models that had not seen them."""
 SCORES, MASKS, HELD = "scores.json", "masks", Path("held") / "scans.csv"
@@ -59,7 +61,7 @@ def judge_of(runs: Sequence[StrPath], settings: PredictionSettings, weights: Seq
                 f"{folder}: was trained again after its calibration, which is not used; `duoseg calibrate` renews it."
             )
             return Judge(), None
-        if "settings" not in content:
+        if "settings" not in content or content.get(DICE_OF) != PRESENT:
             return _of_an_earlier_version(folder)
         if content["settings"] != settings.model_dump():
             logger.warning(
@@ -127,7 +129,7 @@ def save_calibration(
         )
     scans = [asdict(one) for one in calibration.evidence]
     about = {"weights": weights, "settings": settings.model_dump(), **made, "modelled": calibration.modelled}
-    write_json(folder / CALIBRATION, {**about, "scans": scans})
+    write_json(folder / CALIBRATION, {**about, DICE_OF: PRESENT, "scans": scans})
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Set
@@ -19,6 +20,7 @@ from typing import IO, Any, Self
 
 from duoseg.errors import InputError
 from duoseg.files import final_name, locked, read_json, try_lock, write_text
+from duoseg.scans.cases import Problem
 
 PREDICTIONS = "predictions.json"
 PROBABILITIES, UNCERTAINTY = "probabilities", "uncertainty"
@@ -32,6 +34,9 @@ MOST_BYTES = 2**31
 Entry = dict[str, Any]
 NEEDED = ("case", "images", "mask", "volume_ml", "runs", "settings")
 """What a page needs of a record."""
+USED = {"classes": dict, "runs": list}
+"""What else is made use of, where a record has it."""
+logger = logging.getLogger("duoseg")
 
 
 class Manifest:
@@ -204,11 +209,28 @@ def read_finished(folder: Path) -> dict[str, Entry]:
 
 
 def known_predictions(folder: Path) -> dict[str, Entry]:
-    """The records of a folder's masks, by case; none where they cannot be read, as of masks that others made."""
+    """The records of a folder's masks, by case; none where they cannot be read, which a warning tells."""
+    entries, problems = find_predictions(folder)
+    for problem in problems:
+        logger.warning(str(problem))
+    return entries
+
+
+def find_predictions(folder: Path) -> tuple[dict[str, Entry], list[Problem]]:
+    """The records of a folder's masks, by case; none, and a warning, where they cannot be read.
+
+    A file of their name is no reason to refuse masks: others may have made both.
+    """
+    path = folder / PREDICTIONS
     try:
-        return _read_list(folder / PREDICTIONS)
+        entries = _read_list(path)
+        if all(isinstance(entry.get(part, kind()), kind) for entry in entries.values() for part, kind in USED.items()):
+            return entries, []
     except InputError:
-        return {}
+        pass  # what follows from that is told below
+    unknown = "so that it is unknown of which classes and scans the masks beside it are"
+    remedy = "bring back a copy of it, or check both yourself; where others made masks and list, all is well"
+    return {}, [Problem("warning", path, f"cannot be read as a list of predictions, {unknown}", remedy)]
 
 
 def _read_list(path: Path) -> dict[str, Entry]:

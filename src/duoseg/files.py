@@ -25,6 +25,8 @@ UNFINISHED = ".fetch"
 """Name of the folder for what is not finished, in one that becomes a data set: where it is, the set is not whole."""
 
 MOST_TEXT_BYTES = 64 * 2**20
+MOST_SCORES_BYTES = 2**31
+"""Of scores: a scan and a class have some 350 bytes."""
 """Plans, settings, tables and lists are a thousand times smaller; what is larger is something else."""
 
 _MOST_DIGITS = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from method_cases import a_batch
 
@@ -18,6 +19,27 @@ def test_the_strong_view_of_some_carries_labels_along():
     carried = view.apply(batch.image[1:])
     for changed, original in zip(view.image, carried, strict=True):
         assert np.corrcoef(changed.flatten(), original.flatten())[0, 1] > 0.3
+
+
+def test_a_pasted_view_carries_classes_of_all_its_patches_and_nothing_else():
+    view = a_batch(labelled=1, total=3, dtype=torch.float32).pasted_view()
+    for wrong in (torch.zeros(1, 8, 8, 8), torch.zeros(2, 2, 8, 8, 8)):
+        with pytest.raises(ValueError, match="a label of shape"):
+            view.apply(wrong)
+
+
+def test_a_lone_patch_without_any_annotated_one_stays_as_it_is():
+    batch = a_batch(labelled=0, total=1, dtype=torch.float32)
+    view = batch.pasted_view()
+    assert torch.equal(view.image, batch.image) and (view.apply(torch.full((1, 8, 8, 8), 3)) == 3).all()
+
+
+def test_a_note_is_one_number():
+    batch = a_batch()
+    batch.note("share", 0.25)
+    assert batch.notes["share"] == 0.25
+    with pytest.raises(ValueError, match=r"batch\.note\('share', \.\.\.\) takes one number"):
+        batch.note("share", torch.ones(2))
 
 
 def test_the_pasted_view_has_a_box_of_the_patch_before_with_its_label():

@@ -115,7 +115,7 @@ def test_networks_in_a_plain_list_are_refused_since_they_would_neither_learn_nor
 def test_tensors_that_are_no_state_are_refused_since_resume_would_lose_them(held):
     method = mine()
     method.memory = held
-    with pytest.raises(InputError, match=r"Mine\.memory: is a plain .*which --resume loses; register"):
+    with pytest.raises(InputError, match=r"Mine\.memory: is a plain .*which no checkpoint keeps; register"):
         require_whole(method)
     del method.memory
     method.register_buffer("memory", torch.ones(2))

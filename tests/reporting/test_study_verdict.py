@@ -25,7 +25,7 @@ def test_the_verdict_names_better_worse_and_unclear_methods_and_warns_of_the_cho
     assert "better: good (+3.00 points, p 0.023); worse: bad (−3.00 points, p 0.023); no difference shown: odd." in text
     assert "hint" not in text
     assert "These are test scans" in text
-    assert "1 seed cannot show" in text
+    assert "One training each does not show how much chance in training matters" in text
 
 
 def test_the_verdict_calls_a_difference_that_the_correction_does_not_bear_a_hint() -> None:

@@ -75,11 +75,13 @@ def test_one_seed_alone_may_give_a_verdict_and_a_seed_without_any_difference_agr
     assert only(summarise_study(two, against="a")["comparisons"], metric="dice")["verdict"] == "no difference shown"
 
 
-def test_a_seed_that_only_one_has_finished_whole_has_no_say() -> None:
+def test_a_seed_that_is_not_finished_has_its_say_since_its_scans_count() -> None:
+    """As with folds, of which one seed lacks some."""
     results = [*seeds_of([0.05, 0.04]), of("b", [value - 0.1 for value in BASE], seed=2)]
-    results += [make_result("a", [make_row("scan-0", 0.9)], seed=2)]
+    results += [make_result("a", [make_row("scan-0", BASE[0])], seed=2)]
     row = only(summarise_study(results, against="a")["comparisons"], metric="dice")
-    assert list(row["seed_differences"]) == ["0", "1"] and row["seeds"] == [0, 1]
+    assert row["seeds"] == [0, 1] and row["seed_differences"]["2"] == pytest.approx(-0.1)
+    assert row["low"] > 0 and row["p_holm"] < 0.05 and row["verdict"] == "no difference shown"
 
 
 @pytest.mark.parametrize(("persons", "expected"), [(5, "no difference shown"), (6, "better")])

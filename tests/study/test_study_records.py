@@ -80,6 +80,7 @@ def test_several_codes_of_one_method_are_told_with_what_results_were_computed():
     assert computed_with([made(0, "a"), made(1, "b", threads=2)]) == [
         *("duoseg 1, torch 2, cpu, 1 thread", "duoseg 1, torch 2, cpu, 2 threads", "2 codes of dtml")
     ]
+    assert "2 codes of dtml" in computed_with([made(0, "a+b"), made(1, "a+b")])  # each went on with other code
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_settings_that_are_not_the_methods_own_are_told() -> None:
     content["entries"]["dtml"]["settings"] = usual["dtml"] | {"k": 7.0, "predict": "mean"}
     content["entries"]["soft"] |= {"method": "dtml", "settings": usual["dtml"] | {"k": 3.0}}
     content["entries"]["dtc"]["settings"] = usual["dtc"]
-    told = "dtml was set to k = 7.0 and predict = mean. soft is dtml with k = 3.0."
+    told = "dtml had k = 7.0 and predict = mean, which is not this version's default. soft is dtml with k = 3.0."
     assert entries_text(parse_study(content)) == f"Each training took 200 steps. {told}"
 
 

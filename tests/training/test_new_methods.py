@@ -7,11 +7,13 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import duoseg
 import duoseg.methods
 from duoseg.commands.runs import load_model
 from duoseg.errors import InputError
+from duoseg.training.checkpoint import load_checkpoint
 from duoseg.training.log import read_log
 
 HEAD = """
@@ -46,23 +48,23 @@ def test_what_a_method_notes_stands_in_the_log_and_on_the_page_and_is_not_learne
         "        self.register_buffer('step', torch.zeros(()))\n\n"
         "    def forward(self, batch, progress):\n"
         "        batch.note('hundreds', 100 * self.step if self.step != 3 else self.step / 0)\n"
+        "        batch.note('half', 0.5)\n"
         "        return super().forward(batch, progress)\n\n"
         "    def after_step(self, progress):\n        self.step += 1\n"
     )
     records = read_log(run.folder)
     assert [record.get("noted/hundreds") for record in records[:5]] == [0, 100, 200, None, 400]
-    assert all(record["loss"] == record["region"] < 10 for record in records)
+    assert all(record["loss"] == record["region"] < 10 and record["noted/half"] == 0.5 for record in records)
     page = (run.folder / "report.html").read_text()
     assert "Noted by the method" in page and "hundreds" in page
 
 
 def test_a_network_with_two_names_is_kept_under_both(train_mine):
     run = train_mine("        self.students = nn.ModuleList([self.region])\n")
-    network = load_model(run.folder, device="cpu").network
-    image = torch.randn(1, 1, *run.plan.patch, generator=torch.Generator().manual_seed(0))
-    first = network(image)
-    (method,) = load_model(run.folder, device="cpu")._methods
-    assert method.region is method.students[0] and torch.equal(first, network(image))
+    kept, trained = load_file(run.folder / "model.safetensors"), load_checkpoint(run.folder)["method"]
+    assert kept.keys() == trained.keys() and any(name.startswith("students.0.") for name in kept)
+    assert all(torch.equal(kept[name], trained[name]) for name in kept)
+    load_model(run.folder, device="cpu")
 
 
 def test_a_buffer_that_became_undefined_is_never_saved(train_mine):
@@ -70,6 +72,26 @@ def test_a_buffer_that_became_undefined_is_never_saved(train_mine):
         train_mine(
             "        self.register_buffer('queue', torch.zeros(2))\n\n"
             "    def after_step(self, progress):\n        self.queue /= 0\n"
+        )
+
+
+def test_state_that_is_undefined_from_the_start_and_extra_state_are_the_methods_own(train_mine):
+    run = train_mine(
+        "        self.register_buffer('unknown', torch.full((2,), torch.nan))\n"
+        "        self.kernels = [__import__('numpy').ones(3)]\n"
+        "        self.learned = list(self.region.parameters())\n\n"
+        "    def get_extra_state(self):\n        return {'n': 3}\n\n"
+        "    def set_extra_state(self, state):\n        assert state == {'n': 3}\n"
+    )
+    assert load_checkpoint(run.folder)["method"]["_extra_state"] == {"n": 3}
+
+
+@pytest.mark.parametrize("name", ["noted/x", "training_dice/x", "seconds"])
+def test_a_loss_term_with_a_name_of_the_logs_own_is_refused(train_mine, name):
+    with pytest.raises(InputError, match=f"The method calls a loss term '{name}'"):
+        train_mine(
+            "\n    def forward(self, batch, progress):\n"
+            f"        return {{{name!r}: super().forward(batch, progress)['region']}}\n"
         )
 
 

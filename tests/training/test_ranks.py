@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from ast import literal_eval
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as processes
 from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from duoseg.errors import InputError
@@ -123,6 +127,27 @@ def test_alone_everything_stays_as_it_is():
     agreement = Agreement(Ranks())
     assert [agreement.on(wanted, True) for wanted in (False, True)] == [(False, True), (True, True)]
     agreement.settle()
+
+
+def _saves(index: int, folder: str) -> None:
+    """A step a second; one of two processes, whose clocks differ by one, wants to save after ten."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/met", rank=index, world_size=2)
+    agreement, saved, saves = Agreement(Ranks(index, 2)), index, []
+    for step in range(1, 41):
+        (save,) = agreement.on(step - saved >= 10)
+        if save:
+            saves.append(step)
+            saved = step
+    agreement.settle()
+    (Path(folder) / str(index)).write_text(str(saves))
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no processes that work together")
+def test_processes_whose_clocks_differ_save_after_the_same_steps_and_each_time_once(tmp_path):
+    processes.spawn(_saves, (str(tmp_path),), nprocs=2)
+    first, second = (literal_eval((tmp_path / str(index)).read_text()) for index in range(2))
+    assert first == second == [11, 22, 33]
 
 
 def test_more_processes_than_a_machine_has_gpus_are_refused_with_what_to_do(monkeypatch):

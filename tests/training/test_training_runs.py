@@ -164,7 +164,7 @@ def test_a_loss_term_cannot_have_the_name_of_something_else_in_the_log(
 ):
     forward = Dtml.forward
     monkeypatch.setattr(Dtml, "forward", lambda *given: {"loss": sum(forward(*given).values())})
-    with pytest.raises(InputError, match="the method calls a loss term 'loss', which the log uses"):
+    with pytest.raises(InputError, match="The method calls a loss term 'loss', which the log uses"):
         train(phantoms, tmp_path, tiny_protocol, cache, method="dtml")
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from duoseg.config import CONFIG
 from duoseg.errors import InputError
-from duoseg.files import read_json, require_writable
+from duoseg.files import MOST_SCORES_BYTES, read_json, require_writable
 
 _HEAD_BYTES = 1024
-_MOST_BYTES = 2**31
-"""Of scores: 350 bytes for a scan and a class."""
 
 
 def require_replaceable(path: Path, *, what: str, is_own: Callable[[Path], bool]) -> None:
@@ -35,7 +33,7 @@ def require_replaceable_json(path: Path, *, what: str, keys: set[str]) -> None:
 
     def is_own(file: Path) -> bool:
         try:
-            content = read_json(file, limit=_MOST_BYTES)
+            content = read_json(file, limit=MOST_SCORES_BYTES)
         except InputError:
             return False
         return isinstance(content, dict) and keys <= content.keys()

@@ -14,7 +14,7 @@ from duoseg.commands.runs import ENVIRONMENT, ORIGIN, environment, origin_of, wi
 from duoseg.config import Config
 from duoseg.errors import InputError
 from duoseg.files import StrPath, located, read_json
-from duoseg.methods.registry import code_of, find_method
+from duoseg.methods.registry import CODES_APART, code_of, find_method
 from duoseg.planning.cache import FORMAT, PreparedCase
 from duoseg.planning.plan import Plan
 from duoseg.training.checkpoint import refuse_another_version, refuse_changes
@@ -23,7 +23,6 @@ logger = logging.getLogger("duoseg")
 
 METHOD_CODE = "method_code"
 """In a run's ``environment.json``: the digest of the method's file; several where it went on with others."""
-CODES_APART = "+"
 
 
 def origin_asked_for(start_from: StrPath | None, plan: Plan, *, resumed: Path | None) -> dict[str, Any] | None:

@@ -130,12 +130,14 @@ def train(
     use_threads(threads)
     launch = find_launch()
     _settings(out, config, resume)  # which refuses what is none before a folder is made for it
+    new = not out.exists()
     require_writable(out / CONFIG)
     if start_from is not None and not resume:
         require_file(Path(start_from), WEIGHTS)  # before the work of planning
     with ExitStack() as until_the_end:
         if launch.first:
-            until_the_end.callback(_remove_empty, out)
+            if new:
+                until_the_end.callback(_remove_empty, out)
             words = f"{out}: another process is training in this folder; wait for its end, or choose another folder."
             until_the_end.enter_context(held(out / LOCK, words))
         settings = _settings(out, config, resume).with_options(method=method, labelled=labelled, steps=steps, seed=seed)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import get_close_matches
 
@@ -95,26 +93,31 @@ def require_kept(method: Method, image: Tensor) -> None:
     """Refuse a method whose members depend on what ``inference_modules`` leaves out: prediction would not have it.
 
     Args:
-        method: as it predicts; all that it would not keep is spoilt in a copy, which must predict the same.
+        method: as it predicts; what would not be kept is undefined for a moment, and members must not be.
         image: (B, C, *spatial), any patches.
 
     Raises:
         InputError: names the method's file and what is left out.
     """
-    before = [*method.members(image)]
-    twin = copy.deepcopy(method)
-    kept = {id(value) for module in twin.inference_modules().values() for value in _state(module).values()}
-    left = {name: value for name, value in _state(twin).items() if id(value) not in kept}
-    for value in left.values():
-        if value.is_floating_point():
-            value.data.fill_(torch.nan)
-    after = [*twin.members(image)]
-    if not all(torch.allclose(one, other, atol=SUM_TOLERANCE) for one, other in zip(before, after, strict=True)):
+    kept = {id(value) for module in method.inference_modules().values() for value in _state(module).values()}
+    left = {name: value for name, value in _state(method).items() if id(value) not in kept}
+    left = {name: value for name, value in left.items() if value.is_floating_point()}
+    if not left:
+        return
+    before = {name: value.clone() for name, value in left.items()}
+    try:
+        for value in left.values():
+            value.fill_(torch.nan)
+        spoilt = any(bool(member.isnan().any()) for member in method.members(image))
+    finally:
+        for name, value in left.items():
+            value.copy_(before[name])
+    if spoilt:
         raise _fault(
             method,
             "inference_modules",
             f"leaves out what members predict by (some of {', '.join(sorted(left))}), and nothing else is kept for "
-            "prediction; put that into a module which it names",
+            "prediction; put that into a module which it names (a constant can be a buffer with persistent=False)",
         )
 
 
@@ -154,21 +157,27 @@ def require_registered(method: Method) -> None:
     Raises:
         InputError: names the method's file and the attribute.
     """
+    registered = {id(one) for one in (*method.modules(), *method.parameters(), *method.buffers())}
     for name, value in vars(method).items():
         if name in ("_modules", "_parameters", "_buffers"):  # where torch keeps those that are
             continue
-        held = [*value.values()] if isinstance(value, Mapping) else value
-        several = [*held] if isinstance(held, Sequence | Set | deque) and not isinstance(held, str) else [held]
-        kind = "" if several == [held] else f"a plain {type(value).__name__} of "
-        if kind and any(isinstance(one, nn.Module) for one in several):
+        held = value.values() if isinstance(value, Mapping) else value
+        row = isinstance(held, Iterable) and isinstance(value, Sequence | Set | Mapping) and not isinstance(value, str)
+        lost = [one for one in (held if row else [held]) if id(one) not in registered]
+        kind = f"a plain {type(value).__name__} of " if row else "a plain "
+        if any(isinstance(one, nn.Module) for one in lost):
             raise _fault(
                 method,
                 name,
                 f"is {kind}networks, which are neither trained nor saved; make it a ModuleList or ModuleDict",
             )
-        if any(isinstance(one, Tensor) for one in several):
-            what = f"is {kind}tensors, which --resume loses" if kind else "is a plain tensor, which --resume loses"
-            raise _fault(method, name, f"{what}; register each as a buffer or parameter")
+        if any(isinstance(one, Tensor) for one in lost):
+            raise _fault(
+                method,
+                name,
+                f"is {kind}{'tensors' if row else 'tensor'}, which no checkpoint keeps; register it as a buffer "
+                "(persistent=False where it is constant), or delete in after_step what only that step needs",
+            )
 
 
 def require_whole(method: Method) -> None:
@@ -191,8 +200,8 @@ def require_whole(method: Method) -> None:
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
-    """Its parameters and buffers that are saved, themselves and no copies."""
-    return module.state_dict(keep_vars=True)
+    """Its parameters and buffers that are saved, themselves and no copies; extra state is no tensor."""
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
 def _fault(method: Method, part: str, what: str) -> InputError:

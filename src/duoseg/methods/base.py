@@ -90,14 +90,20 @@ class Batch:
         """Voxel sides in mm."""
         return self._plan.spacing
 
-    def note(self, name: str, value: Tensor) -> None:
+    def note(self, name: str, value: Tensor | float) -> None:
         """Keep a number for the log and the page of which nothing is learned, such as the share of sure voxels.
 
         Args:
             name: of its own; in ``log.jsonl`` with ``noted/`` before it.
             value: one number, the same name in each step of a stage; where it is undefined the log has a gap.
+
+        Raises:
+            ValueError: it is no single number.
         """
-        self.notes[name] = value.detach().float().reshape(())
+        number = torch.as_tensor(value, dtype=torch.float32, device=self.image.device).detach()
+        if number.numel() != 1:
+            raise ValueError(f"batch.note({name!r}, ...) takes one number, not a tensor of shape {tuple(number.shape)}")
+        self.notes[name] = number.reshape(())
 
     def noise(self, deviation: float, *, first: int = 0) -> Tensor:
         """Gaussian noise for the images from ``first`` on, cut at twice its deviation: (B - first, C, *spatial)."""

@@ -14,6 +14,9 @@ from duoseg.errors import InputError
 from duoseg.methods import brought, method_names, own_names
 from duoseg.methods.base import Method
 
+CODES_APART = "+"
+"""Between the digests of several codes, by which one run was trained."""
+
 
 def find_method(name: str) -> type[Method]:
     """The class of the method called ``name``.

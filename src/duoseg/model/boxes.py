@@ -62,9 +62,10 @@ def pasted(patches: Tensor, inside: Tensor, spare: Tensor) -> Tensor:
     Args:
         patches: (B, ..., *shape): images, or what is said of their voxels.
         inside: (B, *shape) bool, True in the boxes.
-        spare: (1, ..., *shape), from which the box is taken where B is 1 and there is no other.
+        spare: (1, ..., *shape), from which the box is taken where B is 1 and there is no other; (0, ...) where there is
+            none either, and the patch stays as it is.
     """
-    donors = patches.roll(1, dims=0) if len(patches) > 1 else spare
+    donors = spare if len(patches) == 1 and len(spare) else patches.roll(1, dims=0)
     return torch.where(inside.unflatten(0, (len(inside), *[1] * (patches.ndim - inside.ndim))), donors, patches)
 
 
@@ -83,7 +84,13 @@ class PastedView:
     spare: Tensor
 
     def apply(self, label: Tensor) -> Tensor:
-        """The classes (B, *shape) of the patches as they were, with those of the boxes pasted in."""
+        """The classes (B, *shape) of the patches as they were, with those of the boxes pasted in.
+
+        Raises:
+            ValueError: they are no classes of all its patches: a lone patch has none but classes to paste.
+        """
+        if label.shape != self.inside.shape:
+            raise ValueError(f"a label of shape {tuple(label.shape)} is none of patches of {tuple(self.inside.shape)}")
         return pasted(label, self.inside, self.spare)
 
 

@@ -10,6 +10,7 @@ from duoseg.study.content import Difference, Mean
 from duoseg.study.reading import Study
 from duoseg.study.sentences import (
     few_persons,
+    few_seeds,
     interval,
     listed,
     marked,
@@ -108,10 +109,10 @@ def _caution(study: Study) -> str:
     parts = "The highest of several means is partly so by chance, and the intervals cover the choice of scans alone."
     if few := few_persons(study):
         parts += f" {few}"
-    if len(study.seeds) < 3:
-        parts += (
-            f" {count_text(len(study.seeds), 'seed').capitalize()} cannot show how much chance in training matters."
-        )
+    if few := few_seeds(study):
+        parts += f" {few}"
+    elif len(study.seeds) < 3:
+        parts += " Two seeds hardly show how much chance in training matters."
     if study.data.on == "test":
         parts += " These are test scans: whoever chooses a method or a setting by them needs others to report it on."
     return parts

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from duoseg.errors import InputError
-from duoseg.files import atomic_path, read_json, write_text
+from duoseg.files import MOST_SCORES_BYTES, atomic_path, read_json, write_text
 from duoseg.scans.cases import Problem
 from duoseg.scores.policy import METRICS
 from duoseg.scores.results import CaseScores, Scores
-
-MOST_SCORES_BYTES = 2**31
-"""A case and a class have about 350 bytes."""
 
 
 def to_json(scores: Scores) -> dict[str, Any]:

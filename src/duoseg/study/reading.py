@@ -20,7 +20,7 @@ from duoseg.study.records import RESULTS, Row
 from duoseg.study.statistics import ALL
 
 STUDY = "study.json"
-MOST_SCORES_BYTES = 4 * 2**30
+MOST_RESULTS_BYTES = 4 * 2**30
 """Of ``results.csv``: some 30 million rows."""
 
 _ROW = frozenset(field.alias or name for name, field in Row.model_fields.items())
@@ -175,7 +175,7 @@ def read_rows(path: Path) -> list[tuple[Combination, Row]]:
         InputError: there is no such file, or a row is damaged; the message names it.
     """
     found: list[tuple[Combination, Row]] = []
-    rows = csv.DictReader(io.StringIO(read_text(path, limit=MOST_SCORES_BYTES)))
+    rows = csv.DictReader(io.StringIO(read_text(path, limit=MOST_RESULTS_BYTES)))
     try:
         for cells in rows:
             values = {key: value or None for key, value in cells.items() if key in _ROW}

@@ -11,16 +11,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from duoseg.errors import InputError
-from duoseg.files import atomic_path, read_json, write_text
+from duoseg.files import MOST_SCORES_BYTES, atomic_path, read_json, write_text
+from duoseg.methods.registry import CODES_APART
 from duoseg.scans.texts import count_text
 from duoseg.scores.policy import METRICS
 from duoseg.study.grid import Combination
 
 RESULT = "result.json"
 RESULTS = "results.csv"
-MOST_RESULT_BYTES = 2**31
-"""A row of a scan and a class has about 350 bytes."""
-
 CODES = " codes of "
 """In the words of `computed_with`: several codes of one."""
 
@@ -147,7 +145,7 @@ def computed_with(results: Iterable[Result]) -> list[str]:
     for result in results:
         words.add(result.computed_with)
         if code := (result.environment or {}).get("method_code"):
-            codes.setdefault(result.entry.method, set()).add(code)
+            codes.setdefault(result.entry.method, set()).update(code.split(CODES_APART))
     mixed = [f"{len(own)}{CODES}{method}" for method, own in sorted(codes.items()) if len(own) > 1]
     return [*sorted(words - {""}), *mixed]
 
@@ -179,7 +177,7 @@ def read_result(folder: Path) -> Result | None:
     if not path.is_file():
         return None
     try:
-        result = Result.model_validate(read_json(path, limit=MOST_RESULT_BYTES))
+        result = Result.model_validate(read_json(path, limit=MOST_SCORES_BYTES))
     except ValidationError as fault:
         first = fault.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -135,7 +135,7 @@ def entries_text(study: Study) -> str:
         if name != entry.method:
             said.append(f"{name} is {entry.method}{f' with {listed(own)}' if own else ''}.")
         elif own:
-            said.append(f"{name} was set to {listed(own)}.")
+            said.append(f"{name} had {listed(own)}, which is not this version's default.")
     return " ".join(said)
 
 
@@ -177,7 +177,7 @@ def few_persons(study: Study) -> str:
 def few_seeds(study: Study) -> str:
     """That one seed cannot show what chance in training does, where a difference rests on no more; empty otherwise."""
     rows = [row for row in study.comparisons if (row.class_name, row.metric) == (study.main_class, "dice")]
-    few = [row for row in rows if len(_shared_seeds(study, row)) < 2]
+    few = [row for row in rows if len(_seeds_of(study, row)) < 2]
     if not few:
         return ""
     names = [f"{row.method} with {row.labelled} labelled" for row in few]
@@ -216,8 +216,10 @@ def _defaults(method: str) -> dict[str, Any]:
         return {}
 
 
-def _shared_seeds(study: Study, row: Difference) -> set[str]:
-    """The seeds that both have finished whole; the row itself does not tell in studies of earlier versions."""
+def _seeds_of(study: Study, row: Difference) -> set[str]:
+    """The seeds that a difference is of; studies of earlier versions tell of those that both have finished whole."""
+    if row.seed_differences is not None:
+        return {*row.seed_differences}
     means = [study.mean(method, row.labelled, row.metric, row.class_name) for method in (row.method, row.against)]
     first, second = ({*mean.seeds} if mean else set() for mean in means)
     return first & second

@@ -164,7 +164,9 @@ def compare_cube(cube: Cube, *, labelled: int, against: str) -> list[dict[str, A
                     "n_persons": len(units),
                     "seeds": [cube.seeds[which] for which in whole],
                     "seed_differences": {
-                        str(cube.seeds[which]): _number(by_seed[which, place, metric]) for which in whole
+                        str(seed): _number(by_seed[which, place, metric])
+                        for which, seed in enumerate(cube.seeds)
+                        if shared[which].any()
                     },
                 }
             )

@@ -72,6 +72,7 @@ class Trainer:
         self._folder = folder
         self._agreement = Agreement(self._ranks)
         self._shapes = state_shapes(method)
+        self._defined = {name for name, one in method.named_buffers() if not one.isnan().any()}
         self._recorder = Recorder(loggers, run=str(folder))
         self._identity = identity
         self._step = 0
@@ -88,7 +89,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Save the state before the first step, so that a run is exact to resume from its very beginning."""
-        self._save({})
+        self._write({})
 
     def run(self) -> None:
         """Train from the current step to the plan's last one.
@@ -157,6 +158,7 @@ class Trainer:
             if stop:
                 self._agreement.settle()
                 raise self._interrupted()
+        self._agreement.settle()  # a wish of the last step has been granted, since a stage ends with all of them
         self._optimiser_state = steps.optimiser_state()
 
     def _interrupted(self) -> Interrupted:
@@ -171,16 +173,22 @@ class Trainer:
         }
 
     def _save(self, optimiser_state: dict[str, Any]) -> None:
-        finite = [weight.isfinite().all() for weight in self._method.parameters()]
-        finite += [~buffer.isnan().any() for buffer in self._method.buffers() if buffer.is_floating_point()]
-        if not bool(torch.stack(finite).all()):
-            raise InputError(
-                f"{self._folder}: weights became infinite or undefined at step {self._step} or shortly before. "
-                "Training stopped; the last checkpoint is untouched. Lower the learning rate, or clip the gradients."
-            )
+        """Save what is sound; all processes come here after the same step, and what one finds all of them tell."""
+        ruined = [~weight.isfinite().all() for weight in self._method.parameters()]
+        undefined = [buffer.isnan().any() for name, buffer in self._method.named_buffers() if name in self._defined]
+        counts = {"weights": torch.stack(ruined).sum(), "buffers": sum(undefined, torch.zeros_like(ruined[0]))}
+        found = self._ranks.mean({name: count.float() for name, count in counts.items()})
+        for what, count in found.items():
+            if bool(count):
+                raise InputError(
+                    f"{self._folder}: {what} became infinite or undefined at step {self._step} or shortly before. "
+                    "Training stopped; the last checkpoint is untouched. Lower the learning rate, or clip gradients."
+                )
         require_lasting(self._method, self._shapes)
-        if not self._ranks.first:
-            return
+        if self._ranks.first:
+            self._write(optimiser_state)
+
+    def _write(self, optimiser_state: dict[str, Any]) -> None:
         save_checkpoint(
             self._folder,
             {

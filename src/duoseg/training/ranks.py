@@ -173,7 +173,8 @@ class Agreement:
             flags, work = self._asked
             work.wait()
             answer = tuple(map(bool, flags.tolist()))
-        flags = torch.tensor(wanted, dtype=torch.uint8)
+        # What is done now need not be wished for once more: that it is done is not known yet to whoever wished.
+        flags = torch.tensor([wish and not done for wish, done in zip(wanted, answer, strict=True)], dtype=torch.uint8)
         work = dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
         assert work is not None
         self._asked = flags, work

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,20 @@ LOSS = "loss"
 YOUNG = 1
 """Steps in which no learning rate can have ruined the weights: none has been taken before."""
 RESERVED = (LOSS, *CIRCUMSTANCES)
+
+
+def require_free_names(terms: Iterable[str]) -> None:
+    """Refuse a loss term that has the name of something else in the log.
+
+    Raises:
+        InputError: names it.
+    """
+    taken = [name for name in terms if name in RESERVED or name.startswith((TRAINING_DICE, NOTED))]
+    if taken:
+        raise InputError(
+            f"The method calls a loss term '{taken[0]}', which the log uses for something else. Give it another name "
+            f"than {', '.join(RESERVED)}, without {TRAINING_DICE} or {NOTED} before it."
+        )
 
 
 class Recorder:
@@ -34,17 +48,7 @@ class Recorder:
         self._pending: list[tuple[Record, dict[str, Tensor]]] = []
 
     def add(self, circumstances: Record, terms: dict[str, Tensor]) -> None:
-        """Take over a finished step: its number, learning rate, clock and scores; its loss terms and notes, detached.
-
-        Raises:
-            InputError: a term has the name of something else in the log.
-        """
-        taken = [name for name in terms if name in RESERVED or name.startswith(TRAINING_DICE)]
-        if taken:
-            raise InputError(
-                f"{self._run}: the method calls a loss term '{taken[0]}', which the log uses for something else. Give "
-                f"it another name than {', '.join(RESERVED)}."
-            )
+        """Take over a finished step: number, learning rate, clock and scores; its loss terms and notes, detached."""
         self._pending.append((circumstances, terms))
 
     def report(self) -> None:

@@ -21,6 +21,7 @@ from duoseg.training.log import NOTED, Record
 from duoseg.training.looks import as_it_predicts, training_dice
 from duoseg.training.optimisation import make_optimisers, set_learning_rate
 from duoseg.training.patches import RawBatch
+from duoseg.training.recorder import require_free_names
 
 RANKS_APART = 15_485_863
 """Between the seeds of two processes' networks: more than there are steps."""
@@ -113,6 +114,7 @@ class Steps:
         self._learned = (batch.image[: batch.labelled], batch.label) if batch.labelled else None
         with self._fabric.no_backward_sync(self._module, enabled=self._ranks.count > 1 and not last):
             terms = require_terms(self._method, self._module(batch, progress))
+            require_free_names(terms)
             self._fabric.backward(share * torch.stack(list(terms.values())).sum())
         notes = {NOTED + name: value for name, value in batch.notes.items()}
         return {name: term.detach() for name, term in terms.items()} | notes

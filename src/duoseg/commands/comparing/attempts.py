@@ -101,7 +101,7 @@ class Attempts:
         if not self.complete:
             return None
         resumed = any(one.resumed for one in self._all)
-        if not all(one.wall_s for one in self._all):  # earlier versions wrote 0 for what had not been timed
+        if not all(one.wall_s for one in self._all):  # earlier versions wrote 0, or nearly, for what had not been timed
             return Attempt(resumed=resumed)
         return Attempt(
             wall_s=sum(one.wall_s or 0.0 for one in self._all),

@@ -41,7 +41,7 @@ from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.formats import read_scan
 from duoseg.scans.scan import Grid
 from duoseg.scores.overlap import count_overlap, mean_dice
-from duoseg.study.folds import person_texts
+from duoseg.study.folds import On, divide, person_texts
 
 UNUSUAL = 5
 DRAWS = 10_000
@@ -127,7 +127,7 @@ def compare_raw(run: Path, dataset: Dataset, others: list[Case], count: int) -> 
         print(f"{run}: {name}: {apart.mean():.3f} ± {apart.std(ddof=1) / np.sqrt(len(apart)):.3f} ({len(apart)})")
 
 
-def unseen(run: Path, dataset: Dataset, on: str) -> list[Case]:
+def unseen(run: Path, dataset: Dataset, on: On) -> list[Case]:
     """The scans with labels to score.
 
     Raises:
@@ -144,10 +144,9 @@ def unseen(run: Path, dataset: Dataset, on: str) -> list[Case]:
     return cases
 
 
-def scored(dataset: Dataset, on: str) -> list[Case]:
+def scored(dataset: Dataset, on: On) -> list[Case]:
     """The scans with labels that are no training scans."""
-    cases = dataset.test if on == "test" else [case for case in dataset.train if case.name in dataset.holdout]
-    return [case for case in cases if case.label is not None]
+    return [*divide(dataset, on=on)[0].scored]
 
 
 def judged(model: Model, case: Case) -> Judged:
@@ -183,7 +182,7 @@ def correlation(found: list[Judged]) -> tuple[float, float, float]:
     return of(range(len(groups))), float(low), float(high)
 
 
-def unusual(dataset: Dataset, others: list[Dataset], on: str) -> Iterator[tuple[str, list[tuple[np.ndarray, Grid]]]]:
+def unusual(dataset: Dataset, others: list[Dataset], on: On) -> Iterator[tuple[str, list[tuple[np.ndarray, Grid]]]]:
     """Kinds of unusual scans, by name: their voxels (C, X, Y, Z) and grids."""
     own = [read_channels(case) for case in scored(dataset, on)[:UNUSUAL]]
     random = np.random.default_rng(0)

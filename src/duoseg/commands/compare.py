@@ -26,10 +26,11 @@ from duoseg.planning.requests import checked_request
 from duoseg.progress import Progress
 from duoseg.scans.dataset import Dataset, load_dataset
 from duoseg.scans.texts import count_text, some_text
-from duoseg.study.folds import Labelled, On, Part, Scored, divide, label_counts
+from duoseg.study.folds import Labelled, On, Part, Scored, divide, label_counts, unscored_names
 from duoseg.study.grid import Combination, find_entries, make_grid
 from duoseg.study.records import read_result, read_results
 from duoseg.training.devices import DeviceName, resolve_device
+from duoseg.training.log import STEPS
 
 BASELINE = "supervised"
 WORK = "combinations"
@@ -153,7 +154,7 @@ def compare(
             on=scored,
             folds=folds,
             persons=asked.persons,
-            unscored=asked.unscored,
+            unscored=unscored_names(parts),
             config=config,
             # Those it began with stay: further calls take them, too, where nothing else is asked for.
             environment={**environment(where, known.threads or machine.threads), "jobs": machine.jobs},
@@ -193,7 +194,7 @@ def _compute(
                 warned.add(event["warning"])
             return
         if progress is not None:
-            what = "" if event["what"] == "train" else f" {event['what']}"
+            what = "" if event["what"] == STEPS else f" {event['what']}"
             progress(f"job {slot + 1}", event["done"], event["total"], f"{task.name}{what}")
 
     def ended(one: Ended) -> None:
@@ -235,8 +236,7 @@ def _baseline(against: str | None, before: str | None, names: Sequence[str]) -> 
 
 def _warn_of_unscored(dataset: Dataset, parts: Sequence[Part], on: On) -> None:
     """Log which scans of those to be scored have no label to score them by."""
-    out = [case.name for part in parts for case in part.unscored]
-    if out:
+    if out := unscored_names(parts):
         scans = count_text(len(out) + sum(len(part.scored) for part in parts), f"{on} scan")
         logger.warning(
             f"{dataset.place}: {len(out)} of {scans} cannot be scored, for want of a label: {some_text(out)}. Add "

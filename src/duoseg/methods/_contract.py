@@ -162,7 +162,7 @@ def require_registered(method: Method) -> None:
         if name in ("_modules", "_parameters", "_buffers"):  # where torch keeps those that are
             continue
         held = value.values() if isinstance(value, Mapping) else value
-        row = isinstance(held, Iterable) and isinstance(value, Sequence | Set | Mapping) and not isinstance(value, str)
+        row = isinstance(value, Sequence | Set | Mapping) and not isinstance(value, str)
         lost = [one for one in (held if row else [held]) if id(one) not in registered]
         kind = f"a plain {type(value).__name__} of " if row else "a plain "
         if any(isinstance(one, nn.Module) for one in lost):

@@ -98,6 +98,11 @@ def label_counts(
     return tuple(dict.fromkeys(counts))  # a number and "all" may be the same
 
 
+def unscored_names(parts: Iterable[Part]) -> list[str]:
+    """The cases that would be scored, too, if they had labels."""
+    return [case.name for part in parts for case in part.unscored]
+
+
 def person_texts(cases: Iterable[Case]) -> dict[str, str]:
     """What tables call the person of each case: equal for the scans of one person, and for no others."""
     cases = list(cases)

@@ -12,6 +12,8 @@ from duoseg.files import naming, read_text, write_text
 from duoseg.progress import Progress
 
 LOG = "log.jsonl"
+STEPS = "train"
+"""What progress calls the steps of a training."""
 CIRCUMSTANCES = ("step", "learning_rate", "seconds", "waited_seconds")
 """What a record holds besides loss terms."""
 TRAINING_DICE = "training_dice/"
@@ -65,7 +67,7 @@ class ProgressLog:
         """Show the latest record."""
         last = records[-1]
         terms = (f"{name} {value:.4f}" for name, value in last.items() if is_loss(name))
-        self._progress("train", int(last["step"]), self._steps, " ".join(terms))
+        self._progress(STEPS, int(last["step"]), self._steps, " ".join(terms))
 
 
 class TensorBoardLog:

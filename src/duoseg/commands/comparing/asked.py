@@ -103,11 +103,6 @@ class Asked:
         """The person of each scored case, as tables call it."""
         return person_texts(case for part in self.parts for case in part.scored)
 
-    @cached_property
-    def unscored(self) -> list[str]:
-        """The cases that would be scored, too, if they had labels."""
-        return [case.name for part in self.parts for case in part.unscored]
-
     def in_turn(self, combinations: Sequence[Combination]) -> list[Combination]:
         """The order in which they are computed: a seed of all methods after the other, and the longest first."""
         seeds = list(dict.fromkeys(one.seed for one in self.grid))

@@ -14,12 +14,11 @@ from duoseg.config import CONFIG
 from duoseg.errors import InputError
 from duoseg.files import read_json
 from duoseg.training.checkpoint import WEIGHTS
+from duoseg.training.log import STEPS
 from duoseg.training.memory import process_peak_bytes
 
 ATTEMPTS = "attempts.json"
 NOTE_SECONDS = 5.0
-STEPS = "train"
-"""What progress calls the steps of a training."""
 
 
 class Attempt(BaseModel):

@@ -31,7 +31,7 @@ from scipy import stats
 import duoseg
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.study.folds import person_texts
+from duoseg.study.folds import divide, person_texts
 
 RULES = ("suggested", "random")
 
@@ -113,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     data = load_dataset(options.data)
     pool = tuple(case for case in data.train if case.name not in data.holdout and case.label is not None)
-    scored = data.test if options.on == "test" else tuple(case for case in data.train if case.name in data.holdout)
+    scored = divide(data, on=options.on)[0].scored
     options.out.mkdir(parents=True, exist_ok=True)
     require_same(options)
     sides = options.data / "splits.json"
@@ -122,7 +122,7 @@ def main() -> None:
     unused = {*kept.get("unused", ()), *(case.name for case in data.train if case.label is None)}
     study = Study(
         *(options.data, options.out, options.config, options.method, options.steps, options.threads),
-        *(pool, tuple(scored), {"subjects": kept.get("subjects", {}), "unused": sorted(unused)}),
+        *(pool, scored, {"subjects": kept.get("subjects", {}), "unused": sorted(unused)}),
     )
     better = False
     for seed in range(options.seeds):

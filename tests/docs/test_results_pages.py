@@ -30,7 +30,8 @@ def load(name: str) -> Any:
     return module
 
 
-def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
+def test_every_benchmark_of_speed_has_its_place_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     performance = load("performance")
     places = re.findall(r"<!-- (\w+) -->\n.*?<!-- end -->", performance.PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert places == list(performance.BENCHMARKS)
@@ -38,8 +39,9 @@ def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
 
 
 def test_all_pages_with_tables_are_looked_at() -> None:
-    pages = {"duo-ablation", "duo-ablation-left-atrium", "hippocampus", "hippocampus-labels", "left-atrium-cpu"}
-    assert {page.stem for page in PAGES} == pages
+    hippocampus = {"duo-ablation", "hippocampus", "hippocampus-labels"}
+    left_atrium = {"duo-ablation-left-atrium", "left-atrium-compact", "left-atrium-cpu"}
+    assert {page.stem for page in PAGES} == hippocampus | left_atrium
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

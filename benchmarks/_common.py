@@ -11,9 +11,6 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 
-NOT_HERE = 3
-"""Status of a benchmark of what this machine does not have."""
-
 
 @dataclass(frozen=True)
 class Cost:

@@ -83,38 +83,32 @@ def main() -> None:
 
 
 def measure(data: Path, folder: Path, method: str, repeat: int, steps: int) -> Cost:
-    """What a training and a prediction cost."""
-    step, run = trained(data, folder / f"{method}-{repeat}", method=method, steps=steps, config=PROTOCOL)
+    """What a training and a prediction cost.
+
+    A training of one step is taken off, so that reading, preparing and building do not count.
+    """
+    seconds = []
+    for count in (1, 1 + steps):
+        run = folder / f"{method}-{repeat}-{count}"
+        before = time.process_time()
+        duoseg.train(
+            data,
+            run,
+            config=PROTOCOL,
+            method=method,
+            steps=count,
+            cache=folder / "cache",
+            device="cpu",
+            threads=1,
+        )
+        seconds.append(time.process_time() - before)
     scan = read_scan(next((data / "imagesTs").iterdir()))
     model = duoseg.load(run, device="cpu")
     before = time.process_time()
     model.predict(scan.voxels, scan.grid)
     predicted = time.process_time() - before
     last = read_log(run)[-1]
-    return Cost(step, predicted, last["waited_seconds"] / last["seconds"])
-
-
-def trained(data: Path, place: Path, *, method: str, steps: int, config: Path) -> tuple[float, Path]:
-    """Train in new folders that begin with a name; return the CPU seconds of a step, and the run.
-
-    A training of one step is taken off, so that reading, preparing and building do not count.
-    """
-    seconds = []
-    for count in (1, 1 + steps):
-        run = place.with_name(f"{place.name}-{count}")
-        before = time.process_time()
-        duoseg.train(
-            data,
-            run,
-            config=config,
-            method=method,
-            steps=count,
-            cache=place.with_name("cache"),
-            device="cpu",
-            threads=1,
-        )
-        seconds.append(time.process_time() - before)
-    return (seconds[1] - seconds[0]) / steps, run
+    return Cost((seconds[1] - seconds[0]) / steps, predicted, last["waited_seconds"] / last["seconds"])
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ def load(name: str) -> Any:
     return module
 
 
-def test_every_benchmark_of_speed_has_its_place_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPT.parent)
+def test_every_benchmark_of_speed_has_its_place_on_the_page() -> None:
     performance = load("performance")
     places = re.findall(r"<!-- (\w+) -->\n.*?<!-- end -->", performance.PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert places == list(performance.BENCHMARKS)

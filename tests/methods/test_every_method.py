@@ -105,7 +105,7 @@ def test_stages_fill_the_steps_and_every_setting_is_explained(name):
 @pytest.mark.parametrize("unlabelled", [2, 0])
 @pytest.mark.parametrize("name", method_names())
 def test_a_v_net_learns_in_half_precision_from_uneven_patches_of_several_channels(name, unlabelled, monkeypatch):
-    # With AMX oneDNN's bf16 convolutions of torch 2.13 read memory that nobody wrote: docs/results/performance.md.
+    # With AMX and torch 2.13 oneDNN's bf16 makes of equal V-Nets now and then NaN: docs/results/performance.md.
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     plan = PLAN.model_copy(update={"batch": BatchPlan(labelled=2, unlabelled=unlabelled)})
     torch.manual_seed(0)

@@ -67,8 +67,8 @@ def main() -> None:
 
 
 def fields(classes: int, side: int) -> torch.Tensor:
-    """Smooth probabilities (classes, x, y, z) at 15/32 of ``side``."""
-    coarse = 8 * torch.randn((classes, 8, 8, 8), generator=torch.Generator().manual_seed(0))
+    """Smooth probabilities (classes, x, y, z) at 15/32 of ``side``, whose classes are as large at any side."""
+    coarse = 8 * torch.randn((classes, *(max(2, side // 64),) * 3), generator=torch.Generator().manual_seed(0))
     inner = side * 15 // 32
     logits = resample(coarse, (inner, inner, inner))
     return logits.sub_(logits.amax(dim=0)).exp_().div_(logits.sum(dim=0))

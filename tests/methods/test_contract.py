@@ -159,6 +159,7 @@ def test_state_that_grows_or_comes_late_is_refused_since_no_run_could_go_on_from
     [
         ("after_step", r"Mine\.after_step: has to take \(progress\), and does not"),
         ("start_stage", r"Mine\.start_stage: has to take \(stage\)"),
+        ("start_training", r"Mine\.start_training: has to take \(steps\)"),
         ("forward", r"Mine\.forward: has to take \(batch, progress\)"),
     ],
 )

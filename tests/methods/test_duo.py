@@ -164,6 +164,26 @@ def test_no_gradient_reaches_the_average_and_it_follows():
         torch.testing.assert_close(now, 0.99 * was + 0.01 * is_, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("steps", "decay"), [(1, 0.0), (12, 0.0), (150, 0.92), (1199, 1 - 12 / 1199), (1200, 0.99), (9000, 0.99)]
+)
+def test_the_average_looks_back_over_a_twelfth_of_the_training_at_most(steps, decay):
+    method = unlike()
+    method.start_training(steps)
+    average = method.region_average
+    before = weights(average.network)
+    average.updates.fill_(10_000)
+    method.after_step(0.5)
+    for now, was, is_ in zip(weights(average.network), before, weights(method.region), strict=True):
+        torch.testing.assert_close(now, decay * was + (1 - decay) * is_, rtol=1e-5, atol=1e-7)
+
+
+def test_an_average_faster_than_that_stays_as_asked():
+    method = build(Duo, decay=0.5)
+    method.start_training(150)
+    assert method.decay == 0.5
+
+
 def test_labelled_patches_come_first_and_the_schedule_goes_on():
     first, second = build(Duo).stages
     assert (first.share, first.batch, first.anew) == (0.4, "labelled", True)

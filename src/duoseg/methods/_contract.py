@@ -17,6 +17,7 @@ SUM_TOLERANCE = 1e-2
 HOOKS = {
     "forward": ("batch", "progress"),
     "members": ("image",),
+    "start_training": ("steps",),
     "start_stage": ("stage",),
     "after_step": ("progress",),
 }

@@ -195,6 +195,9 @@ class Method(nn.Module):
     def begin_with_weights(self) -> None:
         """Called where a training begins with the weights of another, once they are here; averages begin with them."""
 
+    def start_training(self, steps: int) -> None:
+        """Called before the first step, and again wherever a training goes on: how many steps all stages have."""
+
     def start_stage(self, stage: Stage) -> None:
         """Called before the first step of each stage, e.g. to freeze a copy as teacher."""
 

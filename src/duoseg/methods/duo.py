@@ -7,6 +7,7 @@ plain unlabelled patch u, both learn on a changed view v of it:
     T(phi) = 1 / (1 + exp(k phi))                            as in DTML, with a k that lets the map learn
     L_S    = (CE(p, y) + Dice(p, y)) / 2                     labelled patches
     L_D    = Dice(T(phi), y)                                 labelled patches
+    S'    <- a S' + (1 - a) S                                a = min(decay, 1 - 12 / steps), once that many are taken
     q      = S'(u)                                           what the average of S thinks of u
     y~     = argmax q where max q >= tau_c                   c = argmax q; no label elsewhere
     tau_c  = min(threshold, mean of max q over the voxels of c)
@@ -46,6 +47,10 @@ from duoseg.model.losses import (
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.teacher import Teacher
 
+HORIZON = 1 / 12
+"""The share of all steps that the average looks back over at most: a longer one of a short training would still hold
+the random start when it begins to teach."""
+
 
 class DuoSettings(Settings):
     """The parts of duo, each of which can be switched off; without any of them it is `dtml`.
@@ -58,7 +63,8 @@ class DuoSettings(Settings):
         threshold: the least probability at which an opinion counts.
         by_class: whether a class whose opinions are less probable than that on average has their average as its own
             threshold; otherwise young students, sure of the background long before any organ, would unlearn the organ.
-        decay: of the average; with 0 it is the student itself.
+        decay: of the average, which looks back over a twelfth of the training at most, so less than 0.99 in one of
+            fewer than 1,200 steps; with 0 it is the student itself.
         views: the changes that take turns; without any, v is u.
         weight: lambda.
         ramp: the share of the stage over which lambda rises, as in DTML; 0: it is full from the first step on.
@@ -81,7 +87,7 @@ class Duo(Method):
     """Two students of unlike tasks that learn from what they have been, on views that are harder than the patches."""
 
     Settings = DuoSettings
-    revision = 2  # 1 had competing classes and learned distances
+    revision = 3  # in 2 the average was as slow in short trainings; 1 had competing classes and learned distances
     labelled_terms = ("region", "boundary")
 
     def __init__(self, networks: NetworkFactory, settings: DuoSettings) -> None:
@@ -90,6 +96,7 @@ class Duo(Method):
         self.boundary = networks.distance()
         self.region_average = Teacher(self.region)
         self.settings = settings
+        self.decay = settings.decay
         self.averages = settings.predict == "mean"
         self.stages = (Stage("mutual", share=1 - settings.pre_train, anew=False),)
         if settings.pre_train:
@@ -140,13 +147,17 @@ class Duo(Method):
         view = batch.strong_view(first=n) if turn == "strong" else batch.pasted_view()
         return view.image, view.apply(label)
 
+    def start_training(self, steps: int) -> None:
+        """The average looks back over a share of the steps."""
+        self.decay = min(self.settings.decay, max(0.0, 1 - 1 / (HORIZON * steps)))
+
     def begin_with_weights(self) -> None:
         """The average begins with them."""
         self.region_average.become(self.region)
 
     def after_step(self, progress: float) -> None:
         """The average follows."""
-        self.region_average.follow(self.region, self.settings.decay)
+        self.region_average.follow(self.region, self.decay)
 
     def inference_modules(self) -> dict[str, nn.Module]:
         """Both students."""

@@ -98,6 +98,7 @@ class Trainer:
             InputError: a loss term or a weight became infinite or undefined; the message names the step.
             Interrupted: Ctrl-C or a request to terminate came; the state is saved first.
         """
+        self._method.start_training(self._plan.steps)
         with Interruption() as interruption:
             for span in spans(self._method.stages, self._plan.steps):
                 if self._step < span.last:

@@ -85,6 +85,7 @@ def measure_step(
         try:
             lay_out(learner, fabric.device)
             learner.train()
+            learner.start_training(plan.steps)
             sampler = noise_sampler(plan)
             for stage in learner.stages:
                 learner.start_stage(stage)

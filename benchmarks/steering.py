@@ -7,8 +7,8 @@ are annotated, by either rule: those that ``suggest`` names by the run before, o
 method is trained anew, with the same steps, and its masks of the holdout (or test) scans are scored. Prints the Dice
 after each round and the difference of both rules. Intervals are Student's over seeds, since what is annotated by chance
 moves the Dice more than which scans are scored. What is done is kept in OUT, and left out when the command is given
-again. Ends with status 1 where the suggestions are not better than random ones after the last round: where the interval
-holds 0.
+again; with the other --on only the scores are missing. Ends with status 1 where the suggestions are not better than
+random ones after the last round: where the interval holds 0.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from scipy import stats
 import duoseg
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
-from duoseg.study.folds import divide, person_texts
+from duoseg.study.folds import On, divide, person_texts
 
 RULES = ("suggested", "random")
 
@@ -47,6 +47,7 @@ class Study:
     steps: int | None
     threads: int
     pool: tuple[Case, ...]
+    on: On
     scored: tuple[Case, ...]
     kept: dict[str, Any]
 
@@ -57,10 +58,9 @@ class Study:
         rest = [case.name for case in self.pool if case.name not in annotated]
         if not {case.name for case in self.pool if case.label is not None} >= set(annotated):
             raise SystemExit(f"{splits}: not all of {', '.join(annotated)} have a label")
-        sides = {"train": [*annotated, *rest], "test": [case.name for case in self.scored]}
-        splits.write_text(json.dumps({**self.kept, **sides}))
-        scores = run.with_suffix(".csv")
-        if not scores.exists():
+        splits.write_text(json.dumps({**self.kept, "train": [*annotated, *rest]}))
+        scores = self.scores(seed, rule, number)
+        if not (run / "model.safetensors").exists():
             duoseg.train(
                 self.data,
                 run,
@@ -75,14 +75,20 @@ class Study:
                 device="cpu",
                 threads=self.threads,
             )
+        if not scores.exists():
             images = [image for case in self.scored for image in case.images]
-            duoseg.predict(run, images, run / "masks", device="cpu", threads=self.threads, resume=True)
-            duoseg.evaluate(run / "masks", self.references(), csv=scores)
+            masks = run / f"masks-{self.on}"
+            duoseg.predict(run, images, masks, device="cpu", threads=self.threads, resume=True)
+            duoseg.evaluate(masks, self.references(), csv=scores)
         return run
+
+    def scores(self, seed: int, rule: str, number: int) -> Path:
+        """The table of a round."""
+        return self.out / f"seed{seed}-{rule}-round{number}-{self.on}.csv"
 
     def references(self) -> Path:
         """The true masks of the scored scans, and no others."""
-        folder = self.out / "references"
+        folder = self.out / f"references-{self.on}"
         folder.mkdir(exist_ok=True)
         for case in self.scored:
             if case.label is not None and not (folder / case.label.name).exists():
@@ -114,6 +120,7 @@ def main() -> None:
     data = load_dataset(options.data)
     pool = tuple(case for case in data.train if case.name not in data.holdout and case.label is not None)
     scored = divide(data, on=options.on)[0].scored
+    never = {*data.holdout, *(case.name for case in data.test)}  # both, so that one training serves either --on
     options.out.mkdir(parents=True, exist_ok=True)
     require_same(options)
     sides = options.data / "splits.json"
@@ -122,7 +129,8 @@ def main() -> None:
     unused = {*kept.get("unused", ()), *(case.name for case in data.train if case.label is None)}
     study = Study(
         *(options.data, options.out, options.config, options.method, options.steps, options.threads),
-        *(pool, scored, {"subjects": kept.get("subjects", {}), "unused": sorted(unused)}),
+        *(pool, options.on, scored),
+        {"subjects": kept.get("subjects", {}), "unused": sorted(unused), "test": sorted(never)},
     )
     better = False
     for seed in range(options.seeds):
@@ -144,9 +152,7 @@ def main() -> None:
 
 def require_same(options: argparse.Namespace) -> None:
     """Refuse a folder with what other settings gave."""
-    told = {
-        name: str(getattr(options, name)) for name in ("data", "config", "on", "method", "steps", "each", "threads")
-    }
+    told = {name: str(getattr(options, name)) for name in ("data", "config", "method", "steps", "each", "threads")}
     known = options.out / "options.json"
     if known.is_file() and json.loads(known.read_text()) != told:
         raise SystemExit(f"{options.out}: holds the runs of other options ({known}); choose another OUT")
@@ -161,7 +167,7 @@ def show(study: Study, seeds: int, rounds: int) -> bool:
     for number in range(rounds + 1):
         found: dict[str, list[dict[str, float]]] = {}
         for rule in RULES if number else ("start",):
-            found[rule] = [dice(study.out / f"seed{seed}-{rule}-round{number}.csv") for seed in range(seeds)]
+            found[rule] = [dice(study.scores(seed, rule, number)) for seed in range(seeds)]
         for rule, scores in found.items():
             each = [100 * mean(one.values()) for one in scores]
             told = ""

@@ -29,6 +29,7 @@ from _common import made_with
 from scipy import stats
 
 import duoseg
+from duoseg.commands.runs import CASES
 from duoseg.scans.cases import Case
 from duoseg.scans.dataset import load_dataset
 from duoseg.study.folds import On, divide, person_texts
@@ -58,8 +59,12 @@ class Study:
         rest = [case.name for case in self.pool if case.name not in annotated]
         if not {case.name for case in self.pool if case.label is not None} >= set(annotated):
             raise SystemExit(f"{splits}: not all of {', '.join(annotated)} have a label")
-        splits.write_text(json.dumps({**self.kept, "train": [*annotated, *rest]}))
         scores = self.scores(seed, rule, number)
+        if (run / CASES).exists() and set(annotated) != set(json.loads((run / CASES).read_text())["labelled"]):
+            raise SystemExit(
+                f"{run}: was trained with other annotated scans than are asked for now; choose another OUT"
+            )
+        splits.write_text(json.dumps({**self.kept, "train": [*annotated, *rest]}))
         if not (run / "model.safetensors").exists():
             duoseg.train(
                 self.data,

@@ -3,12 +3,13 @@
     python benchmarks/steering.py DATA/hippocampus OUT [--config protocols/hippocampus.toml] [--on holdout] [--seeds 5]
 
 For each seed two training scans, picked at random, are annotated and a method is trained. Then, twice, two more scans
-are annotated, by either rule: those that ``suggest`` names by the run before, or any at random. After each round the
-method is trained anew, with the same steps, and its masks of the holdout (or test) scans are scored. Prints the Dice
-after each round and the difference of both rules. Intervals are Student's over seeds, since what is annotated by chance
-moves the Dice more than which scans are scored. What is done is kept in OUT, and left out when the command is given
-again; with the other --on only the scores are missing. Ends with status 1 where the suggestions are not better than
-random ones after the last round: where the interval holds 0.
+are annotated, by either rule: those that ``suggest`` names by the run before, or any at random, likewise of other
+persons. After each round the method is trained anew, with the same steps, and its masks of the holdout (or test)
+scans are scored. Prints the Dice after each round and the difference of both rules. Intervals are Student's over
+seeds, since what is annotated by chance moves the Dice more than which scans are scored. What is done is kept in OUT,
+and left out when the command is given again; with the other --on only the scores are missing. Ends with status 1
+where the suggestions are not better than random ones in the mean of the rounds, each seed's difference in it: where
+the interval holds 0.
 """
 
 from __future__ import annotations
@@ -100,6 +101,15 @@ class Study:
                 (folder / case.label.name).symlink_to(case.label.absolute())
         return folder
 
+    def drawn(self, draws: random.Random, annotated: list[str], count: int) -> list[str]:
+        """Scans at random; like those suggested, of persons who have none yet while there are such."""
+        persons, picks = person_texts(self.pool), list[str]()
+        for _ in range(count):
+            left = [case.name for case in self.pool if case.name not in (*annotated, *picks)]
+            known = {persons[name] for name in (*annotated, *picks)}
+            picks.append(draws.choice([name for name in left if persons[name] not in known] or left))
+        return picks
+
     def suggested(self, run: Path, count: int) -> list[str]:
         """Scans that the run of a round asks for."""
         found = duoseg.suggest(
@@ -140,14 +150,13 @@ def main() -> None:
     better = False
     for seed in range(options.seeds):
         draws = random.Random(seed)
-        first = draws.sample([case.name for case in pool], options.each)
+        first = study.drawn(draws, [], options.each)
         start = study.after(seed, "start", 0, first)
         for rule in RULES:
             annotated, run = list(first), start
             for number in range(1, options.rounds + 1):
                 if rule == "random":
-                    left = [case.name for case in pool if case.name not in annotated]
-                    annotated += draws.sample(left, options.each)
+                    annotated += study.drawn(draws, annotated, options.each)
                 else:
                     annotated += study.suggested(run, options.each)
                 run = study.after(seed, rule, number, annotated)
@@ -165,23 +174,23 @@ def require_same(options: argparse.Namespace) -> None:
 
 
 def show(study: Study, seeds: int, rounds: int) -> bool:
-    """Print what is known after so many seeds; return whether suggestions have been better in the end."""
-    low, persons = -math.inf, person_texts(study.scored)
+    """Print what is known after so many seeds; return whether suggestions are better in the mean of the rounds."""
+    persons, apart = person_texts(study.scored), list[list[float]]()
     print(f"\n{made_with()}; {len(study.scored)} scans of {len(set(persons.values()))} persons, {seeds} seeds\n")
     print("| round | rule | Dice (%) of each seed | mean | suggested minus random |\n| ---: | --- | --- | --- | --- |")
     for number in range(rounds + 1):
-        found: dict[str, list[dict[str, float]]] = {}
+        found: dict[str, list[float]] = {}
         for rule in RULES if number else ("start",):
-            found[rule] = [dice(study.scores(seed, rule, number)) for seed in range(seeds)]
-        for rule, scores in found.items():
-            each = [100 * mean(one.values()) for one in scores]
+            found[rule] = [100 * mean(dice(study.scores(seed, rule, number)).values()) for seed in range(seeds)]
+        for rule, each in found.items():
             told = ""
             if rule == "suggested":
-                other = [100 * mean(one.values()) for one in found["random"]]
-                apart = [a - b for a, b in zip(each, other, strict=True)]
-                low, told = interval(apart)[0], said(apart, signed=True)
+                apart.append([a - b for a, b in zip(each, found["random"], strict=True)])
+                told = said(apart[-1], signed=True)
             print(f"| {number} | {rule} | {', '.join(f'{v:.2f}' for v in each)} | {said(each)} | {told} |", flush=True)
-    return low > 0
+    means = [mean(one) for one in zip(*apart, strict=True)]
+    print(f"\nsuggested minus random, the mean of the rounds: {said(means, signed=True)}", flush=True)
+    return interval(means)[0] > 0
 
 
 def dice(file: Path) -> dict[str, float]:

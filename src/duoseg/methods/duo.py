@@ -47,9 +47,9 @@ from duoseg.model.losses import (
 from duoseg.model.networks import NetworkFactory
 from duoseg.model.teacher import Teacher
 
-HORIZON = 1 / 12
-"""The share of all steps that the average looks back over at most: a longer one of a short training would still hold
-the random start when it begins to teach."""
+SPANS = 12
+"""The average looks back over one of so many equal spans of the training at most: a slower one would still hold the
+random start when it begins to teach in a short training."""
 
 
 class DuoSettings(Settings):
@@ -149,7 +149,7 @@ class Duo(Method):
 
     def start_training(self, steps: int) -> None:
         """The average looks back over a share of the steps."""
-        self.decay = min(self.settings.decay, max(0.0, 1 - 1 / (HORIZON * steps)))
+        self.decay = min(self.settings.decay, max(0.0, 1 - SPANS / steps))
 
     def begin_with_weights(self) -> None:
         """The average begins with them."""
